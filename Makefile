@@ -1,0 +1,32 @@
+# Two commands: `make demo` and `make test`. Both set up everything they need in .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint install clean
+
+demo: $(READY)
+	$(BIN)/python -m demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+install: $(READY)
+
+# pyright fetches its program on the first call: part of the installation, so that later calls need no network.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pyright --version
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo_out

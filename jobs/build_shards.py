@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Build shard sets from a dataset: VAE latents, text, labels, one set a split.
+
+    ray job submit jobs/build_shards.py                                  (head started in the repository; RefCOCO)
+    ray job submit -- jobs/build_shards.py --config configs/build/refcocog.yaml splits=[val] out=/data/shards
+    ray job submit --working-dir . -- python jobs/build_shards.py source.root=/data/refer out=/data/shards
+
+`--dry-run` prints plan, counts, bytes and estimated cost without loading a model. The same command again continues a
+killed build, and does nothing where a set is finished.
+
+Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
+hands out tasks and writes the manifest last. Ray core rather than Ray Data: measured in ray.md section 2. What a shard
+is made of, and what is already done, is `pipeline.build`'s and `pipeline.ledger`'s.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
+
+import ray
+from ray.exceptions import ActorDiedError
+
+from jobs import cluster, config, plugins
+from jobs.encoder_actor import BUILDS_PER_ACTOR, BuildJob, EncoderActor
+from pipeline import ledger
+from pipeline.build import finalize
+from pipeline.example import Source
+from pipeline.plan import ShardTask, estimate, plan_shards, remaining
+from pipeline.prompts import TABLE
+from shards.errors import ConfigError, ContractError
+from shards.manifest import Manifest
+from shards.schema import Field, Schema
+from shards.tables import write_table
+
+REPORT_EVERY_S = 5.0
+
+
+def run(words: list[str]) -> None:
+    command = config.CommandLine.parse(words, flags=("dry-run", "local"))
+    data = config.load(command.config or "configs/build/refcoco.yaml", command.overrides)
+    job = config.build(BuildJob, data)
+    job = config.replaced(
+        job,
+        {
+            "out": cluster.resolve_path(job.out, "out"),
+            "source": cluster.located(job.source, "source"),
+            "image": cluster.located(job.image, "image"),
+            "text": cluster.located(job.text, "text") if job.text else None,
+        },
+    )
+    if "://" in job.out:
+        raise ConfigError(
+            f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
+        )
+    source = plugins.build_plugin(plugins.SOURCES, job.source, "source")
+    print(config.spelled_out(job), flush=True)
+    plans = {
+        split: plan_shards(source.keys(split), job.settings.records_per_shard, f"{job.name}-{split}")
+        for split in job.splits
+    }
+    if unknown := set(job.views_of) - set(job.splits):
+        raise ConfigError(
+            f"views_of names the splits {sorted(unknown)}, which are not built; splits: {list(job.splits)}."
+        )
+    for split, tasks in plans.items():
+        print(f"plan: {job.name}-{split}: {len(tasks)} shards", flush=True)
+        for line in estimated(job, source, split).lines():
+            print(f"  {line}")
+    if "dry-run" in command.flags:
+        return
+    cluster.connect("local" in command.flags)
+    with EncoderPool(job, n_tasks=max(len(tasks) for tasks in plans.values())) as actors:
+        for split, tasks in plans.items():
+            build_split(job, source, split, tasks, actors)
+
+
+def estimated(job: BuildJob, source: Source, split: str) -> Any:
+    """Counts, bytes and cost of one split, from arithmetic alone: SD 1 latents (4 x size/8) and CLIP-L states (768)."""
+    plan = plugins.build_plugin(plugins.VIEWS, job.view_spec(split), "views")
+    height, width = plan.size_px
+    return estimate(
+        source.counts(split),
+        view_fields=[Field("latent", "npy", "float16", ("V", 4, height // 8, width // 8), "view")],
+        view_size_px=plan.size_px,
+        views_per_image=plan.views_per_image,
+        text_length=int(job.text.get("length", 40)) if job.text else 0,
+        text_width=768,
+        text=job.settings.text,
+        records_per_shard=job.settings.records_per_shard,
+    )
+
+
+def build_split(job: BuildJob, source: Source, split: str, tasks: list[ShardTask], actors: list[Any]) -> Manifest:
+    """Build what is missing of one set and finish it.
+
+    Raises:
+        FingerprintMismatch: the folder holds a build by another recipe; nothing in it is touched.
+        SourceError: more rejects than the settings allow.
+        ContractError: an actor died more often than it is restarted.
+    """
+    folder = Path(job.out, f"{job.name}-{split}")
+    recipe, schema, table = ray.get(actors[0].describe.remote(split))
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = ledger.open_build(folder, recipe)
+    todo = remaining(tasks, folder)
+    if finished and not todo:
+        print(f"[build] {folder.name}: already built with this recipe, nothing to do ({folder})", flush=True)
+        return finished
+    if len(todo) < len(tasks):
+        print(f"[build] {folder.name}: {len(tasks) - len(todo)} of {len(tasks)} shards are done, going on", flush=True)
+    _dispatch(split, str(folder), todo, actors, total=len(tasks))
+    tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
+    manifest = finalize(tasks, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+    counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
+    print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
+    return manifest
+
+
+def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any], total: int) -> None:
+    """Keep every actor busy with one shard at a time until none is left."""
+    queue, running = list(todo), {}
+    done_records = done_rejects = 0
+    records_in_all = sum(len(task.keys) for task in todo)
+    started = reported = time.monotonic()
+    idle = [actor for _ in range(BUILDS_PER_ACTOR) for actor in actors]
+    while queue or running:
+        while queue and idle:
+            actor, task = idle.pop(), queue.pop(0)
+            running[actor.build.remote(split, folder, task)] = (actor, task)
+        ready, _ = ray.wait(list(running), timeout=REPORT_EVERY_S)
+        for reference in ready:
+            actor, task = running.pop(reference)
+            try:
+                records, rejects = ray.get(reference)
+            except ActorDiedError as error:
+                raise ContractError(
+                    f"shard {task.name}: its worker died again and again ({error}). What is finished is kept; look at "
+                    "the node's memory, then submit the same command again."
+                ) from error
+            done_records, done_rejects = done_records + records, done_rejects + rejects
+            idle.append(actor)
+        if time.monotonic() - reported > REPORT_EVERY_S or not (queue or running):
+            reported = time.monotonic()
+            within = ray.get([actor.progress.remote() for actor in {actor for actor, _ in running.values()}])
+            records = done_records + sum(r for r, _ in within)
+            rejects = done_rejects + sum(r for _, r in within)
+            rate = (records + rejects) / max(reported - started, 1e-9)
+            left_s = (records_in_all - records - rejects) / rate if rate else float("nan")
+            print(
+                f"[build] {Path(folder).name}: shards {total - len(queue) - len(running)}/{total}, records "
+                f"{records}/{records_in_all}, {rate:.1f} records/s, {left_s:.0f} s left, rejects {rejects}",
+                flush=True,
+            )
+
+
+class EncoderPool:
+    """The encoder actors of a job, as a context: killed at the end, so that their resources are free at once."""
+
+    def __init__(self, job: BuildJob, n_tasks: int) -> None:
+        gpus = job.resources.gpus_per_actor
+        gpus = float(cluster.has_gpus()) if gpus < 0 else gpus
+        per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
+        n_actors = min(job.resources.actors or per_cluster, n_tasks) or 1
+        cluster.check_free(
+            {"CPU": job.resources.cpus_per_actor * n_actors, "GPU": gpus * n_actors},
+            f"{n_actors} encoder actor(s) of {job.resources.cpus_per_actor:g} CPU and {gpus:g} GPU",
+        )
+        # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
+        options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}
+        options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_PER_ACTOR + 1}
+        actor = ray.remote(**options)(EncoderActor)
+        plain = config.to_plain(job)
+        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
+
+    def __enter__(self) -> list[Any]:
+        return self._handles
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            ray.kill(handle)
+
+
+if __name__ == "__main__":
+    cluster.main("jobs.build_shards")

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Extract NYUv2's official test split from the labelled .mat into the folder form; no cluster, no model.
+
+    python jobs/extract_nyuv2.py root=data/nyuv2                  (writes under data/nyuv2/nyu_depth_v2/official_splits)
+    python jobs/extract_nyuv2.py root=/data/mat out=/data/nyuv2 split=train
+
+Owns the command; what is written, and by whose conventions, is `pipeline.sources.nyuv2_extract`'s.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
+
+from jobs import cluster, config
+from pipeline.sources.nyuv2_extract import extract_split
+from pipeline.sources.nyuv2_mat import MAT_FILE, SPLITS_FILE
+
+REPORT_EVERY = 100  # frames
+
+
+@dataclass(frozen=True)
+class ExtractJob:
+    """Settings of an extraction."""
+
+    root: str  # folder with nyu_depth_v2_labeled.mat and splits.mat
+    out: str = ""  # empty: the same folder
+    split: Literal["train", "test"] = "test"
+    mat: str = MAT_FILE
+    splits: str = SPLITS_FILE
+
+
+def run(words: list[str]) -> None:
+    command = config.CommandLine.parse(words)
+    data: dict[str, Any] = config.load(command.config) if command.config else {}
+    for key, value in command.overrides:
+        config.lay_over(data, key, value)
+    job = config.build(ExtractJob, data)
+    root = Path(cluster.resolve_path(job.root, "root"))
+    out = Path(cluster.resolve_path(job.out, "out")) if job.out else root
+    written = extract_split(root / job.mat, root / job.splits, out, job.split, _note)
+    print(f"wrote {written} pairs of the {job.split} split under {out}")
+
+
+def _note(done: int, total: int) -> None:
+    if done % REPORT_EVERY == 0:
+        print(f"[extract] {done}/{total} frames", flush=True)
+
+
+if __name__ == "__main__":
+    cluster.main("jobs.extract_nyuv2")

@@ -1,0 +1,326 @@
+"""From a training configuration to the objects a run is made of.
+
+Owns the joints between the packages that may not know each other: which plug-ins a configuration names, which frozen
+encoder (`pipeline`) stands in for what a shard set does not store, and whether it is the one the set was built with.
+Imports torch only inside functions, so that a driver can read settings and manifests without it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs import config, plugins
+from shards.errors import ConfigError, FingerprintMismatch
+from shards.manifest import Manifest, recipe_difference
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from jobs.train import TrainJob
+    from shards.reader import ShardSet
+    from shards.schema import Schema
+    from vpd.batch import Encoders
+    from vpd.checkpoint import Checkpoint
+    from vpd.config import DataConfig
+    from vpd.loop import Parts
+    from vpd.model import Perception
+    from vpd.tasks import Task
+
+
+LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
+PREDICT_VIEWS = {"depth": {"name": "depth_tiles"}, "seg": {"name": "segmentation_tiles"}}  # of model folders
+CLASS_TABLE = "classes"  # name of a set's table of class embeddings (pipeline.prompts)
+
+# What training and validation sets must share; views, sources and precisions may differ.
+SAME_IN_BOTH = tuple(
+    f"{encoder}.{part}" for encoder in ("image_encoder", "text_encoder") for part in ("weights", "tokenizer", "length")
+)
+
+
+def open_set(url: str, data: DataConfig, rank: int = 0) -> ShardSet:
+    """A shard set; if it is remote, through this worker's own part of the configured local cache."""
+    from shards.cache import CacheConfig
+    from shards.reader import ShardSet
+
+    folder = Path(data.cache_dir or Path(tempfile.gettempdir(), "diffusion-perception-shards"), f"worker-{rank}")
+    cache = CacheConfig(str(folder), max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
+    return ShardSet.open(url, cache=cache)
+
+
+def check_sets(job: TrainJob) -> Manifest:
+    """Read the manifests a run needs and make sure they fit together; returns the training set's.
+
+    Raises:
+        IncompleteSet: a set is not there or was never finished.
+        FingerprintMismatch: training and validation set were encoded differently.
+    """
+    train = Manifest.load(job.data.train)
+    if job.data.val:
+        val = Manifest.load(job.data.val)
+        apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_IN_BOTH)]
+        if apart:
+            raise FingerprintMismatch(
+                f"data.train ({train.name}) and data.val ({val.name}) were built differently:\n  "
+                + "\n  ".join(apart)
+                + "\nBuild both with the same configuration."
+            )
+    return train
+
+
+def build_task(job: TrainJob) -> Task:
+    """The task object a configuration names."""
+    return plugins.build_plugin(plugins.TASKS, job.task, "task")
+
+
+def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray | None = None) -> Perception:
+    """Backbone, text adapter and head, with the pretrained UNet loaded.
+
+    The number of context tokens (and so of attention-map channels) is read from the set, never assumed.
+
+    Args:
+        classes: rows of the class table, float32 [C, D] or [C, T, D], for a task that uses one.
+    """
+    import torch
+
+    from vpd.model import Perception
+    from vpd.text_adapter import TextAdapter
+
+    torch.manual_seed(job.loop.seed)
+    backbone = plugins.build_plugin(plugins.BACKBONES, job.backbone, "backbone")
+    tokens = task.tokens(schema)
+    head = task.build_head(backbone.spec(tokens), classes=None if classes is None else len(classes), **job.model.head)
+    return Perception(
+        backbone,
+        TextAdapter(backbone.context_width, gamma_init=job.model.gamma_init),
+        head,
+        latent_scale=job.model.latent_scale,
+        class_embeddings=None if classes is None else torch.from_numpy(classes),
+        tokens=tokens,
+    )
+
+
+def class_table(job: TrainJob, task: Task, shards: ShardSet) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Class embeddings and names a task asks for: data.table if it is set, else the table stored in the training set.
+
+    Raises:
+        IncompleteSet: the set has no such table; the message says how to make one.
+    """
+    from shards.errors import IncompleteSet
+    from shards.tables import load_table
+
+    if not task.uses_classes:
+        return None, ()
+    if job.data.table:
+        arrays, info = load_table(job.data.table)
+        return arrays["embeddings"], tuple(info["names"])
+    if CLASS_TABLE not in {table.name for table in shards.manifest.tables}:
+        raise IncompleteSet(
+            f"task {task.name} needs class embeddings, and {shards.manifest.name} was built without `prompts`. Make a "
+            "table with jobs/build_prompts.py and name it in data.table, or rebuild the set with prompts."
+        )
+    arrays, info = shards.table(CLASS_TABLE)
+    return arrays["embeddings"], tuple(info["names"])
+
+
+def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
+    """Everything the training loop needs."""
+    from vpd.loop import Parts
+    from vpd.pretrained import initialise
+
+    train_set = open_set(job.data.train, job.data, rank)
+    val_set = open_set(job.data.val, job.data, rank) if job.data.val else None
+    task = build_task(job)
+    load_pixels = _pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
+    rows, names = class_table(job, task, train_set)
+    model = build_model(job, task, train_set.schema, rows)
+    if job.model.init:
+        initialise(model, job.model.init)
+    return Parts(
+        task=task,
+        model=model,
+        class_names=names,
+        train_set=train_set,
+        val_set=val_set,
+        encoders=build_encoders(job, train_set.schema, train_set.manifest.recipe, device),
+        load_pixels=load_pixels,
+    )
+
+
+def build_encoders(job: TrainJob, schema: Schema, recipe: Mapping[str, Any], device: torch.device) -> Encoders:
+    """The frozen encoders that stand in for what a set does not store, or is told not to use.
+
+    Raises:
+        FingerprintMismatch: an encoder's weights are not those the set was built with.
+    """
+    from vpd.batch import Encoders, text_fields
+
+    text = latents = None
+    if text_fields(schema, job.data.text) == ("tokens",):
+        clip = encoder(job, "clip_text", device, length=schema.field("tokens").shape[-1])
+        _same_weights(clip.fingerprint, recipe["text_encoder"], "text encoder")
+        text = on_device(clip.encode, device)
+    if job.data.latents == "online":
+        vae = encoder(job, "sd_vae", device)
+        _same_weights(vae.fingerprint, recipe["image_encoder"], "VAE")
+        latents = on_device(lambda pixels: vae.encode(pixels)["latent"], device)
+    return Encoders(latents, text)
+
+
+def on_device(encode: Callable[[np.ndarray], np.ndarray], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """An encoder of the build side, which speaks NumPy, as a function on tensors of a device; float32 out."""
+    import torch
+
+    return lambda tensor: torch.from_numpy(encode(tensor.cpu().numpy())).to(device).float()
+
+
+def encoder(job: TrainJob, name: str, device: torch.device, **options: Any) -> Any:
+    """A frozen encoder of the build side, by default from the backbone's own model."""
+    model = job.encoders.model or job.backbone.get("model", "")
+    revision = job.encoders.revision or job.backbone.get("revision")
+    spec = {"name": name, "model": model, "revision": revision, "dtype": job.encoders.dtype, **options}
+    return plugins.build_plugin(plugins.ENCODERS, spec, "encoders", device=str(device))
+
+
+@dataclass
+class Trained:
+    """A trained model, loaded: everything needed to evaluate or predict, without its training data."""
+
+    where: str  # checkpoint or model folder
+    step: int
+    task: Task
+    model: Perception
+    data: DataConfig  # of its training; the defaults for a model folder
+    precision: str
+    tokens: int  # context tokens of a sample
+    size_px: tuple[int, int]  # what the image encoder saw in training
+    class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
+    predict_views: Mapping[str, Any]
+    encoder: Callable[[str], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
+
+    def encoders_for(self, manifest: Manifest) -> Encoders:
+        """The encoders that stand in for what a set does not store."""
+        from vpd.batch import Encoders, text_fields
+
+        if text_fields(manifest.schema, self.data.text) != ("tokens",):
+            return Encoders()
+        clip = self.encoder("text")
+        _same_weights(clip.fingerprint, manifest.recipe["text_encoder"], "text encoder")
+        return Encoders(text=on_device(clip.encode, next(self.model.parameters()).device))
+
+
+def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:
+    """A finished checkpoint of a run, the configuration it was trained with, and its saved state."""
+    from jobs.train import TrainJob
+    from vpd.checkpoint import CheckpointStore
+
+    store = CheckpointStore(folder)
+    newest = store.named("last", "")
+    trained = config.build(TrainJob, store.load_state(newest)["config"])
+    task = build_task(trained)
+    checkpoint = store.named(which, task.metric_name, higher_is_better=task.higher_is_better)
+    return checkpoint, trained, store.load_state(checkpoint)
+
+
+def load_trained(folder: str, which: str, device: torch.device) -> Trained:
+    """A trained model on a device, in eval mode: from a run's checkpoint, or from a model folder (`vpd.pretrained`)."""
+    from vpd.pretrained import is_pretrained
+
+    return _from_model_folder(folder, device) if is_pretrained(folder) else _from_run(folder, which, device)
+
+
+def _from_run(folder: str, which: str, device: torch.device) -> Trained:
+    from shards.schema import Schema
+    from vpd.checkpoint import CheckpointStore
+
+    checkpoint, job, state = saved_run(folder, which)
+    schema, task = Schema.from_json(state["schema"]), build_task(job)
+    weights = CheckpointStore(folder).load(checkpoint, "model")
+    rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
+    model = build_model(job, task, schema, None if rows is None else rows.numpy())
+    model.load_state_dict(weights)
+    height, width = schema.field("latent").shape[-2:]
+    tokens = task.tokens(schema)
+
+    def load_encoder(kind: str) -> Any:
+        return encoder(job, "sd_vae", device) if kind == "image" else encoder(job, "clip_text", device, length=tokens)
+
+    return Trained(
+        where=checkpoint.path,
+        step=checkpoint.step,
+        task=task,
+        model=model.to(device).eval(),
+        data=job.data,
+        precision=job.loop.precision,
+        tokens=tokens,
+        size_px=(LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width)),
+        class_names=tuple(state["class_names"]),
+        predict_views=job.predict_views,
+        encoder=load_encoder,
+    )
+
+
+def _from_model_folder(folder: str, device: torch.device) -> Trained:
+    from vpd import pretrained
+    from vpd.config import DataConfig
+
+    model, blueprint = pretrained.from_pretrained(folder)
+    task = pretrained.build_task(blueprint)
+    height, width = blueprint.size_px
+
+    def load_encoder(kind: str) -> Any:
+        options = pretrained.encoder_options(folder, blueprint, kind)
+        return plugins.build_plugin(plugins.ENCODERS, options, f"encoders.{kind}", device=str(device))
+
+    return Trained(
+        where=folder,
+        step=0,
+        task=task,
+        model=model.to(device).eval(),
+        data=DataConfig(train=""),
+        precision="auto",
+        tokens=blueprint.tokens,
+        size_px=(height, width),
+        class_names=tuple(blueprint.class_names),
+        predict_views=PREDICT_VIEWS.get(task.name, {"name": "exact"}),
+        encoder=load_encoder,
+    )
+
+
+def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
+    """ItemView -> the pixels its latent was made from, rendered again from the dataset.
+
+    Raises:
+        ConfigError: no data.source.
+        FingerprintMismatch: the dataset there is not the one the set was built from.
+    """
+    from pipeline.geometry import render, to_pixels
+    from shards.view import View
+
+    if not job.data.source:
+        raise ConfigError("data.latents is 'online': set data.source to the `source` of the set's build configuration.")
+    source = plugins.build_plugin(plugins.SOURCES, job.data.source, "data.source")
+    if lines := recipe_difference(manifest.recipe["source"], source.identity(manifest.split)):
+        raise FingerprintMismatch(f"data.source is not what {manifest.name} was built from:\n  " + "\n  ".join(lines))
+
+    def load(item: Any) -> Any:
+        view = View.from_json(item.meta["views"][0])
+        return to_pixels([render(source.load(manifest.split, item.key).image, view)], view.size_px)[0]  # [3, H, W]
+
+    return load
+
+
+def _same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+    """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
+    apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
+    if apart:
+        lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
+        raise FingerprintMismatch(
+            f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"
+            "Set encoders.model (and encoders.revision) to the model the set was built with, or rebuild the set."
+        )

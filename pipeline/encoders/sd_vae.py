@@ -1,0 +1,124 @@
+"""Stable Diffusion's VAE encoder: pixels in [-1, 1] -> raw posterior mean, as the published VPD-like methods use it.
+
+Owns loading (encoder and quant_conv only; the decoder is dropped), compute precision and the stored form. The mean is
+never sampled from and never multiplied by 0.18215 (vpd_spec 1.2): methods disagree on scaling, so it belongs to load
+time.
+
+Precision (perf.md 4.2, error of the mean relative to float32): TF32 1.3e-3, float16 2.0e-3, bfloat16 1.6e-2; storing
+as float16 costs 2.1e-4. Shapes: B images of H x W pixels, C latent channels of h x w.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import nn
+
+from pipeline.encoders._arithmetic import float32_arithmetic
+from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from shards.errors import ConfigError
+from shards.schema import Field
+from shards.view import Size
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+_LOGVAR_RANGE = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution clamps to
+
+
+class SdVae:
+    """A `pipeline.encoders.ImageEncoder`. `encode` gives "latent" float16 [B, C, h, w], and "logvar" if asked for."""
+
+    def __init__(self, vae: AutoencoderKL, *, dtype: str, device: torch.device, tf32: bool, logvar: bool) -> None:
+        self._exact = _moments_of(vae).to(device)
+        self._fast = copy.deepcopy(self._exact).half() if dtype == "float16" else self._exact
+        self._device = device
+        self._tf32 = tf32 and dtype == "float32"
+        self._logvar = logvar
+        self._channels = int(vae.config["latent_channels"])
+        self._stride = 2 ** (len(vae.config["block_out_channels"]) - 1)
+        self.fingerprint: dict[str, Any] = {
+            "encoder": "sd_vae",
+            "weights": weights_sha256(self._exact.named_parameters()),
+            "layout": {name: vae.config[name] for name in ("act_fn", "norm_num_groups", "mid_block_add_attention")},
+            "dtype": dtype,
+            "tf32": self._tf32,
+            "logvar": logvar,
+        }
+
+    def fields(self, size_px: Size) -> tuple[Field, ...]:
+        """Raises ConfigError when a side is not a multiple of the latent stride."""
+        if any(side % self._stride for side in size_px):
+            raise ConfigError(
+                f"sd_vae: views are {size_px[0]} x {size_px[1]} pixels, but each side must be a multiple of "
+                f"{self._stride}, the stride of a latent pixel. Change the size, or pad the views"
+            )
+        shape = ("V", self._channels, size_px[0] // self._stride, size_px[1] // self._stride)
+        latent = Field("latent", "npy", "float16", shape, "view", "raw VAE posterior mean, unscaled")
+        logvar = Field("logvar", "npy", "float16", shape, "view", "log of the VAE posterior variance, unscaled")
+        return (latent, logvar) if self._logvar else (latent,)
+
+    def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
+        return torch.empty(shape, dtype=torch.float32, pin_memory=self._device.type == "cuda").numpy()
+
+    @torch.inference_mode()
+    def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Pixels float32 [B, 3, H, W] in [-1, 1] -> float16 arrays [B, C, h, w].
+
+        A float16 pass that is not finite everywhere is repeated in full float32. What still does not fit float16 is
+        returned as inf or NaN in its own row.
+        """
+        images = torch.from_numpy(pixels).to(self._device, non_blocking=True)  # [B, 3, H, W]
+        with float32_arithmetic(self._tf32):
+            moments = self._fast(images.to(next(self._fast.parameters()).dtype))  # [B, 2C, h, w]
+            if self._fast is not self._exact and not torch.isfinite(moments).all():
+                moments = self._exact(images)
+        mean, logvar = moments.float().chunk(2, dim=1)  # [B, C, h, w] each
+        stored = {"latent": mean.half().cpu().numpy()}
+        if self._logvar:
+            stored["logvar"] = logvar.clamp(*_LOGVAR_RANGE).half().cpu().numpy()
+        return stored
+
+
+def build(
+    model: str,
+    revision: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    tf32: bool = True,
+    logvar: bool = False,
+) -> SdVae:
+    """`model`: hub id (with `revision`), diffusers folder, or a folder that is itself the VAE. `dtype` is that of the
+    computation; `tf32` applies to float32 on NVIDIA GPUs. Raises ConfigError."""
+    if dtype not in _DTYPES:
+        reason = "; bfloat16 has 8 times the error of float16 at the same speed" if dtype == "bfloat16" else ""
+        raise ConfigError(f"sd_vae: dtype is {dtype!r}, expected float32 or float16{reason}")
+    target = check_device("sd_vae", device)
+    vae, report = load_part(
+        "sd_vae",
+        model,
+        "vae",
+        AutoencoderKL.from_pretrained,
+        revision=revision,
+        torch_dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    absent = [name for name in report["missing_keys"] if name.startswith(("encoder.", "quant_conv."))]
+    if absent:
+        raise ConfigError(
+            f"sd_vae: {model!r} lacks {len(absent)} encoder weights, such as {absent[0]}; expected an AutoencoderKL. "
+            "Point at the VAE of a Stable Diffusion model"
+        )
+    return SdVae(vae, dtype=dtype, device=target, tf32=tf32, logvar=logvar)
+
+
+def _moments_of(vae: AutoencoderKL) -> nn.Sequential:
+    """Only what latents need: encoder and quant_conv, frozen, in eval mode."""
+    parts = {"encoder": vae.encoder, "quant_conv": vae.quant_conv if vae.quant_conv is not None else nn.Identity()}
+    moments = nn.Sequential()
+    for name, part in parts.items():
+        moments.add_module(name, part)
+    return moments.eval().requires_grad_(False)

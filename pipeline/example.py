@@ -1,0 +1,135 @@
+"""What a dataset yields, and what a dataset is.
+
+Owns `Example` (one image with its labels and sentences, at full size and undistorted) and the `Source` protocol.
+Leaves resizing, cropping and flipping to `pipeline.geometry`, and the on-disk form to `shards.schema`.
+
+Sizes are (height, width) in pixels. Shapes: H, W = height and width of the source image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from shards.errors import SourceError
+from shards.schema import Field
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One source image with everything that belongs to it.
+
+    `items` cuts `sentences` into consecutive runs, one (first, count) per item, in order and without gaps: RefCOCO has
+    one run for each referred object. Empty `items` means that the dataset has no sentences: the image is then one item,
+    the run of all its views. `labels` are dense targets as large as the image, named as in `Source.label_fields`; bytes
+    are stored as they are.
+
+    Raises SourceError where a source breaks one of these rules.
+    """
+
+    key: str
+    image: np.ndarray  # uint8 [H, W, 3], RGB
+    meta: dict[str, Any]
+    sentences: tuple[str, ...] = ()
+    items: tuple[tuple[int, int], ...] = ()
+    labels: Mapping[str, np.ndarray | bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_key()
+        self._check_pixels()
+        self._check_items()
+        try:
+            json.dumps(self.meta, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SourceError(f"example {self.key!r}: meta cannot be written as JSON: {error}") from error
+
+    @property
+    def height_px(self) -> int:
+        return self.image.shape[0]
+
+    @property
+    def width_px(self) -> int:
+        return self.image.shape[1]
+
+    def _check_key(self) -> None:
+        # WebDataset takes everything after the first dot of a member's name for its extension.
+        if not self.key or "." in self.key or "/" in self.key:
+            raise SourceError(f"example key {self.key!r}: expected a name without a dot or a slash")
+
+    def _check_pixels(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise SourceError(
+                f"example {self.key!r}: image is {image.dtype} {list(image.shape)}; expected uint8 [H, W, 3], RGB"
+            )
+        for name, label in self.labels.items():
+            if isinstance(label, np.ndarray) and label.shape[:2] != image.shape[:2]:
+                raise SourceError(
+                    f"example {self.key!r}: label {name!r} is {list(label.shape)}; "
+                    f"expected the full size of the image, {list(image.shape[:2])}"
+                )
+
+    def _check_items(self) -> None:
+        if not self.items:
+            if self.sentences:
+                raise SourceError(
+                    f"example {self.key!r}: {len(self.sentences)} sentences but no items; "
+                    "give one (first, count) run for each item"
+                )
+            return
+        end = 0
+        for first, count in self.items:
+            if first != end or count < 1:
+                raise SourceError(
+                    f"example {self.key!r}: items {list(self.items)} are not consecutive non-empty runs; "
+                    f"found ({first}, {count}) where a run starting at {end} was expected"
+                )
+            end += count
+        if end != len(self.sentences):
+            raise SourceError(
+                f"example {self.key!r}: items cover {end} sentences, the example has {len(self.sentences)}"
+            )
+
+
+class Source(Protocol):
+    """A dataset folder in its official layout, read at random: a shard is then a pure function of a slice of keys."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def splits(self) -> Sequence[str]: ...
+
+    @property
+    def label_fields(self) -> tuple[Field, ...]:
+        """The dense labels that every example carries, in storage order."""
+        ...
+
+    @property
+    def item_axis(self) -> str:
+        """What an item is a run of: "sentence", or "view" where an item is an image with all its views."""
+        ...
+
+    def keys(self, split: str) -> list[str]:
+        """Names of the split's records in a fixed order. SourceError: bad folder or unknown split."""
+        ...
+
+    def load(self, split: str, key: str) -> Example:
+        """One record; safe to call from several threads. Reject: this one cannot be used, and why."""
+        ...
+
+    def identity(self, split: str) -> dict[str, Any]:
+        """What makes this data this data, for the fingerprint: options and file hashes, never absolute paths."""
+        ...
+
+    def counts(self, split: str) -> dict[str, int]:
+        """How much the split holds, before any reject: "images", and where they exist "refs", "sentences"."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """Facts for the set's README: title, origin, licence, terms, url, splits."""
+        ...

@@ -1,0 +1,48 @@
+"""Work done ahead of its consumer, in threads, without changing the order of anything.
+
+Both functions are generators: nothing starts before the first item is asked for, an exception raised in a thread
+comes out where its item would have, and closing the generator (also by an exception) ends the threads behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+_END = object()
+
+
+def map_ahead(
+    function: Callable[[In], Out], items: Iterable[In], threads: int, ahead: int
+) -> Generator[Out, None, None]:
+    """`function` of every item, in order, computed by `threads` threads, at most `ahead` items early."""
+    pending: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(threads, "decode") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def in_thread(items: Generator[In, None, None], ahead: int, name: str) -> Generator[In, None, None]:
+    """The same items in the same order, produced by one thread of their own, at most `ahead` items early."""
+    with ThreadPoolExecutor(1, name) as worker:
+        pending: deque[Future[Any]] = deque(worker.submit(next, items, _END) for _ in range(ahead))
+        try:
+            while (item := pending.popleft().result()) is not _END:
+                pending.append(worker.submit(next, items, _END))
+                yield item
+        finally:
+            for future in pending:
+                future.cancel()
+            worker.submit(items.close)  # on its own thread, after what that is doing now

@@ -1,0 +1,100 @@
+"""A segmentation label file: 8-bit class indices in, 8-bit class indices as a task reads them out.
+
+Owns what counts as a label file and the mapping of its values. In a shard every label is a grey 8-bit PNG of the
+picture's own size whose values are class indices from 0, and IGNORE where a pixel has no class. Which file belongs to
+which picture is `label_pairs`'.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from shards.errors import ConfigError, Reject
+
+IGNORE = 255  # stored value of a pixel without a class, as in the published pipelines
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
+
+
+def check_class_count(classes: int, zero_is_ignored: bool) -> None:
+    """ConfigError unless so many classes fit into 8 bits beside the ignored values."""
+    most = IGNORE - zero_is_ignored
+    if not 1 <= classes <= most:
+        raise ConfigError(f"source: {classes} classes; 8-bit labels hold 1 to {most} of them, {IGNORE} is no class")
+
+
+def read_label(path: Path, classes: int, zero_is_ignored: bool) -> np.ndarray:
+    """The mapped label of a file, uint8 [H, W]: 0 .. classes - 1, or IGNORE.
+
+    Args:
+        zero_is_ignored: ADE20K's rule: 0 is no class and value k is class k - 1. Otherwise value k is class k. The
+            file's own 255 is ignored under both, as in the published loader.
+
+    Raises:
+        Reject: no such file, not an 8-bit single-channel PNG, damaged, or a value that is no class.
+    """
+    try:
+        payload = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Reject(f"label {path} does not exist") from error
+    except OSError as error:
+        raise Reject(f"label {path} cannot be read: {error}") from error
+    _check_header(payload, path)
+    values = decode_png(payload, path)  # uint8 [H, W]
+    mapped = _mapping(classes, zero_is_ignored)[values]
+    wrong = (mapped == IGNORE) & (values != IGNORE)
+    if zero_is_ignored:
+        wrong &= values != 0
+    if wrong.any():
+        first = int(zero_is_ignored)
+        raise Reject(
+            f"label {path}: value {int(values[wrong].max())} in {int(wrong.sum())} pixels; with {classes} classes "
+            f"expected {first} to {classes - 1 + first}, {'0 or ' if zero_is_ignored else ''}{IGNORE} for no class"
+        )
+    return mapped
+
+
+def decode_png(payload: bytes, path: Path) -> np.ndarray:
+    """Pixel values uint8 [H, W] of an 8-bit single-channel PNG; palette images give their indices."""
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            return np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Reject(f"label {path} cannot be decoded: {error}") from error
+
+
+def encode_label(label: np.ndarray) -> bytes:
+    """uint8 [H, W] as a grey PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(label).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _check_header(payload: bytes, path: Path) -> None:
+    # Read from the header, because Pillow stretches the values of grey PNGs with fewer than 8 bits.
+    if payload[:8] != _SIGNATURE or len(payload) < 26:
+        raise Reject(f"label {path} is not a PNG; expected an 8-bit single-channel PNG")
+    bits, colour = payload[24], payload[25]
+    if (colour == _GREY and bits == 8) or colour == _PALETTE:
+        return
+    kind = _COLOUR_TYPES.get(colour, f"colour type {colour}")
+    raise Reject(
+        f"label {path} is a {bits}-bit {kind} PNG; expected 8-bit, one channel, each value a class. "
+        "Convert coloured or wider labels to class indices first."
+    )
+
+
+@cache
+def _mapping(classes: int, zero_is_ignored: bool) -> np.ndarray:
+    """uint8 [256]: the stored value of every file value."""
+    table = np.full(256, IGNORE, np.uint8)
+    first = int(zero_is_ignored)
+    table[first : first + classes] = np.arange(classes, dtype=np.uint8)
+    return table

@@ -1,0 +1,50 @@
+"""Every error this project raises on purpose, in one tree.
+
+    ContractError
+    |-- SchemaMismatch        a record, member or setting does not fit the schema of the set
+    |-- FingerprintMismatch   the set was built from another recipe than the one in hand
+    |-- CorruptShard          bytes on disk differ from what was written
+    |-- IncompleteSet         no manifest, or a file named by it is missing
+    |-- DecodeFailed          a caller's decode function raised; names the record, keeps the cause
+    |-- SourceError           a dataset folder is not what its official layout says (ends the build)
+    |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
+    `-- ConfigError           an unknown or unread setting, or settings that cannot be combined
+
+A message says what was found, what was expected, where, and what to do about it.
+"""
+
+
+class ContractError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class SchemaMismatch(ContractError):
+    """A record, member or request does not fit the schema."""
+
+
+class FingerprintMismatch(ContractError):
+    """Two recipes that must be equal are not; the message lists the fields that differ."""
+
+
+class CorruptShard(ContractError):
+    """Bytes differ from the ones whose hash was recorded when they were written."""
+
+
+class IncompleteSet(ContractError):
+    """The manifest, or a file that it names, does not exist."""
+
+
+class DecodeFailed(ContractError):
+    """A decode function raised; `__cause__` is the original error."""
+
+
+class SourceError(ContractError):
+    """A dataset folder or file is not what the official layout says; fatal for the build."""
+
+
+class Reject(ContractError):
+    """One source sample cannot be used; its reason is recorded and the build goes on."""
+
+
+class ConfigError(ContractError):
+    """A setting is unknown, unread, or impossible together with another one."""

@@ -1,0 +1,137 @@
+"""The recorded geometry of a view: how a stored latent was made from its source image, and how labels are cut alike.
+
+Owns the View record, which rides in a record's meta["views"], and `cut_label`, because both sides need the same
+answer: the build side shows the encoder what a view says (`pipeline.geometry`), the train side cuts the full-size label
+by it at load. Which views an image gets is `pipeline.views`'.
+
+Sizes are (h, w); boxes are (x0, y0, x1, y1), half-open, x to the right, y down, the origin at the top-left corner of
+the top-left pixel. The steps run in a fixed order that covers the published pipelines: cut `box_px`, resize it to
+`resized_px`, cut `window_px`, flip, recolour, pad. Labels are resized with Pillow's nearest rule, as the published
+masks are (vpd_spec.md 7.2), restated on indices so that every dtype works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from shards.errors import ConfigError, Reject, SchemaMismatch
+
+Size = tuple[int, int]  # (h, w)
+Box = tuple[int, int, int, int]  # (x0, y0, x1, y1), half-open
+
+KERNELS = ("pil_bilinear", "pil_bicubic", "pil_nearest")
+
+
+@dataclass(frozen=True)
+class View:
+    """One crop of one source image. Sizes are (h, w); boxes are (x0, y0, x1, y1), half-open.
+
+    `box_px` is in source pixels, `window_px` in pixels of the resized box. `size_px`, what the encoder sees, is the
+    window plus `pad_px` (rows at the bottom, columns at the right). `colour` lists (step, number, ...) in the
+    order of application; what the steps do is said in `pipeline.colour` and `pipeline.cut_depth`.
+    """
+
+    size_px: Size
+    box_px: Box
+    resized_px: Size
+    window_px: Box
+    kernel: str = "pil_bilinear"
+    flip: bool = False
+    pad_px: Size = (0, 0)
+    colour: tuple[tuple[str | float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_box("box_px", self.box_px)
+        _check_box("window_px", self.window_px, within=self.resized_px)
+        if self.kernel not in KERNELS:
+            raise ConfigError(f"view: resize kernel {self.kernel!r} is unknown; known: {', '.join(KERNELS)}")
+        content = self.content_px
+        padded = (content[0] + self.pad_px[0], content[1] + self.pad_px[1])
+        if min(self.pad_px) < 0 or padded != self.size_px:
+            raise ConfigError(
+                f"view: size_px is {self.size_px}, but the window {content} plus pad_px {self.pad_px} is {padded}; "
+                "they must agree"
+            )
+
+    @property
+    def content_px(self) -> Size:
+        """Size of the image part of the view, without padding."""
+        x0, y0, x1, y1 = self.window_px
+        return y1 - y0, x1 - x0
+
+    def to_json(self) -> dict[str, Any]:
+        record = asdict(self)
+        return {name: _listed(value) for name, value in record.items()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> View:
+        """Inverse of `to_json`. Raises SchemaMismatch when the names are not exactly a view's."""
+        names = set(cls.__dataclass_fields__)
+        if set(record) != names:
+            raise SchemaMismatch(
+                f"view record: found {sorted(record)}, expected {sorted(names)}; it was written by another version"
+            )
+        return cls(**{name: _tupled(value) for name, value in record.items()})
+
+
+def cut_label(label: np.ndarray, view: View, fill: float = 0) -> np.ndarray:
+    """The part of a full-size label that a view shows.
+
+    Args:
+        label: [H, W], any dtype.
+        view: the record of the view.
+        fill: the label's own "nothing here": the ignore value of a segmentation, 0 for depth and masks.
+
+    Returns:
+        [h, w], the view's `size_px`, in the label's dtype, nearest neighbour.
+
+    Raises:
+        Reject: the view's box does not lie inside the label.
+    """
+    check_inside(label, view)
+    x0, y0, x1, y1 = view.box_px
+    rows = y0 + _nearest(y1 - y0, view.resized_px[0])
+    columns = x0 + _nearest(x1 - x0, view.resized_px[1])
+    x0, y0, x1, y1 = view.window_px
+    shown = label[rows[y0:y1, None], columns[None, x0:x1]]  # [h, w] without padding
+    if view.flip:
+        shown = shown[:, ::-1]
+    bottom, right = view.pad_px
+    if bottom or right:
+        shown = np.pad(shown, ((0, bottom), (0, right)), constant_values=fill)
+    return np.ascontiguousarray(shown)
+
+
+def check_inside(array: np.ndarray, view: View) -> None:
+    """Reject a view whose box reaches outside an image or label [H, W, ...]."""
+    height, width = array.shape[:2]
+    _, _, x1, y1 = view.box_px
+    if x1 > width or y1 > height:
+        raise Reject(f"view box {view.box_px} reaches outside the image of {width} x {height} pixels")
+
+
+def _nearest(source: int, target: int) -> np.ndarray:
+    """Source index of every target pixel, by Pillow's nearest rule: a running sum of steps, rounded down."""
+    step = source / target
+    centres = np.add.accumulate(np.r_[step * 0.5, np.full(target - 1, step)])
+    return centres.astype(np.intp)
+
+
+def _check_box(name: str, box: Box, within: Size | None = None) -> None:
+    x0, y0, x1, y1 = box
+    height, width = within if within is not None else (y1, x1)
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        inside = f" inside {width} x {height} pixels" if within is not None else ""
+        raise ConfigError(f"view: {name} is {box}, expected a non-empty (x0, y0, x1, y1){inside}")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,44 @@
+"""What several test folders share: the shared material beside the checkout, and one tiny model folder per session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch or Ray are imported anywhere: tests share two cores with each other and never ask a hub.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Real photos and annotations in the official layouts; never part of the repository."""
+    folder = SHARED / "realdata"
+    if not folder.is_dir():
+        pytest.skip(f"no real sample at {folder}: it is not distributed with the code")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Recorded inputs and outputs of the published models."""
+    folder = SHARED / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no goldens at {folder}: they are not distributed with the code")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable-Diffusion-shaped model folder, as the demo makes it."""
+    from demo.tiny_sd import write_tiny_sd
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd"
+    write_tiny_sd(folder)
+    return folder

@@ -1,0 +1,282 @@
+"""The jobs as a user runs them: a real Ray head, `ray job submit` in every documented form, killed processes.
+
+The head is started in a copy of the repository, with the model under its hub id in a local hub cache, so that the
+literal commands run with the defaults that ship. Nothing here reaches a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from conftest import build_settings, train_settings
+
+from demo.ray_head import RayHead
+from shards.reader import ShardSet
+from shards.verify import find_faults
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
+
+
+@pytest.fixture(scope="session")
+def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the working tree with the rendered data at the default place."""
+    copy = tmp_path_factory.mktemp("copy") / "repo"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    (copy / "data").mkdir()
+    (copy / "data" / "refer").symlink_to(world)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache in which the default model id, at its pinned revision, is the tiny model."""
+    revision = yaml.safe_load((ROOT / "configs/train/refer.yaml").read_text())["backbone"]["revision"]
+    snapshot = tmp_path_factory.mktemp("hub") / "hub" / MODEL / "snapshots" / revision
+    shutil.copytree(tiny_sd, snapshot)
+    return snapshot.parents[3]
+
+
+@pytest.fixture(scope="session")
+def head(repository: Path, hub: Path) -> Iterator[RayHead]:
+    env = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    with RayHead(repository, num_cpus=4, env=env) as running:
+        yield running
+
+
+def succeeded(job: subprocess.CompletedProcess[str]) -> str:
+    assert job.returncode == 0, job.stdout[-6000:]
+    return job.stdout
+
+
+def refused(job: subprocess.CompletedProcess[str]) -> str:
+    assert job.returncode != 0, job.stdout[-6000:]
+    return job.stdout
+
+
+def written(path: Path, settings: dict) -> str:
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_the_literal_build_command_works_with_its_defaults(head: RayHead, repository: Path) -> None:
+    output = succeeded(head.submit("jobs/build_shards.py"))
+    assert "refcoco-unc-train: finished" in output
+    val = ShardSet.open(repository / "data/shards/refcoco-unc-val")
+    assert val.n_records == 5
+    assert val.record(0).array("latent").shape == (1, 4, 64, 64)
+    assert list(find_faults(repository / "data/shards/refcoco-unc-val")) == []
+    again = succeeded(head.submit("jobs/build_shards.py", "splits=[val]"))
+    assert "already built with this recipe, nothing to do" in again
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "steps"),
+    [
+        ((), ("--", "jobs/train.py", "--task", "refer"), 1),
+        ((), ("jobs/train.py", "task=refer"), 2),
+        (("--working-dir", "."), ("--", "python", "jobs/train.py", "--task", "refer"), 3),
+        (("--runtime-env", "runtime_env.yaml"), ("--", "python", "jobs/train.py", "--task", "refer"), 4),
+    ],
+)
+def test_every_documented_form_trains_and_goes_on(
+    head: RayHead, repository: Path, options: tuple[str, ...], words: tuple[str, ...], steps: int
+) -> None:
+    """The four forms take one step each of the same run, which also shows that each resumes the one before."""
+    shards = repository / "data/shards"
+    settings = (
+        f"data.train={shards}/refcoco-unc-train", "data.val=''",
+        f"run.out={repository}/runs", "run.cpus_per_worker=1", "data.batch_size=2",
+        "loop.steps=4", f"loop.stop_after_steps={steps}", "loop.log_every_steps=1",
+    )  # fmt: skip
+    succeeded(head.submit(*words, *settings, options=options))
+    lines = [json.loads(line) for line in (repository / "runs/refcoco-vpd/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, steps + 1))
+
+
+def test_rays_own_command_line_still_refuses_the_words_without_dashes(head: RayHead) -> None:
+    assert "No such option" in refused(head.submit("jobs/train.py", "--task", "refer"))
+
+
+def test_a_relative_path_under_an_uploaded_directory_is_an_error(head: RayHead) -> None:
+    output = refused(head.submit("--", "python", "jobs/build_shards.py", options=("--working-dir", ".")))
+    assert "runs from an uploaded working directory" in output
+    assert "Give an absolute path or a URL" in output
+
+
+def test_a_tree_over_the_limit_is_refused_with_the_reason(head: RayHead, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "big.bin").write_bytes(os.urandom(105 << 20))
+    output = refused(head.submit("--", "true", options=("--working-dir", "."), cwd=tmp_path))
+    assert re.search(r"104857600|exceeds the maximum|Maximum request body size", output), output[-2000:]
+
+
+def test_the_upload_leaves_data_and_tests_behind(head: RayHead) -> None:
+    output = succeeded(head.submit("--", "ls", "-a", options=("--working-dir", ".")))
+    names = output.split("Running entrypoint")[1].split()
+    assert {"jobs", "shards", "configs"} <= set(names)
+    assert not {"data", "runs", "tests", ".git"} & set(names)
+
+
+def test_too_few_free_cpus_is_an_error_and_not_a_hang(head: RayHead, sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    config = written(tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path, over={"run.workers": 9}))
+    started = time.monotonic()
+    output = refused(head.submit("--", "jobs/train.py", "--config", config))
+    assert "not enough free resources for 9 training worker(s)" in output
+    assert "CPU: needs 9, cluster has 4" in output
+    assert time.monotonic() - started < 60
+
+
+def test_without_a_cluster_a_job_says_what_to_start(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    config = written(tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path))
+    env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1", "RAY_AUTH_MODE": "disabled"}
+    job = subprocess.run(
+        [sys.executable, "jobs/train.py", "--config", config], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert job.returncode == 1
+    assert "no Ray cluster found" in job.stderr
+    assert "ray start --head" in job.stderr
+
+
+def test_one_and_two_actors_write_the_same_bytes(head: RayHead, world: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    for actors in (1, 2):
+        out = tmp_path / str(actors) / "shards"
+        resources = {"actors": actors, "cpus_per_actor": 1}
+        settings = build_settings(world, tiny_sd, out, resources=resources)
+        succeeded(head.submit("--", "jobs/build_shards.py", "--config", written(tmp_path / "b.yaml", settings)))
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert any(name.endswith(".tar") for name in files(tmp_path / "1"))
+
+
+def _slow(settings: dict, seconds: float) -> dict:
+    """The same build with a source that takes its time, so that there is a middle to be killed in."""
+    source = {"name": "tests.jobs.slow_refcoco", "root": settings["source"]["root"], "seconds": seconds}
+    return {**settings, "source": source}
+
+
+def _wait_for(condition, timeout_s: float = 90) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited moment never came"
+        time.sleep(0.05)
+
+
+def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
+    head: RayHead, world: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    """SIGKILL to the encoder actor in the middle of a shard, then to the driver, then the same command again."""
+    settings = build_settings(
+        world, tiny_sd, tmp_path / "whole", splits=["train"], resources={"cpus_per_actor": 1},
+        settings={"records_per_shard": 4, "image_batch": 2, "decode_threads": 1, "decode_ahead": 1},
+    )  # fmt: skip
+    config = written(tmp_path / "whole.yaml", _slow(settings, 0))
+    succeeded(head.submit("--", "python", "jobs/build_shards.py", "--config", config, cwd=ROOT))
+
+    slow = written(tmp_path / "killed.yaml", _slow({**settings, "out": str(tmp_path / "killed")}, 0.5))
+    done = tmp_path / "killed" / "tiny-train" / "_build"
+    command = [sys.executable, "jobs/build_shards.py", "--config", slow]
+    env = {**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    _wait_for(lambda: (done / "tiny-train-000000.json").exists())
+    (actor,) = [p for p in psutil.process_iter(["cmdline"]) if "ray::EncoderActor" in " ".join(p.info["cmdline"] or [])]
+    actor.kill()
+    _wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert not (tmp_path / "killed/tiny-train/manifest.json").exists()
+    kept = (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns
+
+    output = succeeded(head.submit("--", "python", "jobs/build_shards.py", "--config", slow, cwd=ROOT))
+    assert "shards are done, going on" in output
+    assert (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns == kept
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def _trained_losses(folder: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
+
+
+def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
+    head: RayHead, sets: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    over = {"run.workers": 2, "loop.steps": 24, "loop.save_every_steps": 4, "data.val": ""}
+    for name in ("whole", "killed"):
+        settings = train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name})
+        config = written(tmp_path / f"{name}.yaml", settings)
+        command = [str(Path(sys.executable).parent / "ray"), "job", "submit", f"--address={head.api}", "--"]
+        job = subprocess.Popen(
+            [*command, "jobs/train.py", "--config", config],
+            cwd=ROOT, env=head.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        if name == "killed":
+            _wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
+            workers = [
+                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
+            ]
+            assert len(workers) == 2
+            workers[1].kill()
+        output, _ = job.communicate()
+        assert job.returncode == 0, output[-6000:]
+        if name == "killed":
+            assert "lost a worker" in output
+            assert re.search(r"resumed from .*step-0000000(04|08|12|16|20)", output)
+    assert _trained_losses(tmp_path / "killed") == pytest.approx(_trained_losses(tmp_path / "whole"), rel=1e-5)
+
+
+def test_evaluation_is_the_same_on_one_and_two_workers_and_predicts(
+    head: RayHead, sets: Path, tiny_sd: Path, world: Path, tmp_path: Path
+) -> None:
+    over = {"loop.steps": 2, "data.val": ""}
+    config = written(tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path, over=over))
+    succeeded(head.submit("--", "jobs/train.py", "--config", config))
+    results = []
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.json"
+        words = (f"run={tmp_path}/run", f"workers={workers}", f"out={out}", f"sets=[{sets}/tiny-train,{sets}/tiny-val]")
+        output = succeeded(head.submit("--", "jobs/evaluate.py", *words))
+        results.append(json.loads(out.read_text())["sets"])
+        assert "tiny-train" in output
+    assert results[0].keys() == {"tiny-train", "tiny-val"}
+    for name, metrics in results[0].items():
+        assert metrics == pytest.approx(results[1][name], abs=1e-6)
+        assert metrics["samples"] == ShardSet.open(sets / name).manifest.counts["sentence"]
+
+    photo = next((world / "images/mscoco/images/train2014").iterdir())
+    words = [f"run={tmp_path}/run", f"image={photo}", "sentence=the red circle", f"out={tmp_path}/overlay.png"]
+    subprocess.run([sys.executable, "jobs/predict.py", *words], cwd=ROOT, check=True)
+    from PIL import Image
+
+    with Image.open(photo) as original, Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == original.size
+
+
+def test_a_failing_job_exits_non_zero_with_one_clear_message(head: RayHead, tmp_path: Path) -> None:
+    output = refused(head.submit("--", "jobs/build_shards.py", f"source.root={tmp_path}", f"out={tmp_path}/out"))
+    assert "SourceError" in output
+    assert "is not a REFER data folder" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "out").exists()

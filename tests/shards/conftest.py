@@ -1,0 +1,31 @@
+"""The toy set as fixtures: one written once and only read, and a private copy for tests that damage it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_set import write_toy_set
+
+from shards.reader import ShardSet
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the toy set; read only."""
+    root = tmp_path_factory.mktemp("sets") / "toy"
+    write_toy_set(root)
+    return root
+
+
+@pytest.fixture
+def toy(toy_root: Path) -> ShardSet:
+    """The toy set, opened."""
+    return ShardSet.open(toy_root)
+
+
+@pytest.fixture
+def damaged(toy_root: Path, tmp_path: Path) -> Path:
+    """A copy of the toy set to damage."""
+    return Path(shutil.copytree(toy_root, tmp_path / "toy"))

@@ -1,0 +1,136 @@
+"""A small Stable Diffusion shaped UNet, and the recorded outputs of the official code where they are at hand."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vpd.backbones.ldm_keys import unet_key
+from vpd.backbones.sd_unet import SdUnet
+
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+
+# The model of the recordings: SD 1.5 at a tenth of its width (oracle.md 3).
+UNET_CONFIG = {
+    "block_out_channels": (32, 64, 128, 128),
+    "layers_per_block": 2,
+    "cross_attention_dim": 64,
+    "attention_head_dim": 8,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Any:
+    """The models here are too small to share: threads that wait for each other on a busy machine cost tenfold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Tensors and facts recorded from the official code under one name."""
+
+    tensors: dict[str, torch.Tensor]
+    facts: dict[str, Any]
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
+
+
+def _golden(name: str) -> Golden:
+    if not GOLDEN.is_dir():
+        pytest.skip(f"no recordings of the official code at {GOLDEN}")
+    return Golden(load_file(GOLDEN / f"{name}.safetensors"), json.loads((GOLDEN / f"{name}.json").read_text()))
+
+
+def _golden_weights(name: str) -> dict[str, Any]:
+    if not GOLDEN.is_dir():
+        pytest.skip(f"no recordings of the official code at {GOLDEN}")
+    with torch.serialization.safe_globals([argparse.Namespace]):  # refer checkpoints hold their command line
+        return torch.load(io.BytesIO(lzma.open(GOLDEN / name).read()), weights_only=True)
+
+
+def with_ldm_weights(backbone: SdUnet, state: dict[str, torch.Tensor], prefix: str) -> SdUnet:
+    """Load LDM weights strictly, but for the output head that the backbone does not have."""
+    ours = {unet_key(k.removeprefix(prefix)): v for k, v in state.items() if k.startswith(prefix)}
+    dropped = [k for k in ours if k.startswith(("conv_norm_out.", "conv_out."))]
+    assert len(dropped) == 4
+    backbone.unet.load_state_dict({k: v for k, v in ours.items() if k not in dropped}, strict=True)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def golden_wrapper() -> Golden:
+    return _golden("unet_wrapper")
+
+
+@pytest.fixture(scope="session")
+def golden_refer() -> Golden:
+    return _golden("vpd_refer")
+
+
+@pytest.fixture(scope="session")
+def golden_seg() -> Golden:
+    return _golden("vpd_seg")
+
+
+@pytest.fixture(scope="session")
+def seg_weights() -> dict[str, torch.Tensor]:
+    """Weights of an official segmentation checkpoint."""
+    return _golden_weights("vpd_seg_iter.pth.xz")["state_dict"]
+
+
+@pytest.fixture(scope="session")
+def golden_depth_metrics() -> Golden:
+    return _golden("depth_metrics")
+
+
+@pytest.fixture(scope="session")
+def golden_depth() -> Golden:
+    return _golden("vpd_depth")
+
+
+@pytest.fixture(scope="session")
+def sd_weights() -> dict[str, torch.Tensor]:
+    """LDM-named weights of an SD-v1 shaped file."""
+    return _golden_weights("ldm_sd_v1_like.ckpt.xz")["state_dict"]
+
+
+@pytest.fixture(scope="session")
+def refer_weights() -> dict[str, torch.Tensor]:
+    """Weights of an official refer checkpoint."""
+    return _golden_weights("vpd_refer_model_best.pth.xz")["model"]
+
+
+@pytest.fixture(scope="session")
+def depth_weights() -> dict[str, torch.Tensor]:
+    """Weights of an official depth checkpoint."""
+    return _golden_weights("vpd_depth_last.ckpt.xz")["model"]
+
+
+@pytest.fixture
+def make_unet() -> Any:
+    """Builds a small backbone with seeded random weights; options as of `SdUnet`."""
+
+    def make(config: dict[str, Any] | None = None, seed: int = 0, **options: Any) -> SdUnet:
+        torch.manual_seed(seed)
+        return SdUnet.from_config(UNET_CONFIG | (config or {}), **options).eval()
+
+    return make
+
+
+@pytest.fixture
+def load_ldm() -> Any:
+    """`with_ldm_weights`, for tests."""
+    return with_ldm_weights

@@ -1,0 +1,76 @@
+"""What a backbone promises: a pyramid of feature maps, and a description of it that heads are built from.
+
+Owns the types between a backbone and the heads. A backbone is one module of this package that exposes
+`build(**options) -> Backbone`; heads and tasks see the `FeatureSpec` only, never the network behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid.
+
+    Attributes:
+        name: `f1` is the finest.
+        channels: feature channels, without the maps.
+        stride: image pixels per feature pixel, along each side.
+        map_tokens: cross-attention map channels that follow the features (one per context token); 0 = no maps.
+    """
+
+    name: str
+    channels: int
+    stride: int
+    map_tokens: int = 0
+
+    @property
+    def width(self) -> int:
+        """Channels of the tensor a head receives: features, then maps."""
+        return self.channels + self.map_tokens
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The levels of a backbone's output, finest first."""
+
+    levels: tuple[Level, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each output tensor, finest first."""
+        return tuple(level.width for level in self.levels)
+
+
+class Backbone(Protocol):
+    """A network from latents and context tokens to features. Implementations are `nn.Module`s."""
+
+    @property
+    def context_width(self) -> int:
+        """Channels of a context token."""
+        ...
+
+    def spec(self, tokens: int) -> FeatureSpec:
+        """The output for a context of `tokens` tokens."""
+        ...
+
+    def compile_blocks(self) -> None:
+        """Compile the repeated blocks in place."""
+        ...
+
+    def expect_one_token(self) -> None:
+        """Promise that every context has one token, so that what this leaves without effect can be frozen."""
+        ...
+
+    def __call__(self, latents: torch.Tensor, context: torch.Tensor) -> list[torch.Tensor]:
+        """Features, finest first: `[B, level.width, h / 2^i, w / 2^i]`, maps after the features of their level.
+
+        Args:
+            latents: `[B, 4, h, w]`.
+            context: `[B, T, context_width]`, or `[1, T, context_width]` for one that all samples share.
+        """
+        ...

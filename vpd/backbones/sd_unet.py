@@ -1,0 +1,287 @@
+"""Stable Diffusion's UNet as a feature extractor: one pass at a fixed timestep, four taps, cross-attention maps.
+
+Owns the forward pass over the diffusers modules, the taps and the choice of kept attention layers. Attention
+arithmetic is `vpd.attention`'s; reading weights is `vpd.backbones.sd_load`'s; scaling of latents is `vpd.model`'s.
+Conventions from vpd_spec.md: t = 1 (1.3), taps after the last layer but one of every up block and after the whole
+finest one (1.4), maps of the latent/2 and latent/4 layers of the down and up path averaged and placed after the
+features (1.5).
+
+Written for Stable Diffusion 1 and 2 shaped models; widths, depth and context come from the model's config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from shards.errors import ConfigError
+from vpd.attention import AttentionProcessor, MapMean
+from vpd.backbones import FeatureSpec, Level
+from vpd.backbones.sd_load import check_plain, load_unet
+
+LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
+PLACES = ("up", "down", "mid")
+
+
+def build(
+    model: str,
+    revision: str | None = None,
+    *,
+    attention_maps: str | Sequence[str] = "up+down",
+    map_levels: Sequence[int] = (2, 4),
+    attention_grad: bool = False,
+    timestep: int = 1,
+    gradient_checkpointing: bool = False,
+) -> SdUnet:
+    """Load the UNet of a Stable Diffusion model, in float32.
+
+    Args:
+        model: hub id, a local diffusers folder (with `unet/`), or a folder that is the UNet itself.
+        revision: branch, tag or commit of a hub model.
+        attention_maps, map_levels, attention_grad, timestep, gradient_checkpointing: see `SdUnet`.
+
+    Raises:
+        ConfigError: the model cannot be loaded completely, or a setting does not fit it.
+    """
+    unet = load_unet(model, revision)
+    return SdUnet(
+        unet,
+        attention_maps=attention_maps,
+        map_levels=map_levels,
+        attention_grad=attention_grad,
+        timestep=timestep,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+class SdUnet(nn.Module):
+    """The UNet up to its last block; the output head is removed, so every parameter receives gradient.
+
+    Args:
+        unet: a diffusers UNet; taken over and changed (head removed, attention processors set).
+        attention_maps: places whose cross-attention is kept, out of `up`, `down`, `mid`: "up+down" or a sequence;
+            empty = no maps.
+        map_levels: resolutions that are kept, as divisors of the latent side: 1 is the finest.
+        attention_grad: let gradient flow through the maps. False is the published training (oracle.md 6.5).
+        timestep: diffusion time of the single pass.
+        gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work.
+
+    Raises:
+        ConfigError: the model does something this pass does not, or the map settings select nothing.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        *,
+        attention_maps: str | Sequence[str] = "up+down",
+        map_levels: Sequence[int] = (2, 4),
+        attention_grad: bool = False,
+        timestep: int = 1,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.unet: Any = unet  # diffusers types its children as plain modules
+        self.timestep = timestep
+        self.gradient_checkpointing = gradient_checkpointing
+        self.channels: tuple[int, ...] = tuple(unet.config["block_out_channels"])  # finest first
+        check_plain(unet)
+        self.context_width: int = unet.config["cross_attention_dim"]
+        places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
+        self.kept = _kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
+        del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
+        self.unet.set_attn_processor(AttentionProcessor(grad=attention_grad))
+        self._one_token = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **options: Any) -> SdUnet:
+        """Random weights: `config` as in a diffusers `unet/config.json`, `options` as of `SdUnet`."""
+        return cls(UNet2DConditionModel(**{k: v for k, v in config.items() if not k.startswith("_")}), **options)
+
+    def spec(self, tokens: int) -> FeatureSpec:
+        """Levels for a context of `tokens` tokens."""
+        with_maps = {level for _, level in self.kept}
+        return FeatureSpec(
+            tuple(
+                Level(f"f{i + 1}", channels, LATENT_STRIDE_PX << i, tokens if 1 << i in with_maps else 0)
+                for i, channels in enumerate(self.channels)
+            )
+        )
+
+    def expect_one_token(self) -> None:
+        """Freeze what a context of one token leaves without effect, and do none of its work.
+
+        Over one token, attention weights are 1 whatever the queries and keys are, so the cross-attention layers'
+        `to_q`, `to_k` and the norm before them (22.0M parameters of SD 1.5) get no gradient. They keep their names and
+        values in the state dict; the published optimiser shrinks them by weight decay (vpd_spec.md 1.8), ours does not.
+        """
+        self._one_token = True
+        for block in self.unet.modules():
+            if isinstance(block, BasicTransformerBlock) and not isinstance(block.norm2, _SkippedNorm):
+                attention: Any = block.attn2
+                skipped = _SkippedNorm(block.norm2)
+                block.norm2 = skipped  # pyright: ignore[reportAttributeAccessIssue]
+                for module in (attention.to_q, attention.to_k, skipped):
+                    module.requires_grad_(False)
+
+    def compile_blocks(self) -> None:
+        """Compile every resnet and transformer block, in place.
+
+        One class is traced once per shape signature (SD 1.5 has 14 of resnets), which is more than the compiler's
+        limit of 8, beyond which it would silently run uncompiled (perf.md 3): the limit is raised, and exceeding it
+        is an error.
+        """
+        dynamo: Any = torch._dynamo.config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, 64)
+        dynamo.fail_on_recompile_limit_hit = True
+        for module in self.unet.modules():
+            if isinstance(module, ResnetBlock2D | BasicTransformerBlock):
+                module.compile(fullgraph=True)
+
+    def forward(self, latents: torch.Tensor, context: torch.Tensor) -> list[torch.Tensor]:
+        """One pass at the fixed timestep.
+
+        Args:
+            latents: `[B, 4, h, w]`, any float type; any even sides.
+            context: `[B, T, context_width]`, or `[1, T, context_width]` shared by all samples.
+
+        Returns:
+            Per level, finest first, `[B, width, h / 2^i, w / 2^i]` as `spec(T)` says.
+
+        Raises:
+            ConfigError: `expect_one_token` was called, and the context has another number.
+        """
+        if self._one_token and context.shape[1] != 1:
+            raise ConfigError(
+                f"backbone sd_unet: the task declared one context token, this context has {context.shape[1]}. Check "
+                "the shape of the class table: one pooled row [C, D] per class is one token."
+            )
+        unet, maps, coarsest = self.unet, MapMean(), len(self.channels) - 1
+        dtype = unet.conv_in.weight.dtype
+        context = context.to(dtype)
+        time = self._time_embedding(latents.device, dtype)  # [1, E], broadcast over the batch by every resnet
+
+        x = unet.conv_in(latents.to(dtype))
+        skips = [x]
+        for i, block in enumerate(unet.down_blocks):
+            for resnet, attention in _layers(block):
+                x = self._layer(resnet, attention, x, None, time, context, maps, ("down", 1 << i))
+                skips.append(x)
+            for downsampler in block.downsamplers or ():
+                x = downsampler(x)
+                skips.append(x)
+
+        first, *rest = unet.mid_block.resnets
+        x = self._layer(first, unet.mid_block.attentions[0], x, None, time, context, maps, ("mid", 1 << coarsest))
+        for resnet in rest:
+            x = self._layer(resnet, None, x, None, time, context, maps, ("mid", 1 << coarsest))
+
+        taps: list[torch.Tensor] = []  # coarsest first
+        for i, block in enumerate(unet.up_blocks):
+            layers = _layers(block)
+            tap = len(layers) - 1 if i == coarsest else len(layers) - 2
+            for j, (resnet, attention) in enumerate(layers):
+                x = self._layer(resnet, attention, x, skips.pop(), time, context, maps, ("up", 1 << (coarsest - i)))
+                if j == tap:
+                    taps.append(x)
+            for upsampler in block.upsamplers or ():
+                x = upsampler(x, skips[-1].shape[-2:])  # the true size: twice, or one less where a side was odd
+
+        # Only now are the means complete: the layer behind a tap still counts towards its level's map.
+        return [maps.append_to(features, 1 << level) for level, features in enumerate(reversed(taps))]
+
+    def _layer(
+        self,
+        resnet: nn.Module,
+        attention: nn.Module | None,
+        x: torch.Tensor,
+        skip: torch.Tensor | None,
+        time: torch.Tensor,
+        context: torch.Tensor,
+        maps: MapMean,
+        where: tuple[str, int],
+    ) -> torch.Tensor:
+        """One resnet and, where there is one, its transformer."""
+        keep = where in self.kept and attention is not None
+        args = (resnet, attention, x, skip, time, context, keep)
+        # Maps leave a recomputed layer as return values, so the recomputation in backward cannot count them twice.
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            x, *layer_maps = checkpoint(_run_layer, *args, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x, *layer_maps = _run_layer(*args)
+        maps.add(where[1], layer_maps)
+        return x
+
+    def _time_embedding(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        timestep = torch.full((1,), self.timestep, device=device)
+        return self.unet.time_embedding(self.unet.time_proj(timestep).to(dtype))  # [1, E]
+
+    def _cross_levels(self) -> list[tuple[str, int]]:
+        """Place and latent divisor of every block with cross-attention."""
+        last = len(self.channels) - 1
+        blocks = [("down", 1 << i, block) for i, block in enumerate(self.unet.down_blocks)]
+        blocks += [("mid", 1 << last, self.unet.mid_block)]
+        blocks += [("up", 1 << (last - i), block) for i, block in enumerate(self.unet.up_blocks)]
+        return [(place, level) for place, level, block in blocks if getattr(block, "attentions", None)]
+
+
+class _SkippedNorm(nn.Module):
+    """Keeps the weights of a norm whose output nobody reads under their names, and passes its input on."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def _run_layer(
+    resnet: Callable[..., torch.Tensor],
+    attention: Callable[..., tuple[torch.Tensor]] | None,
+    x: torch.Tensor,
+    skip: torch.Tensor | None,
+    time: torch.Tensor,
+    context: torch.Tensor,
+    keep: bool,
+) -> tuple[torch.Tensor, ...]:
+    """The layer's output, followed by the maps `[B, N, T]` it was asked to keep."""
+    if skip is not None:
+        x = torch.cat([x, skip], dim=1)
+    x = resnet(x, time)
+    maps: list[torch.Tensor] = []
+    if attention is not None:
+        options = {"maps": maps} if keep else None
+        x = attention(x, encoder_hidden_states=context, cross_attention_kwargs=options, return_dict=False)[0]
+    return x, *maps
+
+
+def _layers(block: Any) -> list[tuple[nn.Module, nn.Module | None]]:
+    attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
+    return list(zip(block.resnets, attentions, strict=True))
+
+
+def _kept_layers(
+    present: list[tuple[str, int]], places: tuple[str, ...], levels: tuple[int, ...]
+) -> frozenset[tuple[str, int]]:
+    """Which (place, level) blocks give maps; ConfigError if a named place or level gives none."""
+    if not places:
+        return frozenset()
+    kept = frozenset((place, level) for place, level in present if place in places and level in levels)
+    idle = [p for p in places if p not in {k[0] for k in kept}] + [n for n in levels if n not in {k[1] for k in kept}]
+    if idle or not kept:
+        raise ConfigError(
+            f"backbone sd_unet: attention_maps {'+'.join(places)!r} with map_levels {list(levels)} selects no "
+            f"cross-attention layer for {idle}. Places: {PLACES}; (place, level) of this model: {sorted(present)}."
+        )
+    return kept
+
+
+from_config = SdUnet.from_config  # how `vpd.pretrained` rebuilds a backbone from its saved config

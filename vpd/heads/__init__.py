@@ -1,0 +1,1 @@
+"""Heads: from the levels of a `FeatureSpec` to a dense prediction. A head knows the spec, never the backbone."""

@@ -1,0 +1,199 @@
+"""A checkpoint of another project to weights, configs and blueprint of ours.
+
+Owns the way from a file to its parts: recognise the layout, rename every key, read the sizes, and check that exactly
+the expected weights are there. Nothing is written here; `vpd.importing.folders` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards.errors import SchemaMismatch
+from vpd.backbones.ldm_keys import layers_per_block, unet_key, vae_key
+from vpd.backbones.sd_folder import expected_shapes
+from vpd.backbones.sd_sizes import unet_config, vae_config
+from vpd.importing.files import CheckpointFile, read_checkpoint
+from vpd.importing.layouts import Layout, recognise
+from vpd.importing.report import Report, check_fit, refuse
+from vpd.importing.sizes import facts_of
+from vpd.importing.text import text_config, text_shapes
+from vpd.pretrained import Blueprint, assemble, with_weights
+
+OUT_HEAD = ("conv_norm_out.", "conv_out.")
+NO_OUT_HEAD = "the UNet's output head, deleted before training; perception does not use it"
+NO_DECODER = "the VAE's decoder, deleted before training; latents need the encoder only"
+UNUSED_OUT = "the UNet's output head; perception does not use it (kept in unet_out.safetensors)"
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass
+class Part:
+    """A network that diffusers or transformers knows: weights under their names, and config."""
+
+    weights: Weights = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Imported:
+    """Everything a checkpoint held.
+
+    Attributes:
+        layout: which project's.
+        unet, vae, text: parts of Stable Diffusion; without weights if the file has none.
+        weights: of the whole `Perception`, for layouts that have a task.
+        blueprint: of that network.
+        report: every key.
+    """
+
+    layout: Layout
+    unet: Part
+    vae: Part
+    text: Part
+    report: Report
+    weights: Weights = field(default_factory=dict)
+    blueprint: Blueprint | None = None
+
+    @property
+    def unet_out(self) -> Weights:
+        """The UNet's output head."""
+        return {name: value for name, value in self.unet.weights.items() if name.startswith(OUT_HEAD)}
+
+    def model(self) -> Any:
+        """The network with its weights, in eval mode on the CPU."""
+        if self.blueprint is None:
+            raise SchemaMismatch(f"{self.report.source} is a {self.layout.title} model, without a head for a task.")
+        return with_weights(assemble(self.blueprint), self.weights)
+
+
+def import_checkpoint(
+    path: str | Path, *, allow_namespace: bool = False, changes: Mapping[str, Any] | None = None
+) -> Imported:
+    """Read and map a checkpoint file.
+
+    Args:
+        path: .ckpt, .pth or .safetensors.
+        allow_namespace: see `read_checkpoint`.
+        changes: settings of the blueprint that the weights cannot tell, e.g. `{"task": {"max_depth_m": 80.0}}`; they
+            are laid over what was read or assumed.
+
+    Raises:
+        ConfigError: the file cannot be read safely, or `changes` do not fit.
+        SchemaMismatch: it is none of the known layouts, or its keys are not exactly those of its layout.
+    """
+    file = read_checkpoint(path, allow_namespace=allow_namespace)
+    layout = recognise(file.weights, str(path))
+    report = Report(str(path), layout.name)
+    imported = Imported(layout, Part(), Part(), Part(), report)
+    named = _rename(file, layout, report)
+    _complete_unet(imported, named["unet"])
+    _complete_vae(imported, named["vae"])
+    _complete_text(imported, named["text"])
+    if layout.task:
+        _complete_model(imported, named["model"], file, changes or {})
+    return imported
+
+
+def _rename(file: CheckpointFile, layout: Layout, report: Report) -> dict[str, Weights]:
+    """Every weight under our name, by part; fills the report and refuses names that no rule knows."""
+    prefixes = [p for p in (layout.unet, layout.vae, layout.text) if p]
+    inside = {prefix: [k.removeprefix(prefix) for k in file.weights if k.startswith(prefix)] for prefix in prefixes}
+    depth = layers_per_block(inside[layout.unet])
+    downs = [key.split(".")[2] for key in inside[layout.vae] if key.startswith("encoder.down.")]
+    levels = 1 + max((int(level) for level in downs if level.isdigit()), default=-1)
+    named: dict[str, Weights] = {"unet": {}, "vae": {}, "text": {}, "model": {}}
+    unknown = []
+    for key, value in file.weights.items():
+        reason = next((why for prefix, why in layout.ignored.items() if key.startswith(prefix)), None)
+        if reason:
+            report.left[key] = reason
+            continue
+        try:
+            part, name = _ours(key, layout, depth, levels)
+        except SchemaMismatch:
+            unknown.append(key)
+            continue
+        if part == "vae" and ".attentions." in name and value.ndim == 4:
+            value = value[:, :, 0, 0]  # 1x1 convolutions there, linear layers here
+        named[part][name] = value
+        report.mapped[key] = f"{part}.{name}" if part != "model" else name
+    refuse(report, {"unexpected": unknown})
+    return named
+
+
+def _ours(key: str, layout: Layout, depth: int, levels: int) -> tuple[str, str]:
+    if key.startswith(layout.unet):
+        return "unet", unet_key(key.removeprefix(layout.unet), depth)
+    if key.startswith(layout.vae):
+        return "vae", vae_key(key.removeprefix(layout.vae), levels)
+    if layout.text and key.startswith(layout.text):
+        return "text", key.removeprefix(layout.text)
+    for theirs, ours in layout.parts.items():
+        if key == theirs or (theirs.endswith(".") and key.startswith(theirs)):
+            return "model", ours + key.removeprefix(theirs)
+    raise SchemaMismatch(key)
+
+
+def _complete_unet(imported: Imported, weights: Weights) -> None:
+    imported.unet = Part(weights, unet_config(weights))
+    optional = [f"unet.{prefix}" for prefix in OUT_HEAD] if imported.layout.task else []
+    may_miss = dict.fromkeys(optional, NO_OUT_HEAD)
+    _check_part(imported.report, "unet", imported.unet, expected_shapes("unet", imported.unet.config), may_miss)
+
+
+def _complete_vae(imported: Imported, weights: Weights) -> None:
+    if not weights:
+        imported.report.notes.append("no VAE in this file")
+        return
+    imported.vae = Part(weights, vae_config(weights))
+    optional = ["vae.decoder.", "vae.post_quant_conv."] if imported.layout.task else []
+    may_miss = dict.fromkeys(optional, NO_DECODER)
+    _check_part(imported.report, "vae", imported.vae, expected_shapes("vae", imported.vae.config), may_miss)
+
+
+def _complete_text(imported: Imported, weights: Weights) -> None:
+    if weights:
+        imported.text = Part(weights, text_config(weights))
+        _check_part(imported.report, "text", imported.text, text_shapes(imported.text.config), {})
+    elif imported.layout.text:
+        imported.report.notes.append("no text encoder in this file")
+
+
+def _check_part(report: Report, name: str, part: Part, shapes: Mapping[str, Any], may_miss: Mapping[str, str]) -> None:
+    found = {f"{name}.{key}": value for key, value in part.weights.items()}
+    check_fit(report, found, {f"{name}.{key}": shape for key, shape in shapes.items()}, may_miss)
+
+
+def _complete_model(imported: Imported, weights: Weights, file: CheckpointFile, changes: Mapping[str, Any]) -> None:
+    """Blueprint and weights of the whole network."""
+    layout, unet, report = imported.layout, imported.unet, imported.report
+    facts = facts_of(layout.task, weights, unet.config["block_out_channels"], file.beside, report)
+    own_vae = {"image": {"name": "sd_vae", "model": "./vae"}} if imported.vae.weights else {}
+    facts["encoders"] = facts.get("encoders", {}) | own_vae
+    facts["task"] = {"name": layout.task, **facts.get("task", {}), **layout.task_options}
+    blueprint = Blueprint(
+        **facts,
+        unet=dict(unet.config),
+        origin={"file": file.path.name, "layout": layout.name, "notes": list(report.notes)},
+    )
+    for name, value in changes.items():
+        before = getattr(blueprint, name)
+        blueprint = replace(blueprint, **{name: {**before, **value} if isinstance(before, Mapping) else value})
+    inner = {name: value for name, value in unet.weights.items() if not name.startswith(OUT_HEAD)}
+    imported.weights = weights | {f"backbone.unet.{name}": value for name, value in inner.items()}
+    imported.blueprint = blueprint
+    for key, ours in list(report.mapped.items()):
+        part, _, name = ours.partition(".")
+        if part == "unet" and name.startswith(OUT_HEAD):
+            report.left[key] = UNUSED_OUT
+            del report.mapped[key]
+        elif part == "unet":
+            report.mapped[key] = f"backbone.{ours}"
+    expected = {name: value.shape for name, value in assemble(blueprint).state_dict().items()}
+    check_fit(report, imported.weights, expected)

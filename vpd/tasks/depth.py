@@ -1,0 +1,250 @@
+"""Depth of every pixel in metres (NYUv2, KITTI, or one's own data in the same form).
+
+Owns what a training sample and an evaluated picture are: labels cut by the drawn view, one text token with the class of
+the scene (vpd_spec.md 1.8, 2.2), SiLog over the measured pixels of the batch (5.1) or of each image (8.4), and tiles
+with their flipped copies averaged into one prediction a picture, scored at the picture's own size (5.3, 8.5). The
+arithmetic of labels, loss, stitching and scores lives in `vpd.depth_labels`, `silog`, `stitch`, `depth_metrics`.
+
+What a record holds: `depth`, full size, 0 = no measurement, with its unit in the schema; meta["class_id"], -1 for a
+scene without a class; meta["views"].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from shards.errors import ConfigError, ContractError, SchemaMismatch
+from shards.view import View, cut_label
+from vpd.backbones import FeatureSpec
+from vpd.colour_ramp import coloured
+from vpd.depth_labels import metres, per_metre, stored_depth, write_png
+from vpd.depth_metrics import CROPS, DepthMetric
+from vpd.heads.depth_decoder import DepthDecoder
+from vpd.silog import silog
+from vpd.stitch import resized_to_box, stitch
+
+if TYPE_CHECKING:
+    from shards.manifest import Manifest
+    from shards.reader import RecordView
+    from shards.schema import Schema
+    from shards.stream import ItemView
+    from vpd.batch import Batch
+
+LATENT_STRIDE_PX = 8  # image pixels per latent pixel
+LOSSES = ("pooled", "per_image")
+UNCOVERED = ("error", "min_depth")
+SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
+
+
+def build(
+    max_depth_m: float = 10.0,
+    min_depth_m: float = 1e-3,
+    crop: str = "nyu",
+    loss: str = "pooled",
+    focus: float = 0.5,
+    crop_padding: bool = True,
+    uncovered: str = "error",
+) -> DepthTask:
+    """The task.
+
+    Args:
+        max_depth_m: end of the range that is predicted, and exclusive upper limit of the depths that evaluation counts.
+        min_depth_m: exclusive lower limit of those.
+        crop: part of a picture that evaluation counts: `nyu`, `garg` or `eigen` (both of KITTI), or `none`.
+        loss: SiLog over the pixels of the batch (`pooled`, VPD), or of each image and averaged (`per_image`, mmseg).
+        focus: lambda of SiLog.
+        crop_padding: predict only the part of a view that shows picture, as published; all views of a set then need
+            the same padding. False predicts the padding too, where nothing is scored, so that views may differ in it.
+        uncovered: pixels that no tile covers are an `error`, or count as predicted at `min_depth` (published KITTI
+            windows leave 9 columns).
+
+    Raises:
+        ConfigError: a value that is not one of these.
+    """
+    if not 0 < min_depth_m < max_depth_m:
+        raise ConfigError(f"task depth: min_depth_m {min_depth_m}, max_depth_m {max_depth_m}; expected 0 < min < max.")
+    if not 0 <= focus <= 1:
+        raise ConfigError(f"task depth: focus, the lambda of SiLog, is {focus}; expected 0 to 1.")
+    for name, value, choices in (("crop", crop, CROPS), ("loss", loss, LOSSES), ("uncovered", uncovered, UNCOVERED)):
+        if value not in choices:
+            raise ConfigError(f"task depth: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
+    return DepthTask(
+        min_depth_m,
+        max_depth_m,
+        crop=crop,
+        per_image=loss == "per_image",
+        focus=focus,
+        crop_padding=crop_padding,
+        fill=float("nan") if uncovered == "min_depth" else None,  # every NaN counts as the lower limit
+    )
+
+
+class DepthTask:
+    """See the module; `build` makes one."""
+
+    name = "depth"
+    uses_text = False
+    uses_classes = True
+    row_draw = "cycle"  # as many epochs as views use each view once
+    metric_name = "rmse"  # chooses the best checkpoint, as published
+    higher_is_better = False
+
+    def __init__(
+        self,
+        min_depth_m: float,
+        max_depth_m: float,
+        *,
+        crop: str,
+        per_image: bool,
+        focus: float,
+        crop_padding: bool,
+        fill: float | None,
+    ) -> None:
+        self.min_depth_m = min_depth_m
+        self.max_depth_m = max_depth_m
+        self.crop = crop
+        self.per_image = per_image
+        self.focus = focus
+        self.crop_padding = crop_padding
+        self.fill = fill
+
+    def tokens(self, schema: Schema) -> int:
+        """One: the class of the scene."""
+        return 1
+
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
+        """The published neck and decoder; `options` as of `DepthDecoder`, whose maximum is the task's."""
+        return DepthDecoder(spec, self.max_depth_m, **options)
+
+    def decode(self, item: ItemView) -> dict[str, np.ndarray]:
+        """Labels of the item's drawn view: `depth` float32 `[h, w]` in metres, 0 where unknown, and `class_id` int64.
+
+        The depth covers what is predicted: the view without its padding, or with it as `crop_padding` says.
+
+        Raises:
+            SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
+        """
+        views = _views(item)
+        if item.row >= len(views):
+            raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
+        view, field = views[item.row], item.record.shards.schema.field("depth")
+        cut = cut_label(stored_depth(item, field), view)  # [h, w], with padding
+        height, width = view.content_px if self.crop_padding else view.size_px
+        return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": _class_id(item)}
+
+    def context(self, batch: Batch) -> torch.Tensor:
+        """The scenes' classes, int64 `[B]`: rows of the model's class table."""
+        return batch.labels["class_id"]
+
+    def out_size_px(self, batch: Batch) -> tuple[int, int]:
+        """Size of the label, or in evaluation of the views' content; without `crop_padding`, the views' size.
+
+        Raises:
+            ConfigError: views with more and with less padding in one batch.
+        """
+        if "depth" in batch.labels:
+            height, width = batch.labels["depth"].shape[-2:]
+            return height, width
+        if "content_px" in batch.labels:
+            sizes = {(height, width) for height, width in batch.labels["content_px"].tolist()}
+            if len(sizes) > 1:
+                raise ConfigError(
+                    f"task depth: views of one batch show {sorted(sizes)} pixels of picture each. Set "
+                    "task.crop_padding=false, in training as in evaluation, for a set whose views differ in padding."
+                )
+            return sizes.pop()
+        height, width = batch.latents.shape[-2:]
+        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
+        return silog(logits[:, 0], batch.labels["depth"], self.focus, per_image=self.per_image)
+
+    def new_metric(self) -> DepthMetric:
+        """Empty sums of the nine scores."""
+        return DepthMetric(self.min_depth_m, self.max_depth_m, self.crop)
+
+    def samples(self, record: RecordView, *text_fields: str) -> dict[str, np.ndarray]:
+        """One sample per view: `latent` float16 `[V, 4, h, w]`, `class_id` int64 `[V]`, and with `crop_padding`
+        `content_px` int64 `[V, 2]`, the (h, w) of each view without its padding.
+        """
+        views = _views(record)
+        samples = {"latent": record.array("latent"), "class_id": np.repeat(_class_id(record), len(views))}
+        if self.crop_padding:
+            samples["content_px"] = np.array([view.content_px for view in views], np.int64)
+        return samples
+
+    def picture(self, record: RecordView, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """One prediction from those of a record's views.
+
+        Args:
+            outputs: `[V, 1, h, w]` metres, in the order of `samples`.
+
+        Returns:
+            Metres `[1, H, W]` for the part of the picture that the views show, and that part as (rows, columns).
+
+        Raises:
+            ContractError: the views leave pixels out, or show different parts.
+        """
+        grids = stitch(outputs, _views(record), fill=self.fill)
+        boxes = sorted({grid.box_px for grid in grids})
+        if len(boxes) > 1:
+            raise ContractError(
+                f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
+                "part. Build the set with tiles for evaluation."
+            )
+        mean = torch.stack([resized_to_box(grid) for grid in grids]).mean(dim=0)  # [1, H, W]
+        x0, y0, x1, y1 = boxes[0]
+        return mean, (slice(y0, y1), slice(x0, x1))
+
+    def score(self, metric: DepthMetric, record: RecordView, outputs: torch.Tensor) -> None:
+        """Count a record's picture from the predictions `[V, 1, h, w]` of its views. The crop is one of the part of the
+        picture that the views show, as published for KITTI, whose pictures are cut to 352 x 1216 first.
+        """
+        field = record.shards.schema.field("depth")
+        prediction, part = self.picture(record, outputs)
+        target = torch.from_numpy(metres(stored_depth(record, field)[part], per_metre(field)))  # [H, W]
+        metric.update(prediction[0], target.to(prediction.device))
+
+    def report(self, metric: DepthMetric, names: Sequence[str]) -> str:
+        """Nothing beyond the scores."""
+        return ""
+
+    def expected_count(self, manifest: Manifest) -> int:
+        """Pictures of the set."""
+        return manifest.counts["records"]
+
+    def predictions(self, record: RecordView, outputs: torch.Tensor) -> torch.Tensor:
+        """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
+        return self.picture(record, outputs)[0][None]
+
+    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Depth `[1, H, W]` in colours, near light and far dark, uint8 `[H, W, 3]`; `image` is not needed for it."""
+        depth_m = output[0]
+        finite = depth_m[np.isfinite(depth_m)]
+        near, far = np.percentile(finite, SHOWN_PERCENT) if finite.size else (0.0, 1.0)
+        return coloured(depth_m, low=far, high=near)
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write depth `[1, H, W]` in metres as a 16-bit PNG in millimetres, as NYUv2 stores depth."""
+        write_png(output[0], path)
+
+
+def _views(holder: ItemView | RecordView) -> list[View]:
+    return [View.from_json(view) for view in holder.meta.get("views", [])]
+
+
+def _class_id(holder: ItemView | RecordView) -> np.ndarray:
+    found = holder.meta.get("class_id")
+    if not isinstance(found, int) or found < -1:
+        raise SchemaMismatch(
+            f"record {holder.key}: meta['class_id'] is {found!r}, expected the number of its scene class, or -1 for "
+            "none. Task depth reads sets built from a depth source; see the set's README."
+        )
+    return np.array(found, np.int64)

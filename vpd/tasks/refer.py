@@ -1,0 +1,210 @@
+"""Referring segmentation: which pixels does a sentence mean (RefCOCO, RefCOCO+, RefCOCOg).
+
+Owns the mask labels, the loss and the scores. Conventions: masks are squashed to the view with nearest neighbour
+(vpd_spec.md 7.2); cross entropy with class weights 0.9 and 1.1, as a weighted mean (7.4); every sentence of a ref is
+one sample, scored at the view's size (7.5). Scores at the image's own size are kept beside the published ones, because
+a squashed mask weighs wide and tall objects differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch import nn
+
+from shards.errors import ConfigError, SchemaMismatch
+from shards.view import View, cut_label
+from vpd.backbones import FeatureSpec
+from vpd.heads.refer_decoder import ReferDecoder
+from vpd.metrics import MaskOverlap, mask_overlap
+
+if TYPE_CHECKING:
+    from shards.manifest import Manifest
+    from shards.reader import RecordView
+    from shards.schema import Schema
+    from shards.stream import ItemView
+    from vpd.batch import Batch
+
+CLASS_WEIGHTS = (0.9, 1.1)  # background, object
+LATENT_STRIDE_PX = 8  # image pixels per latent pixel
+RED = (255, 0, 0)
+
+
+def build(class_weights: Sequence[float] = CLASS_WEIGHTS) -> ReferTask:
+    """The task; `class_weights` are those of background and object in the loss."""
+    if len(class_weights) != 2 or min(class_weights) <= 0:
+        raise ConfigError(f"task refer: class_weights is {list(class_weights)}, expected two positive numbers.")
+    return ReferTask((float(class_weights[0]), float(class_weights[1])))
+
+
+def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
+    """Binary mask uint8 `[H, W]` of a COCO RLE `{"size": [H, W], "counts": str}`."""
+    return np.ascontiguousarray(coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode()}))
+
+
+def published_overlap(logits: torch.Tensor, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Intersections and unions `[S]` of logits `[S, 2, h, w]` with a mask `[h, w]` of the same size."""
+    target = torch.from_numpy(mask != 0).to(logits.device)
+    return mask_overlap(logits.argmax(dim=1).bool(), target)
+
+
+def native_overlap(logits: torch.Tensor, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Intersections and unions `[S]` at the size of `mask` `[H, W]`: bilinear logits (align_corners), then argmax."""
+    resized = F.interpolate(logits.float(), size=mask.shape, mode="bilinear", align_corners=True)
+    return published_overlap(resized, mask)
+
+
+def tinted(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture, uint8 `[H, W, 3]`, with the pixels of a mask `[H, W]` mixed half and half with a colour."""
+    drawn = image.copy()
+    drawn[mask] = drawn[mask] // 2 + np.array(colour, np.uint8) // 2
+    return drawn
+
+
+class ReferMetric:
+    """Overlap scores of both readings: `published` at the view's size, `native` at the image's own size.
+
+    Args:
+        state: float64 `[2, n]` to count in, instead of new sums.
+    """
+
+    def __init__(self, state: torch.Tensor | None = None) -> None:
+        self.state = torch.zeros(2, MaskOverlap.SIZE, dtype=torch.float64) if state is None else state
+        self.published = MaskOverlap(self.state[0])  # both count in rows of the one tensor that is added up
+        self.native = MaskOverlap(self.state[1])
+
+    @property
+    def count(self) -> int:
+        """Sentence samples so far."""
+        return self.published.count
+
+    def update(self, logits: torch.Tensor, rle: Mapping[str, Any], view: View) -> None:
+        """Score the sentences of one ref, logits `[S, 2, h, w]` at the view's size, against its full-size mask."""
+        full = decode_rle(rle)  # [H, W]
+        self.published.update(*published_overlap(logits, cut_label(full, view)))
+        self.native.update(*native_overlap(logits, full))
+
+    def merge(self, other: ReferMetric) -> None:
+        """Add the samples of `other`."""
+        self.state += other.state
+
+    def with_state(self, state: torch.Tensor) -> ReferMetric:
+        """A metric of the same kind over other sums."""
+        return ReferMetric(state.clone())
+
+    def compute(self) -> dict[str, float]:
+        """Published scores under their names, native ones as `native/<name>`."""
+        return self.published.compute() | {f"native/{name}": v for name, v in self.native.compute().items()}
+
+
+class ReferTask:
+    """See the module; `build` makes one."""
+
+    name = "refer"
+    uses_text = True
+    uses_classes = False
+    row_draw = "random"  # published training draws one of a ref's sentences anew each time
+    metric_name = "oIoU"  # chooses the best checkpoint, as published
+    higher_is_better = True
+
+    def __init__(self, class_weights: tuple[float, float] = CLASS_WEIGHTS) -> None:
+        self.class_weights = class_weights
+        self._weights: dict[torch.device, torch.Tensor] = {}  # once per device: no copy in a step
+
+    def tokens(self, schema: Schema) -> int:
+        """Length of the stored sentences: 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg."""
+        return int(schema.field("tokens").shape[-1])
+
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
+        """The published decoder of two classes, object or not; `options` as of `ReferDecoder`. `classes` is None."""
+        return ReferDecoder(spec, classes=2, **options)
+
+    def decode(self, item: ItemView) -> dict[str, np.ndarray]:
+        """`mask` uint8 `[h, w]` of the item's ref, in the record's first view.
+
+        Raises:
+            SchemaMismatch: the record's meta lacks the ref or the view.
+        """
+        ref = _entry(item.meta, "refs", item.item, item.key)
+        return {"mask": cut_label(decode_rle(ref["rle"]), View.from_json(_entry(item.meta, "views", 0, item.key)))}
+
+    def context(self, batch: Batch) -> torch.Tensor:
+        """The sentences' text states `[B, L, D]`."""
+        if batch.text is None:
+            raise SchemaMismatch("task refer needs sentences; this set stores neither `text` nor `tokens`.")
+        return batch.text
+
+    def out_size_px(self, batch: Batch) -> tuple[int, int]:
+        """The size of the view, in which masks are compared."""
+        height, width = batch.latents.shape[-2:]
+        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
+        weights = self._weights.get(logits.device)
+        if weights is None:
+            weights = self._weights[logits.device] = torch.tensor(self.class_weights, device=logits.device)
+        return F.cross_entropy(logits.float(), batch.labels["mask"].long(), weight=weights)
+
+    def new_metric(self) -> ReferMetric:
+        """Empty sums of the published and native scores."""
+        return ReferMetric()
+
+    def samples(self, record: RecordView, *text_fields: str) -> dict[str, np.ndarray]:
+        """One sample per sentence, all on the record's first latent.
+
+        Args:
+            record: a record of the set.
+            text_fields: one of `text` (stored states, the default) and `tokens` (encoded online).
+
+        Returns:
+            `latent` float16 `[N, 4, h, w]` (one array, repeated without copying) and the text field `[N, L, ...]`.
+        """
+        (text_field,) = text_fields or ("text",)
+        latent, text = record.array("latent", 0, 1), record.array(text_field)
+        return {"latent": np.broadcast_to(latent, (len(text), *latent.shape[1:])), text_field: text}
+
+    def score(self, metric: ReferMetric, record: RecordView, outputs: torch.Tensor) -> None:
+        """Count the logits `[N, 2, h, w]` of a record's sentences against the masks of the refs they belong to."""
+        view = View.from_json(_entry(record.meta, "views", 0, record.key))
+        for index, (first, count) in enumerate(record.meta["items"]):
+            ref = _entry(record.meta, "refs", index, record.key)
+            metric.update(outputs[first : first + count], ref["rle"], view)
+
+    def report(self, metric: ReferMetric, names: Sequence[str]) -> str:
+        """Nothing beyond the scores."""
+        return ""
+
+    def expected_count(self, manifest: Manifest) -> int:
+        """Sentences of the set."""
+        return manifest.counts["sentence"]
+
+    def predictions(self, record: RecordView, outputs: torch.Tensor) -> torch.Tensor:
+        """Logits `[N, 2, H, W]` of a record's sentences at the picture's own size, as the native scores see them."""
+        size = (record.meta["height"], record.meta["width"])
+        return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=True)
+
+    def draw(self, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, with the predicted object of logits `[2, H, W]` tinted red."""
+        return tinted(image, logits.argmax(axis=0) == 1, RED)
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write the mask of logits `[2, H, W]` as a PNG of 0 and 255."""
+        Image.fromarray((output.argmax(axis=0) * 255).astype(np.uint8)).save(path)
+
+
+def _entry(meta: Mapping[str, Any], name: str, index: int, key: str) -> dict[str, Any]:
+    entries = meta.get(name, [])
+    if index >= len(entries):
+        raise SchemaMismatch(
+            f"record {key}: meta[{name!r}] has {len(entries)} entries, entry {index} is needed. Task refer reads sets "
+            "built from a RefCOCO source; see the set's README."
+        )
+    return entries[index]

@@ -1,0 +1,230 @@
+"""Semantic segmentation: the class of every pixel (ADE20K, or one's own pictures, labels and class list).
+
+Owns what a training sample and an evaluated picture are: labels cut by the drawn view; one text token for every class,
+so that a context is the whole class table (vpd_spec.md 2.3, 6.4); cross entropy at the label's size; windows put
+together into one prediction a picture, and that compared at the picture's own size (6.3, 6.6). Labels are
+read in `vpd.class_labels`, windows stitched in `vpd.stitch`, pixels counted in `vpd.confusion`, colours in
+`vpd.palette`.
+
+What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
+
+The model answers at 1/8 of a view, as the head gives it, and is enlarged where it is needed: 150 classes at full size
+are 64 times as many bytes. Putting a picture together takes two arrays [C, H, W] of its own size, whatever the number
+of scales, because windows are enlarged a few classes at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from shards.errors import ConfigError, ContractError, SchemaMismatch
+from shards.view import Box, Size, View, cut_label
+from vpd.backbones import FeatureSpec
+from vpd.class_labels import LABEL, stored_label
+from vpd.confusion import Confusion, class_table
+from vpd.heads.fpn import SemanticFpn, resize
+from vpd.palette import palette, write_label_png
+from vpd.stitch import resized_to_box, stitch
+
+if TYPE_CHECKING:
+    from shards.manifest import Manifest
+    from shards.reader import RecordView
+    from shards.schema import Schema
+    from shards.stream import ItemView
+    from vpd.batch import Batch
+
+CLASSES_AT_ONCE = 16  # enlarged together when a picture is put together
+AVERAGES = ("all", "valid")
+MERGES = ("probability", "logit")
+
+
+def build(
+    classes: int = 150,
+    ignore_index: int = 255,
+    average: str = "all",
+    dropout: float = 0.1,
+    merge: str = "probability",
+) -> SegTask:
+    """The task.
+
+    Args:
+        classes: number of classes: rows of the class table, and of the labels' indices.
+        ignore_index: label value that neither trains nor counts.
+        average: the loss is the sum over labelled pixels, divided by the number of `all` pixels (published: mmseg's
+            default) or of the `valid` ones (mmseg's `avg_non_ignore`).
+        dropout: of the head.
+        merge: scales and flips are averaged as `probability` (published), or as `logit`; with one scale and no flip,
+            that is mmseg 1's order, which takes the largest logit without a softmax.
+
+    Raises:
+        ConfigError: a value that is not one of these.
+    """
+    if not 1 <= classes <= 255 or 0 <= ignore_index < classes:
+        raise ConfigError(
+            f"task seg: classes {classes}, ignore_index {ignore_index}; expected 1 to 255 classes, and an ignore value "
+            "that is none of them."
+        )
+    for name, value, choices in (("average", average, AVERAGES), ("merge", merge, MERGES)):
+        if value not in choices:
+            raise ConfigError(f"task seg: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
+    return SegTask(classes, ignore_index, average=average, dropout=dropout, merge=merge)
+
+
+class SegTask:
+    """See the module; `build` makes one."""
+
+    name = "seg"
+    uses_text = False
+    uses_classes = True
+    row_draw = "cycle"  # as many epochs as views use each view once
+    metric_name = "mIoU"  # chooses the best checkpoint, as published
+    higher_is_better = True
+
+    def __init__(self, classes: int, ignore_index: int, *, average: str, dropout: float, merge: str) -> None:
+        self.classes = classes
+        self.ignore_index = ignore_index
+        self.average = average
+        self.dropout = dropout
+        self.merge = merge
+
+    def tokens(self, schema: Schema) -> int:
+        """One for every class."""
+        return self.classes
+
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
+        """The published neck and head; `options` as of `SemanticFpn`.
+
+        Args:
+            classes: rows of the class table, if there is one.
+
+        Raises:
+            ConfigError: the class table has another number of rows than the task has classes.
+        """
+        if classes not in (None, self.classes):
+            raise ConfigError(
+                f"the class table has {classes} rows, the task {self.classes} classes. Set task.classes={classes}, or "
+                "build the table from the class list of the training set."
+            )
+        return SemanticFpn(spec, self.classes, **{"dropout": self.dropout, **options})
+
+    def decode(self, item: ItemView) -> dict[str, np.ndarray]:
+        """`label` uint8 `[h, w]` of the item's drawn view, padding ignored.
+
+        Raises:
+            SchemaMismatch: the record has no such view, or a class the task does not know.
+        """
+        views = item.meta.get("views", [])
+        if item.row >= len(views):
+            raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
+        label = stored_label(item, self.classes, self.ignore_index)
+        return {LABEL: cut_label(label, View.from_json(views[item.row]), fill=self.ignore_index)}
+
+    def context(self, batch: Batch) -> None:
+        """None: every sample's context is the model's whole class table."""
+        return
+
+    def out_size_px(self, batch: Batch) -> Size:
+        """The latents' size, which is the finest feature level's: 1/8 of the views."""
+        height, width = batch.latents.shape[-2:]
+        return height, width
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Cross entropy of logits `[B, C, h, w]`, enlarged to the size of the label `[B, H, W]`."""
+        label = batch.labels[LABEL].long()
+        total = F.cross_entropy(
+            resize(logits.float(), label.shape[-2:]), label, ignore_index=self.ignore_index, reduction="sum"
+        )
+        if self.average == "all":
+            return total / label.numel()
+        return total / (label != self.ignore_index).sum().clamp(min=1)
+
+    def new_metric(self) -> Confusion:
+        """An empty confusion matrix."""
+        return Confusion(self.classes, self.ignore_index)
+
+    def samples(self, record: RecordView, *text_fields: str) -> dict[str, np.ndarray]:
+        """One sample per view: `latent` float16 `[V, 4, h, w]`."""
+        return {"latent": record.array("latent")}
+
+    def picture(self, record: RecordView, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """One prediction from those of a record's views.
+
+        Args:
+            outputs: logits `[V, C, h, w]`, in the order of `samples`.
+
+        Returns:
+            Probabilities (or mean logits, as `merge` says) `[C, H, W]` for the part of the picture that the views show,
+            and that part as (rows, columns).
+
+        Raises:
+            ContractError: the views leave pixels out, or show different parts.
+        """
+        views = [View.from_json(view) for view in record.meta.get("views", [])]
+        boxes = sorted({view.box_px for view in views})
+        if len(boxes) != 1:
+            raise ContractError(
+                f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
+                "part. Build the set with views segmentation_tiles."
+            )
+        x0, y0, x1, y1 = boxes[0]
+        return self.assembled(outputs, views), (slice(y0, y1), slice(x0, x1))
+
+    def assembled(self, outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
+        """`picture` for views of one box that belong to no record: `[C, H, W]` at the box's size."""
+        groups: dict[tuple[Box, Size, bool], list[int]] = {}
+        for index, view in enumerate(views):
+            groups.setdefault((view.box_px, view.resized_px, view.flip), []).append(index)
+        total: torch.Tensor | None = None
+        for members in groups.values():
+            grid = _grid(outputs[members], [views[index] for index in members])  # [C, H, W]
+            if self.merge == "probability":
+                grid = torch.softmax(grid, dim=0, out=grid)
+            total = grid if total is None else total.add_(grid)
+        if total is None:
+            raise ContractError("a prediction is put together from at least one view, found none.")
+        return total.div_(len(groups))
+
+    def score(self, metric: Confusion, record: RecordView, outputs: torch.Tensor) -> None:
+        """Count a record's picture, at its own size, from the logits `[V, C, h, w]` of its views."""
+        prediction, part = self.picture(record, outputs)
+        label = torch.from_numpy(stored_label(record, self.classes, self.ignore_index)[part])  # uint8 [H, W]
+        metric.update(prediction.argmax(dim=0), label.to(prediction.device))
+
+    def report(self, metric: Confusion, names: Sequence[str]) -> str:
+        """A line per class: its name, IoU and accuracy."""
+        return class_table(metric.per_class(names))
+
+    def expected_count(self, manifest: Manifest) -> int:
+        """Pictures of the set."""
+        return manifest.counts["records"]
+
+    def predictions(self, record: RecordView, outputs: torch.Tensor) -> torch.Tensor:
+        """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
+        return self.picture(record, outputs)[0][None]
+
+    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes."""
+        return image // 2 + palette(self.classes)[output.argmax(axis=0)] // 2
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write the classes of a prediction `[C, H, W]` as a palette PNG whose values are the class indices."""
+        write_label_png(output.argmax(axis=0), self.classes, path)
+
+
+def _grid(outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
+    """Logits `[V, C, h, w]` of one scale and flip, averaged where windows overlap, at the box's size `[C, H, W]`."""
+    x0, y0, x1, y1 = views[0].box_px
+    grid = torch.empty(outputs.shape[1], y1 - y0, x1 - x0, device=outputs.device)
+    for first in range(0, len(grid), CLASSES_AT_ONCE):
+        part = slice(first, first + CLASSES_AT_ONCE)
+        windows = resize(outputs[:, part].float(), views[0].size_px)  # [V, c, H', W']
+        (stitched,) = stitch(windows, views)
+        grid[part] = resized_to_box(stitched)
+    return grid
