@@ -18,7 +18,7 @@ from vpd.depth_labels import metres, per_metre, stored_depth
 from vpd.evaluate import evaluate
 from vpd.tasks.depth import DepthTask
 
-IMAGES = {"train": 200, "test": 24}
+IMAGES = {"train": 160, "test": 16}
 
 
 def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:

@@ -16,7 +16,7 @@ from shards.reader import ShardSet
 from shards.view import View
 from vpd.tasks.refer import ReferMetric, decode_rle
 
-SPLITS = {"train": 480, "val": 60, "testA": 20, "testB": 20}
+SPLITS = {"train": 400, "val": 40, "testA": 12, "testB": 12}
 
 
 def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:

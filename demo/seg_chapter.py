@@ -21,7 +21,7 @@ from vpd.evaluate import evaluate
 from vpd.palette import palette
 from vpd.tasks.seg import SegTask
 
-IMAGES = {"training": 400, "validation": 40}
+IMAGES = {"training": 320, "validation": 24}
 IGNORE = 255
 
 

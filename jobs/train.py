@@ -192,7 +192,7 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     if worker.rank == 0:
         # TensorBoard and JSONL need a file system; for a URL they stay in the worker's folder, beside Ray's own logs.
         folder = job.folder if "://" not in job.folder else os.path.join(os.getcwd(), "log")
-        log = RunLog(folder, resume_step=latest.step if latest else 0, echo=lambda text: print(text, flush=True))
+        log = RunLog(folder, resume_step=latest.step if latest else 0, echo=_say)
 
     def report(checkpoint: Checkpoint | None, metrics: Mapping[str, float]) -> None:
         # Numbers only: Ray would remember the checkpoint, and refuse the next start once our store has pruned it.
@@ -213,6 +213,12 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     finally:
         if log:
             log.close()
+
+
+def _say(text: str) -> None:
+    # Ray Train patches `print` to log every line a second time.
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""A small rendered RefCOCO, sets built from it without a cluster, and the settings of a tiny training run."""
+"""A small rendered RefCOCO, sets built from it, and a real Ray head started in a copy of the repository."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
+from toy_jobs import build_here, build_settings
 
+from demo.ray_head import RayHead
 from demo.refcoco_world import write_refcoco_world
-from jobs import config
-from jobs.encoder_actor import BuildJob, EncoderActor
-from pipeline import ledger
-from pipeline.build import finalize
-from pipeline.plan import plan_shards
-from pipeline.prompts import TABLE
-from shards.schema import Schema
-from shards.tables import write_table
 
-Build = Callable[..., Path]
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,37 +32,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "refer"
     write_refcoco_world(root, images={"train": 14, "val": 5, "testA": 3, "testB": 3}, seed=3)
     return root
-
-
-def build_settings(world: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:
-    """A build configuration as plain data; `changes` replace whole sections."""
-    return {
-        "name": "tiny",
-        "source": {"name": "refcoco", "root": str(world)},
-        "splits": ["train", "val"],
-        "views": {"name": "exact", "size": 64},
-        "image": {"name": "sd_vae", "model": str(tiny_sd)},
-        "text": {"name": "clip_text", "model": str(tiny_sd), "length": 12},
-        "out": str(out),
-        "settings": {"records_per_shard": 6, "image_batch": 4},
-        **changes,
-    }
-
-
-def build_here(settings: dict[str, Any]) -> None:
-    """What jobs/build_shards.py does, in this process."""
-    job = config.build(BuildJob, settings)
-    actor = EncoderActor(config.to_plain(job), "cpu")
-    for split in job.splits:
-        folder = Path(job.out, f"{job.name}-{split}")
-        folder.mkdir(parents=True)
-        recipe, schema, table = actor.describe(split)
-        ledger.open_build(folder, recipe)
-        tasks = plan_shards(actor.source.keys(split), job.settings.records_per_shard, folder.name)
-        for task in tasks:
-            actor.build(split, str(folder), task)
-        tables = [write_table(folder, TABLE, table.arrays, table.info)] if table else []
-        finalize(tasks, actor.source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
 
 
 @pytest.fixture(scope="session")
@@ -85,17 +51,33 @@ def token_sets(world: Path, tiny_sd: Path, tmp_path_factory: pytest.TempPathFact
     return out
 
 
-def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:
-    """A training configuration as plain data; dotted `changes` as a dict `{"loop.steps": 3}` under `over`."""
-    settings: dict[str, Any] = {
-        "run": {"name": "run", "out": str(out), "cpus_per_worker": 1},
-        "task": {"name": "refer"},
-        "backbone": {"name": "sd_unet", "model": str(tiny_sd)},
-        "data": {"train": str(sets / "tiny-train"), "val": str(sets / "tiny-val"), "batch_size": 4},
-        "optim": {"lr": 1e-3},
-        "loop": {"steps": 6, "log_every_steps": 1, "eval_every_steps": 6},
-    }
-    for dotted, value in changes.get("over", {}).items():
-        section, _, key = dotted.partition(".")
-        settings.setdefault(section, {})[key] = value
-    return settings
+@pytest.fixture(scope="session")
+def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the working tree with the rendered data at the default place."""
+    copy = tmp_path_factory.mktemp("copy") / "repo"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    (copy / "data").mkdir()
+    (copy / "data" / "refer").symlink_to(world)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache in which the default model id, at its pinned revision, is the tiny model."""
+    revision = yaml.safe_load((ROOT / "configs/train/refer.yaml").read_text())["backbone"]["revision"]
+    snapshot = tmp_path_factory.mktemp("hub") / "hub" / MODEL / "snapshots" / revision
+    shutil.copytree(tiny_sd, snapshot)
+    return snapshot.parents[3]
+
+
+@pytest.fixture(scope="session")
+def head(repository: Path, hub: Path) -> Iterator[RayHead]:
+    env = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    with RayHead(repository, num_cpus=4, env=env) as running:
+        yield running

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import yaml
-from conftest import build_settings, train_settings
+from on_cluster import files, refused, succeeded, written
+from toy_jobs import build_settings, train_settings
 
 from demo.ray_head import RayHead
 from shards.reader import ShardSet
@@ -28,58 +26,6 @@ from shards.verify import find_faults
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
-
-
-@pytest.fixture(scope="session")
-def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the working tree with the rendered data at the default place."""
-    copy = tmp_path_factory.mktemp("copy") / "repo"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.split()
-    for name in listed:
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    (copy / "data").mkdir()
-    (copy / "data" / "refer").symlink_to(world)
-    return copy
-
-
-@pytest.fixture(scope="session")
-def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache in which the default model id, at its pinned revision, is the tiny model."""
-    revision = yaml.safe_load((ROOT / "configs/train/refer.yaml").read_text())["backbone"]["revision"]
-    snapshot = tmp_path_factory.mktemp("hub") / "hub" / MODEL / "snapshots" / revision
-    shutil.copytree(tiny_sd, snapshot)
-    return snapshot.parents[3]
-
-
-@pytest.fixture(scope="session")
-def head(repository: Path, hub: Path) -> Iterator[RayHead]:
-    env = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    with RayHead(repository, num_cpus=4, env=env) as running:
-        yield running
-
-
-def succeeded(job: subprocess.CompletedProcess[str]) -> str:
-    assert job.returncode == 0, job.stdout[-6000:]
-    return job.stdout
-
-
-def refused(job: subprocess.CompletedProcess[str]) -> str:
-    assert job.returncode != 0, job.stdout[-6000:]
-    return job.stdout
-
-
-def written(path: Path, settings: dict) -> str:
-    path.write_text(yaml.safe_dump(settings))
-    return str(path)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_the_literal_build_command_works_with_its_defaults(head: RayHead, repository: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import build_here, build_settings, train_settings
+from toy_jobs import build_here, build_settings, train_settings
 
 from jobs import config
 from jobs.parts import build_parts, check_sets
