@@ -89,7 +89,7 @@ def test_nyuv2_builds_from_both_forms_trains_and_evaluates(
     data = {"train": str(sets / "nyuv2-train"), "batch_size": 1, "eval_batch_size": 4}
     run = train(
         head, tmp_path, tiny_sd, task={"name": "depth"}, data=data, backbone={"attention_maps": ""},
-        model={"head": {"width": 64}}, loop={"steps": 1, "log_every_steps": 1},
+        model={"head": {"width": 64, "hidden": 16}}, loop={"steps": 1, "log_every_steps": 1},
     )  # fmt: skip
     scores = evaluated(head, run, sets / "nyuv2-test")
     assert scores["samples"] == 3
