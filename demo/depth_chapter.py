@@ -76,7 +76,7 @@ def summary(out: Path) -> list[str]:
 
 def pictures(out: Path, n: int = 12) -> None:
     """A grid of test pictures: truth and prediction side by side, near light and far dark."""
-    from jobs.parts import load_trained
+    from jobs.trained import load_trained
 
     trained = load_trained(str(out / "runs/depth"), "best", torch.device("cpu"))
     shards = ShardSet.open(out / "shards/nyuv2-test")

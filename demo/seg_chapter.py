@@ -52,7 +52,7 @@ def most_frequent_class(train: ShardSet, val: ShardSet) -> tuple[str, dict[str, 
 
 def pictures(out: Path, n: int = 12) -> Confusion:
     """A grid of validation pictures: truth and prediction side by side; returns the scores of the whole split."""
-    from jobs.parts import load_trained
+    from jobs.trained import load_trained
 
     trained = load_trained(str(out / "runs/seg"), "best", torch.device("cpu"))
     task = trained.task

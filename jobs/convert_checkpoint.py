@@ -115,7 +115,7 @@ def _from_model(job: ConvertJob, out: Path) -> list[str]:
 
 
 def _from_run(job: ConvertJob, out: Path) -> list[str]:
-    from jobs.parts import saved_run
+    from jobs.trained import saved_run
     from vpd.checkpoint import CheckpointStore
     from vpd.importing.folders import output_head
     from vpd.importing.report import Report, check_fit
@@ -142,7 +142,8 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         state: what was saved beside the weights.
         weights: the network's.
     """
-    from jobs.parts import LATENT_STRIDE_PX, build_task
+    from jobs.parts import build_task
+    from jobs.trained import LATENT_STRIDE_PX
     from shards.schema import Schema
     from vpd.backbones.sd_load import unet_config
     from vpd.pretrained import Blueprint

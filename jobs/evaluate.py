@@ -68,7 +68,7 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
     import ray
     import torch
 
-    from jobs.parts import load_trained
+    from jobs.trained import load_trained
     from shards.reader import ShardSet
     from vpd.evaluate import check_count
 
@@ -124,7 +124,7 @@ class EvaluateActor:
     def __init__(self, run: str, which: str, cpus: float) -> None:
         import torch
 
-        from jobs.parts import load_trained
+        from jobs.trained import load_trained
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import config, plugins
+from jobs import plugins
 from shards.errors import ConfigError, FingerprintMismatch
 from shards.manifest import Manifest, recipe_difference
 
@@ -26,15 +25,12 @@ if TYPE_CHECKING:
     from shards.reader import ShardSet
     from shards.schema import Schema
     from vpd.batch import Encoders
-    from vpd.checkpoint import Checkpoint
     from vpd.config import DataConfig
     from vpd.loop import Parts
     from vpd.model import Perception
     from vpd.tasks import Task
 
 
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
-PREDICT_VIEWS = {"depth": {"name": "depth_tiles"}, "seg": {"name": "segmentation_tiles"}}  # of model folders
 CLASS_TABLE = "classes"  # name of a set's table of class embeddings (pipeline.prompts)
 
 # What training and validation sets must share; views, sources and precisions may differ.
@@ -163,11 +159,11 @@ def build_encoders(job: TrainJob, schema: Schema, recipe: Mapping[str, Any], dev
     text = latents = None
     if text_fields(schema, job.data.text) == ("tokens",):
         clip = encoder(job, "clip_text", device, length=schema.field("tokens").shape[-1])
-        _same_weights(clip.fingerprint, recipe["text_encoder"], "text encoder")
+        check_same_weights(clip.fingerprint, recipe["text_encoder"], "text encoder")
         text = on_device(clip.encode, device)
     if job.data.latents == "online":
         vae = encoder(job, "sd_vae", device)
-        _same_weights(vae.fingerprint, recipe["image_encoder"], "VAE")
+        check_same_weights(vae.fingerprint, recipe["image_encoder"], "VAE")
         latents = on_device(lambda pixels: vae.encode(pixels)["latent"], device)
     return Encoders(latents, text)
 
@@ -185,111 +181,6 @@ def encoder(job: TrainJob, name: str, device: torch.device, **options: Any) -> A
     revision = job.encoders.revision or job.backbone.get("revision")
     spec = {"name": name, "model": model, "revision": revision, "dtype": job.encoders.dtype, **options}
     return plugins.build_plugin(plugins.ENCODERS, spec, "encoders", device=str(device))
-
-
-@dataclass
-class Trained:
-    """A trained model, loaded: everything needed to evaluate or predict, without its training data."""
-
-    where: str  # checkpoint or model folder
-    step: int
-    task: Task
-    model: Perception
-    data: DataConfig  # of its training; the defaults for a model folder
-    precision: str
-    tokens: int  # context tokens of a sample
-    size_px: tuple[int, int]  # what the image encoder saw in training
-    class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
-    predict_views: Mapping[str, Any]
-    encoder: Callable[[str], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
-
-    def encoders_for(self, manifest: Manifest) -> Encoders:
-        """The encoders that stand in for what a set does not store."""
-        from vpd.batch import Encoders, text_fields
-
-        if text_fields(manifest.schema, self.data.text) != ("tokens",):
-            return Encoders()
-        clip = self.encoder("text")
-        _same_weights(clip.fingerprint, manifest.recipe["text_encoder"], "text encoder")
-        return Encoders(text=on_device(clip.encode, next(self.model.parameters()).device))
-
-
-def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:
-    """A finished checkpoint of a run, the configuration it was trained with, and its saved state."""
-    from jobs.train import TrainJob
-    from vpd.checkpoint import CheckpointStore
-
-    store = CheckpointStore(folder)
-    newest = store.named("last", "")
-    trained = config.build(TrainJob, store.load_state(newest)["config"])
-    task = build_task(trained)
-    checkpoint = store.named(which, task.metric_name, higher_is_better=task.higher_is_better)
-    return checkpoint, trained, store.load_state(checkpoint)
-
-
-def load_trained(folder: str, which: str, device: torch.device) -> Trained:
-    """A trained model on a device, in eval mode: from a run's checkpoint, or from a model folder (`vpd.pretrained`)."""
-    from vpd.pretrained import is_pretrained
-
-    return _from_model_folder(folder, device) if is_pretrained(folder) else _from_run(folder, which, device)
-
-
-def _from_run(folder: str, which: str, device: torch.device) -> Trained:
-    from shards.schema import Schema
-    from vpd.checkpoint import CheckpointStore
-
-    checkpoint, job, state = saved_run(folder, which)
-    schema, task = Schema.from_json(state["schema"]), build_task(job)
-    weights = CheckpointStore(folder).load(checkpoint, "model")
-    rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
-    model = build_model(job, task, schema, None if rows is None else rows.numpy())
-    model.load_state_dict(weights)
-    height, width = schema.field("latent").shape[-2:]
-    tokens = task.tokens(schema)
-
-    def load_encoder(kind: str) -> Any:
-        return encoder(job, "sd_vae", device) if kind == "image" else encoder(job, "clip_text", device, length=tokens)
-
-    return Trained(
-        where=checkpoint.path,
-        step=checkpoint.step,
-        task=task,
-        model=model.to(device).eval(),
-        data=job.data,
-        precision=job.loop.precision,
-        tokens=tokens,
-        size_px=(LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width)),
-        class_names=tuple(state["class_names"]),
-        predict_views=job.predict_views,
-        encoder=load_encoder,
-    )
-
-
-def _from_model_folder(folder: str, device: torch.device) -> Trained:
-    from vpd import pretrained
-    from vpd.config import DataConfig
-
-    model, blueprint = pretrained.from_pretrained(folder)
-    task = pretrained.build_task(blueprint)
-    height, width = blueprint.size_px
-
-    def load_encoder(kind: str) -> Any:
-        options = pretrained.encoder_options(folder, blueprint, kind)
-        return plugins.build_plugin(plugins.ENCODERS, options, f"encoders.{kind}", device=str(device))
-
-    return Trained(
-        where=folder,
-        step=0,
-        task=task,
-        model=model.to(device).eval(),
-        data=DataConfig(train=""),
-        precision="auto",
-        tokens=blueprint.tokens,
-        size_px=(height, width),
-        class_names=tuple(blueprint.class_names),
-        predict_views=PREDICT_VIEWS.get(task.name, {"name": "exact"}),
-        encoder=load_encoder,
-    )
 
 
 def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
@@ -315,7 +206,7 @@ def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
     return load
 
 
-def _same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
     """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
     apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
     if apart:

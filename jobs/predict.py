@@ -63,10 +63,11 @@ class Predictor:
     def __init__(self, run: str, checkpoint: str = "best", device: str = "") -> None:
         import torch
 
-        from jobs import parts, plugins
+        from jobs import plugins
+        from jobs.trained import load_trained
 
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.trained = parts.load_trained(run, checkpoint, self.device)
+        self.trained = load_trained(run, checkpoint, self.device)
         self.task = self.trained.task
         spec = dict(self.trained.predict_views)
         if spec["name"] == "exact":

@@ -13,8 +13,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from jobs import config, convert_checkpoint
-from jobs.parts import build_model, build_task, load_trained
+from jobs.parts import build_model, build_task
 from jobs.train import TrainJob
+from jobs.trained import load_trained
 from shards.errors import ConfigError, SchemaMismatch
 from shards.schema import Field, Schema
 from vpd.checkpoint import CheckpointStore
