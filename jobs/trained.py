@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from vpd.tasks import Task
 
 LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
-PREDICT_VIEWS = {"depth": {"name": "depth_tiles"}, "seg": {"name": "segmentation_tiles"}}  # of model folders
+PREDICT_VIEWS = {
+    "depth": {"name": "depth_tiles", "short_side": 480},
+    "seg": {"name": "segmentation_tiles"},
+}  # of model folders
 
 
 @dataclass

@@ -95,7 +95,8 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
 
 
 def _copy(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    # The stream reuses its buffers: a CPU tensor must not alias them, and a CUDA copy must be queued before they
-    # come round again (the pool is deeper than one batch; see shards.stream).
-    return tensor.to(device, non_blocking=True) if device.type == "cuda" else tensor.clone()
+    # The stream reuses its buffers: a CPU tensor must not alias them, and a CUDA copy is queued long before its pinned
+    # buffer comes round again, since the pool is deeper than one batch (shards.stream).
+    if device.type == "cuda":
+        return torch.from_numpy(array).to(device, non_blocking=True)
+    return torch.from_numpy(np.array(array))
