@@ -143,8 +143,8 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         weights: the network's.
     """
     from jobs.parts import build_task
-    from jobs.trained import LATENT_STRIDE_PX
     from shards.schema import Schema
+    from vpd.backbones import LATENT_STRIDE_PX
     from vpd.backbones.sd_load import unet_config
     from vpd.pretrained import Blueprint
 

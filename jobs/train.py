@@ -62,7 +62,7 @@ class TrainJob:
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    predict_views: Plugin = field(default_factory=lambda: {"name": "exact"})  # how jobs/predict.py cuts an image
+    predict_views: Plugin = field(default_factory=dict)  # how jobs/predict.py cuts an image; empty: as the task says
 
     @property
     def training(self) -> TrainConfig:

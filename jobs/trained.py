@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from vpd.model import Perception
     from vpd.tasks import Task
 
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
-PREDICT_VIEWS = {
-    "depth": {"name": "depth_tiles", "short_side": 480},
-    "seg": {"name": "segmentation_tiles"},
-}  # of model folders
-
 
 @dataclass
 class Trained:
@@ -80,6 +74,7 @@ def load_trained(folder: str, which: str, device: torch.device) -> Trained:
 
 def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     from shards.schema import Schema
+    from vpd.backbones import LATENT_STRIDE_PX
     from vpd.checkpoint import CheckpointStore
 
     checkpoint, job, state = saved_run(folder, which)
@@ -104,7 +99,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
         tokens=tokens,
         size_px=(LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width)),
         class_names=tuple(state["class_names"]),
-        predict_views=job.predict_views,
+        predict_views=job.predict_views or task.predict_views,
         encoder=load_encoder,
     )
 
@@ -131,6 +126,6 @@ def _from_model_folder(folder: str, device: torch.device) -> Trained:
         tokens=blueprint.tokens,
         size_px=(height, width),
         class_names=tuple(blueprint.class_names),
-        predict_views=PREDICT_VIEWS.get(task.name, {"name": "exact"}),
+        predict_views=task.predict_views,
         encoder=load_encoder,
     )

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch
 
+LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
+
 
 @dataclass(frozen=True)
 class Level:

@@ -23,10 +23,9 @@ from torch.utils.checkpoint import checkpoint
 
 from shards.errors import ConfigError
 from vpd.attention import AttentionProcessor, MapMean
-from vpd.backbones import FeatureSpec, Level
+from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec, Level
 from vpd.backbones.sd_load import check_plain, load_unet
 
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
 PLACES = ("up", "down", "mid")
 
 

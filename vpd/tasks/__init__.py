@@ -49,6 +49,11 @@ class Task(Protocol):
         ...
 
     @property
+    def predict_views(self) -> Mapping[str, Any]:
+        """The view plan, by name and options, that cuts a picture of any size for a prediction."""
+        ...
+
+    @property
     def metric_name(self) -> str:
         """The score that chooses the best checkpoint."""
         ...

@@ -11,7 +11,7 @@ scene without a class; meta["views"].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from torch import nn
 
 from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.view import View, cut_label
-from vpd.backbones import FeatureSpec
+from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec
 from vpd.colour_ramp import coloured
 from vpd.depth_labels import metres, per_metre, stored_depth, write_png
 from vpd.depth_metrics import CROPS, DepthMetric
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from shards.stream import ItemView
     from vpd.batch import Batch
 
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel
 LOSSES = ("pooled", "per_image")
 UNCOVERED = ("error", "min_depth")
 SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
@@ -113,6 +112,11 @@ class DepthTask:
         self.focus = focus
         self.crop_padding = crop_padding
         self.fill = fill
+
+    @property
+    def predict_views(self) -> Mapping[str, Any]:
+        """Two windows and their flips, as evaluated."""
+        return {"name": "depth_tiles", "short_side": 480}
 
     def tokens(self, schema: Schema) -> int:
         """One: the class of the scene."""

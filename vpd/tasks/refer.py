@@ -21,7 +21,7 @@ from torch import nn
 
 from shards.errors import ConfigError, SchemaMismatch
 from shards.view import View, cut_label
-from vpd.backbones import FeatureSpec
+from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec
 from vpd.heads.refer_decoder import ReferDecoder
 from vpd.metrics import MaskOverlap, mask_overlap
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from vpd.batch import Batch
 
 CLASS_WEIGHTS = (0.9, 1.1)  # background, object
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel
 RED = (255, 0, 0)
 
 
@@ -117,6 +116,11 @@ class ReferTask:
     def __init__(self, class_weights: tuple[float, float] = CLASS_WEIGHTS) -> None:
         self.class_weights = class_weights
         self._weights: dict[torch.device, torch.Tensor] = {}  # once per device: no copy in a step
+
+    @property
+    def predict_views(self) -> Mapping[str, Any]:
+        """The whole picture, at the size of the training views."""
+        return {"name": "exact"}
 
     def tokens(self, schema: Schema) -> int:
         """Length of the stored sentences: 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg."""

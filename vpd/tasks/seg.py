@@ -15,7 +15,7 @@ of scales, because windows are enlarged a few classes at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,11 @@ class SegTask:
         self.average = average
         self.dropout = dropout
         self.merge = merge
+
+    @property
+    def predict_views(self) -> Mapping[str, Any]:
+        """Sliding windows at one scale, as evaluated."""
+        return {"name": "segmentation_tiles"}
 
     def tokens(self, schema: Schema) -> int:
         """One for every class."""
