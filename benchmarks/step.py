@@ -47,6 +47,21 @@ NAIVE_SIDE = 1024  # an attention square [B, heads, N, N] with N this large or l
 _ATEN = torch.ops.aten
 
 
+def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    batch, heads, pixels, channels = query
+    return 2 * batch * heads * pixels * key[-2] * (channels + value[-1])
+
+
+def _attention_backward(_grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return 2 * _attention(query, key, value)
+
+
+FUSED_ATTENTION = {  # operations of the CPU's fused kernels, which torch's counter does not know
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
 def build(width: int = 320, device: str = "cpu", **options: Any) -> tuple[Perception, refer.ReferTask]:
     """The refer model with random weights: SD 1.5 with its 320 base channels replaced by `width`."""
     scale = width / 320
@@ -103,23 +118,11 @@ def count_step(
         latent_side: 64 is a 512 x 512 image.
         options: of `SdUnet`.
     """
-
-    def attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-        batch, heads, pixels, channels = query
-        return 2 * batch * heads * pixels * key[-2] * (channels + value[-1])
-
-    def attention_backward(_grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return 2 * attention(query, key, value)
-
-    kernels = {
-        _ATEN._scaled_dot_product_flash_attention_for_cpu: attention,
-        _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward,
-    }
     # Fake CPU tensors choose the kernels that real ones would; on the meta device attention decomposes.
     with FakeTensorMode():
         model, task = build(width, **options)
         batch = fake_batch(model, 1, latent_side)
-        counter = FlopCounterMode(display=False, custom_mapping=kernels)
+        counter = FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION)
         squares = AttentionSquares()
         with squares, counter:
             loss = loss_of(model, task, batch)

@@ -1,4 +1,7 @@
-"""Demo, semantic segmentation: official ADE20K files -> shards -> training -> evaluation -> pictures."""
+"""Demo, semantic segmentation: official ADE20K files -> shards -> training -> evaluation -> pictures.
+
+Both methods train on the same sets: VPD with its class prompts, Meta Prompts with learned ones.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 
 from demo.ade20k_world import CLASSES, write_ade20k_world
+from demo.depth_chapter import validations
 from demo.grid import captioned_grid
 from demo.ray_head import RayHead
 from demo.refer_chapter import submit
@@ -35,6 +39,9 @@ def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
     submit(head, "jobs/train.py", "--task", "seg", "--config", "configs/demo/train_seg.yaml")
     say("seg: ray job submit -- jobs/evaluate.py run=demo_out/runs/seg ...")
     submit(head, "jobs/evaluate.py", "run=demo_out/runs/seg", "cpus_per_worker=2")
+    prompted = "configs/demo/train_seg_meta_prompts.yaml"
+    say(f"seg: ray job submit -- jobs/train.py --task seg --config {prompted}   (the same shards)")
+    submit(head, "jobs/train.py", "--task", "seg", "--config", prompted)
     say("seg: drawing predictions")
     scores = pictures(out)
     return summary(out, scores)
@@ -79,18 +86,21 @@ def pictures(out: Path, n: int = 12) -> Confusion:
 
 def summary(out: Path, scores: Confusion) -> list[str]:
     """What was learnt, beside what needs no learning."""
-    log = [json.loads(line) for line in (out / "runs/seg/log.jsonl").read_text().splitlines()]
-    before = next(entry for entry in log if entry["kind"] == "val" and entry["step"] == 0)
+    before = validations(out / "runs/seg")[0]
+    meta_prompts = validations(out / "runs/seg-meta-prompts")[-1]
     (results,) = (out / "runs/seg").glob("evaluation-step-*.json")
     after = json.loads(results.read_text())["sets"]["ade20k-validation"]
     train, val = (ShardSet.open(str(out / f"shards/ade20k-{split}")) for split in ("training", "validation"))
     name, known = most_frequent_class(train, val)
+    rows = {
+        f"everything is {name}": known,
+        "before training": before,
+        "after training": after,
+        f"Meta Prompts, {meta_prompts['step']} steps": meta_prompts,
+    }
     return [
         "Semantic segmentation, mIoU / pixel accuracy on the validation split:",
-        *(
-            f"  {what:<28}{row['mIoU']:.3f} / {row['aAcc']:.3f}"
-            for what, row in ((f"everything is {name}", known), ("before training", before), ("after training", after))
-        ),
+        *(f"  {what:<28}{row['mIoU']:.3f} / {row['aAcc']:.3f}" for what, row in rows.items()),
         *(f"  {line}" for line in class_table(scores.per_class(CLASSES)).splitlines()),
     ]
 

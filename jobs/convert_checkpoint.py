@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,7 +41,7 @@ class ConvertJob:
     out: str  # folder to write; must not hold anything yet
     to: Literal["auto", "model", "diffusers"] = "auto"
     checkpoint: str = "best"  # of a run: best, last or a step number
-    base: str = ""  # to=diffusers: where the UNet's output head comes from, if the checkpoint has none
+    base: str = ""  # to=diffusers: where parts of the UNet come from that the checkpoint lacks (output head, time MLP)
     tokenizer: str = ""  # folder or hub id whose tokenizer goes beside a text encoder; original files have none
     source: Mapping[str, Any] = field(default_factory=dict)  # source plug-in with the names of the classes
     task: Mapping[str, Any] = field(default_factory=dict)  # task options the weights cannot tell: {max_depth_m: 80}
@@ -106,18 +106,19 @@ def _from_file(job: ConvertJob, out: Path, allow_namespace: bool) -> list[str]:
 
 
 def _from_model(job: ConvertJob, out: Path) -> list[str]:
-    from vpd.pretrained import UNET_OUT, load_weights, read_blueprint
+    from vpd.pretrained import UNET_REST, load_weights, read_blueprint
 
     if job.to != "diffusers":
         raise ConfigError(f"in={job.source_path} is a model folder already; to=diffusers exports its UNet.")
-    base = job.base or (job.source_path if Path(job.source_path, UNET_OUT).is_file() else "")
+    base = job.base or (job.source_path if Path(job.source_path, UNET_REST).is_file() else "")
     return _export_unet(job, out, load_weights(job.source_path), read_blueprint(job.source_path).unet, base)
 
 
 def _from_run(job: ConvertJob, out: Path) -> list[str]:
     from jobs.trained import saved_run
     from vpd.checkpoint import CheckpointStore
-    from vpd.importing.folders import output_head
+    from vpd.importing.folders import unet_rest
+    from vpd.importing.official import LEFT_OUT
     from vpd.importing.report import Report, check_fit
     from vpd.pretrained import assemble, save_pretrained, with_weights
 
@@ -130,7 +131,7 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     model = assemble(blueprint)
     report = Report(checkpoint.path, "of the run's configuration", mapped={name: name for name in weights})
     check_fit(report, weights, {name: value.shape for name, value in model.state_dict().items()})
-    save_pretrained(out, with_weights(model, weights), blueprint, output_head(base))
+    save_pretrained(out, with_weights(model, weights), blueprint, _beyond(unet_rest(base, tuple(LEFT_OUT)), weights))
     return report.lines()
 
 
@@ -142,7 +143,7 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         state: what was saved beside the weights.
         weights: the network's.
     """
-    from jobs.parts import build_task
+    from jobs.parts import build_task, context_tokens
     from shards.schema import Schema
     from vpd.backbones import LATENT_STRIDE_PX
     from vpd.backbones.sd_load import unet_config
@@ -150,7 +151,7 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
 
     task, table = build_task(trained), weights.get("class_embeddings")
     schema = Schema.from_json(state["schema"])
-    tokens, sides = task.tokens(schema), schema.field("latent").shape[-2:]
+    tokens, sides = context_tokens(trained, task, schema), schema.field("latent").shape[-2:]
     model = trained.encoders.model or str(trained.backbone.get("model", ""))
     revision = trained.encoders.revision or trained.backbone.get("revision")
     encoders = {"image": {"name": "sd_vae", "model": model, "revision": revision}}
@@ -169,7 +170,15 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         encoders=encoders,
         class_names=list(state["class_names"]),
         origin={"run": trained.run.name, "step": state["step"], "train_set": state["train_set"]},
+        prompts=asdict(trained.model.prompts) if trained.model.prompts.count else {},
     )
+
+
+def _beyond(rest: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the network itself does not hold of the UNet's optional parts."""
+    from vpd.importing.official import UNET
+
+    return {name: value for name, value in rest.items() if UNET + name not in weights}
 
 
 def _export_unet(
@@ -179,8 +188,8 @@ def _export_unet(
 
     found = unet_weights(weights)
     write_unet(out, found, unet, base, job.source_path)
-    head = f"output head from {base}" if base else "output head its own"
-    return [f"{job.source_path}: {len(found)} weights of the UNet; {head}"]
+    rest = f"the rest from {base}" if base else "complete"
+    return [f"{job.source_path}: {len(found)} weights of the UNet; {rest}"]
 
 
 def _changes(job: ConvertJob) -> dict[str, Any]:

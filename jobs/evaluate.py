@@ -5,7 +5,7 @@
     ray job submit -- jobs/evaluate.py run=runs/refer sets=[data/shards/refcoco-unc-testA] workers=4 checkpoint=best
 
 Prints one row a set and writes `<run>/evaluation-step-N.json`. Owns placement: plain Ray actors, since evaluation needs
-no collectives; worker r of w takes every w-th record, and the driver adds up the metric states and checks their count
+no collectives; worker r of w takes every w-th record, and the driver joins the metric states and checks their count
 against the manifest. The pass itself is `vpd.evaluate`.
 """
 
@@ -35,7 +35,7 @@ class EvaluateJob:
     limit: int = 0  # > 0: only the first so many records of each set
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
     cpus_per_worker: float = 1
-    export: str = ""  # folder for every prediction as a PNG, in the format of the benchmark's labels: <export>/<set>/
+    export: str = ""  # folder for every prediction, in the format of the benchmark's labels: <export>/<set>/
     out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json
 
 
@@ -94,9 +94,7 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
             )
             for rank, worker in enumerate(workers)
         ]
-        metric = task.new_metric()
-        for state in ray.get(parts):
-            metric = metric.with_state(metric.state + state)
+        metric = task.new_metric().joined(ray.get(parts))
         if not job.limit:
             check_count(metric, task, shards)
         results["sets"][shards.manifest.name] = {"samples": metric.count, **metric.compute()}
@@ -155,14 +153,14 @@ class EvaluateActor:
 
 
 def _exporter(task: Any, folder: Path) -> Any:
-    """Writes each prediction of a record as <key>.png, or <key>-<n>.png where a record has several."""
+    """Writes each prediction of a record as <key>.png, or <key>-<n>.png where a record has several; .json for pose."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def export(record: Any, outputs: Any) -> None:
         predictions = task.predictions(record, outputs).numpy()
         for number, prediction in enumerate(predictions):
             suffix = f"-{number:03d}" if len(predictions) > 1 else ""
-            task.export(prediction, folder / f"{record.key}{suffix}.png")
+            task.export(prediction, folder / f"{record.key}{suffix}{task.export_suffix}")
 
     return export
 

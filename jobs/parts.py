@@ -75,9 +75,10 @@ def build_task(job: TrainJob) -> Task:
 
 
 def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray | None = None) -> Perception:
-    """Backbone, text adapter and head, with the pretrained UNet loaded.
+    """Backbone, conditioning and head, with the pretrained UNet loaded.
 
-    The number of context tokens (and so of attention-map channels) is read from the set, never assumed.
+    The number of context tokens (and so of attention-map channels) is that of the learned prompts, or is read from the
+    set, never assumed.
 
     Args:
         classes: rows of the class table, float32 [C, D] or [C, T, D], for a task that uses one.
@@ -85,20 +86,36 @@ def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray |
     import torch
 
     from vpd.model import Perception
-    from vpd.text_adapter import TextAdapter
 
     torch.manual_seed(job.loop.seed)
     backbone = plugins.build_plugin(plugins.BACKBONES, job.backbone, "backbone")
-    tokens = task.tokens(schema)
+    tokens = context_tokens(job, task, schema)
     head = task.build_head(backbone.spec(tokens), classes=None if classes is None else len(classes), **job.model.head)
-    return Perception(
+    return Perception.conditioned(
         backbone,
-        TextAdapter(backbone.context_width, gamma_init=job.model.gamma_init),
         head,
+        job.model.prompts,
+        gamma_init=job.model.gamma_init,
         latent_scale=job.model.latent_scale,
         class_embeddings=None if classes is None else torch.from_numpy(classes),
         tokens=tokens,
     )
+
+
+def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
+    """Tokens of the context: the learned prompts, or those of the set's text.
+
+    Raises:
+        ConfigError: learned prompts for a task whose context is a sentence.
+    """
+    if not job.model.prompts.count:
+        return task.tokens(schema)
+    if task.uses_text:
+        raise ConfigError(
+            f"model.prompts.count is {job.model.prompts.count}, but task {task.name} finds what a sentence says: "
+            "learned prompts take the place of text. Use depth, seg or pose."
+        )
+    return job.model.prompts.count
 
 
 def class_table(job: TrainJob, task: Task, shards: ShardSet) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -110,7 +127,7 @@ def class_table(job: TrainJob, task: Task, shards: ShardSet) -> tuple[np.ndarray
     from shards.errors import IncompleteSet
     from shards.tables import load_table
 
-    if not task.uses_classes:
+    if not task.uses_classes or job.model.prompts.count:
         return None, ()
     if job.data.table:
         arrays, info = load_table(job.data.table)
@@ -200,8 +217,10 @@ def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
         raise FingerprintMismatch(f"data.source is not what {manifest.name} was built from:\n  " + "\n  ".join(lines))
 
     def load(item: Any) -> Any:
-        view = View.from_json(item.meta["views"][0])
-        return to_pixels([render(source.load(manifest.split, item.key).image, view)], view.size_px)[0]  # [3, H, W]
+        row = item.row if manifest.schema.item_axis == "view" else 0  # sentences share their record's first view
+        view, example = View.from_json(item.meta["views"][row]), source.load(manifest.split, item.key)
+        shown = render(example.image, view, example.labels)
+        return to_pixels([shown], view.size_px, pad_before_px=[view.pad_before_px])[0]  # [3, H, W]
 
     return load
 

@@ -3,6 +3,7 @@
 
     python jobs/predict.py run=runs/refcoco-vpd image=photo.jpg sentence="the dog on the left" out=overlay.png
     python jobs/predict.py run=runs/nyuv2-vpd image=room.jpg class_name=kitchen out=depth.png export=depth_mm.png
+    python jobs/predict.py run=runs/coco-pose image=park.jpg 'boxes=[[388, 69, 109, 277]]' out=pose.png export=pose.json
 
 Encodes image and sentence the way the run's training set was built (its checkpoint carries the recipe), cuts the image
 into the views of the run's `predict_views`, and writes the picture the task draws. Owns the command; `Predictor` is the
@@ -12,7 +13,8 @@ library form of it.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import numpy as np
 
 from jobs import cluster, config
 from shards.errors import ConfigError
+from shards.view import View
+from vpd.config import Plugin
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class PredictJob:
     image: str  # any image file Pillow reads
     sentence: str = ""  # what to look for (refer)
     class_name: str = ""  # scene class (depth); empty: the mean of all classes
+    boxes: tuple[tuple[float, ...], ...] = ()  # of persons, [[x, y, width, height], ...] (pose); empty: whole image
     checkpoint: str = "best"  # best, last, or a step number
+    views: Plugin = field(default_factory=dict)  # how the image is cut, {name: ..., ...}; empty: as the run says
     out: str = "prediction.png"  # picture to look at
     export: str = ""  # also the prediction itself, in the format of the benchmark's labels
     device: str = ""  # empty: CUDA if there is one
@@ -58,9 +64,10 @@ class Predictor:
         run: folder of a training run.
         checkpoint: `best`, `last` or a step number.
         device: e.g. `cpu` or `cuda`; empty takes CUDA if there is one.
+        views: view plan that cuts an image, by name and options; empty takes the run's.
     """
 
-    def __init__(self, run: str, checkpoint: str = "best", device: str = "") -> None:
+    def __init__(self, run: str, checkpoint: str = "best", device: str = "", views: Plugin | None = None) -> None:
         import torch
 
         from jobs import plugins
@@ -69,26 +76,33 @@ class Predictor:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.trained = load_trained(run, checkpoint, self.device)
         self.task = self.trained.task
-        spec = dict(self.trained.predict_views)
-        if spec["name"] == "exact":
+        spec = dict(views or self.trained.predict_views)
+        if spec["name"] in ("exact", "persons"):
             spec.setdefault("size", list(self.trained.size_px))
-        self.plan = plugins.build_plugin(plugins.VIEWS, spec, "predict_views")
+        self.plan = plugins.build_plugin(plugins.VIEWS, spec, "views" if views else "predict_views")
         self.vae = self.trained.encoder("image")
         self.clip = self.trained.encoder("text") if self.task.uses_text else None
 
-    def __call__(self, image: np.ndarray, sentences: list[str] | None = None, class_name: str = "") -> np.ndarray:
+    def __call__(
+        self,
+        image: np.ndarray,
+        sentences: Sequence[str] = (),
+        class_name: str = "",
+        boxes: Sequence[Sequence[float]] = (),
+    ) -> np.ndarray:
         """Predict one image.
 
         Args:
             image: uint8 [H, W, 3].
             sentences: for tasks that take sentences, one prediction each.
             class_name: for tasks conditioned on a class; empty is the mean of all classes.
+            boxes: for pose, (x, y, width, height) of each person in pixels; empty: the image is one person's box.
 
         Returns:
-            float32 [P, C, H, W]: a prediction per sentence, or one.
+            float32 [P, C, H, W]: a prediction per sentence, or one; for pose float64 [1, persons, 17, 3].
 
         Raises:
-            ConfigError: no sentence where the task needs one, or an unknown class.
+            ConfigError: no sentence where the task needs one, an unknown class, or a box outside the image.
         """
         import torch
 
@@ -96,31 +110,40 @@ class Predictor:
 
         if self.task.uses_text and not sentences:
             raise ConfigError("say what to look for: sentence='the dog on the left'.")
-        record = self.encoded(image, sentences or [], class_name)
+        record = self.encoded(image, sentences, class_name, boxes)
         fields = ("text",) if self.task.uses_text else ()
         with torch.inference_mode():
             outputs = predict_record(self.trained.model, self.task, record, fields, self.device)
             return self.task.predictions(record, outputs).cpu().numpy()
 
-    def encoded(self, image: np.ndarray, sentences: list[str], class_name: str) -> Any:
+    def encoded(
+        self, image: np.ndarray, sentences: Sequence[str], class_name: str, boxes: Sequence[Sequence[float]] = ()
+    ) -> Any:
         """The image as a record: latents of its views, states of the sentences."""
-        from pipeline.geometry import render, to_pixels
+        from pipeline.views import consecutive, view_runs
 
         height, width = image.shape[:2]
-        views = self.plan.views("image", height, width)
-        latents = [
-            self.vae.encode(to_pixels([render(image, view)], self.plan.size_px))["latent"] for view in views
-        ]  # V x [1, 4, h, w]
-        arrays = {"latent": np.concatenate(latents)}
+        runs = view_runs(self.plan, "image", (height, width), [corners(box, height, width) for box in boxes])
+        views = [view for run in runs for view in run]
+        arrays = {"latent": np.concatenate([self._latent(image, view) for view in views])}  # [V, 4, h, w]
         if self.clip is not None:
-            arrays["text"] = self.clip.encode(self.clip.tokenize(sentences)).astype(np.float16)  # [S, L, D]
+            arrays["text"] = self.clip.encode(self.clip.tokenize(list(sentences))).astype(np.float16)  # [S, L, D]
         meta = {
             "height": height,
             "width": width,
             "class_id": self._class_id(class_name),
+            "items": consecutive([len(run) for run in runs]),
+            "boxes": [{"score": 1.0} for _ in runs],
             "views": [view.to_json() for view in views],
         }
         return ImageRecord("image", meta, arrays)
+
+    def _latent(self, image: np.ndarray, view: View) -> np.ndarray:
+        """`[1, 4, h, w]` of one view."""
+        from pipeline.geometry import render, to_pixels
+
+        pixels = to_pixels([render(image, view)], view.size_px, pad_before_px=[view.pad_before_px])
+        return self.vae.encode(pixels)["latent"]
 
     def _class_id(self, name: str) -> int:
         names = self.trained.class_names
@@ -130,6 +153,18 @@ class Predictor:
             hint = config.suggestion(name, list(names))
             raise ConfigError(f"class_name={name}: not a class of this run.{hint} Its classes: {', '.join(names)}.")
         return names.index(name)
+
+
+def corners(box: Sequence[float], height: int, width: int) -> tuple[float, float, float, float]:
+    """(x, y, width, height) as (x0, y0, x1, y1), the part of it that lies inside an image."""
+    if len(box) == 4:
+        x, y, w, h = box
+        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
+        if x0 < x1 and y0 < y1:
+            return x0, y0, x1, y1
+    raise ConfigError(
+        f"boxes: {list(box)} is not x, y, width and height inside the image of {width} x {height} pixels."
+    )
 
 
 def run(words: list[str]) -> None:
@@ -149,8 +184,8 @@ def run(words: list[str]) -> None:
             image = np.array(picture.convert("RGB"))  # [H, W, 3]
     except (OSError, UnidentifiedImageError) as error:
         raise ConfigError(f"image={job.image}: not an image file that can be read: {error}") from error
-    predictor = Predictor(cluster.resolve_path(job.run, "run"), job.checkpoint, job.device)
-    output = predictor(image, [job.sentence] if job.sentence else [], job.class_name)[0]
+    predictor = Predictor(cluster.resolve_path(job.run, "run"), job.checkpoint, job.device, job.views)
+    output = predictor(image, [job.sentence] if job.sentence else [], job.class_name, job.boxes)[0]
     Image.fromarray(predictor.task.draw(image, output)).save(job.out)
     print(f"wrote {job.out}")
     if job.export:

@@ -15,6 +15,7 @@ along (ray.md section 5), and our marker files say what is finished without it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from jobs import cluster, config
 from jobs.parts import build_parts, check_sets
 from shards.errors import ConfigError, ContractError
 from vpd.config import DataConfig, LoopConfig, ModelConfig, OptimConfig, Plugin, TrainConfig
+
+_PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
             raised = [getattr(failure, "_base_exc", None) for failure in error.worker_failures.values()]
             if known := next((cause for cause in raised if isinstance(cause, ContractError)), None):
                 raise known from None
-            if not any(map(_is_lost_worker, raised)) or not restarts_left:
+            if not all(map(is_lost_worker, raised)) or not restarts_left:
                 raise
             print(
                 f"[train] lost a worker; going on from the newest checkpoint ({restarts_left} restarts left)",
@@ -164,9 +167,12 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _is_lost_worker(raised: BaseException | None) -> bool:
-    """Whether a worker failed because a process is gone: it raised nothing itself, or its partner went away."""
-    return raised is None or "Connection closed by peer" in str(raised) or type(raised).__name__ == "DistBackendError"
+def is_lost_worker(raised: BaseException | None) -> bool:
+    """Whether a worker failed because a process is gone: it raised nothing itself, or its partner went away.
+
+    The partners of a worker that raised an error of its own fail like this, too, so what counts is that all did.
+    """
+    return raised is None or type(raised).__name__ == "DistBackendError" or bool(_PARTNER_GONE.search(str(raised)))
 
 
 def _worker_loop(arguments: dict[str, Any]) -> None:
@@ -177,8 +183,8 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
 
     from vpd.checkpoint import Checkpoint, CheckpointStore
     from vpd.log import RunLog
-    from vpd.loop import Worker
     from vpd.loop import train as train_loop
+    from vpd.worker import Worker
 
     job = config.build(TrainJob, arguments["job"])
     context = train.get_context()

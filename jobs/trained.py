@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobs import config, plugins
-from jobs.parts import build_model, build_task, check_same_weights, encoder, on_device
+from jobs.parts import build_model, build_task, check_same_weights, context_tokens, encoder, on_device
 from shards.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     model = build_model(job, task, schema, None if rows is None else rows.numpy())
     model.load_state_dict(weights)
     height, width = schema.field("latent").shape[-2:]
-    tokens = task.tokens(schema)
+    tokens = context_tokens(job, task, schema)
 
     def load_encoder(kind: str) -> Any:
         return encoder(job, "sd_vae", device) if kind == "image" else encoder(job, "clip_text", device, length=tokens)

@@ -18,6 +18,8 @@ import numpy as np
 from shards.errors import SourceError
 from shards.schema import Field
 
+FloatBox = tuple[float, float, float, float]  # (x0, y0, x1, y1) in pixels of the picture, half-open
+
 
 @dataclass(frozen=True, eq=False)
 class Example:
@@ -25,8 +27,11 @@ class Example:
 
     `items` cuts `sentences` into consecutive runs, one (first, count) per item, in order and without gaps: RefCOCO has
     one run for each referred object. Empty `items` means that the dataset has no sentences: the image is then one item,
-    the run of all its views. `labels` are dense targets as large as the image, named as in `Source.label_fields`; bytes
-    are stored as they are.
+    the run of all its views. Or an item is a part of the image, such as a person: `boxes_px` has one box for each, not
+    empty and inside the image, and the item is the run of the views that are made of its box
+    (`pipeline.views.BoxPlan`).
+
+    `labels` are dense targets as large as the image, named as in `Source.label_fields`; bytes are stored as they are.
 
     Raises SourceError where a source breaks one of these rules.
     """
@@ -37,11 +42,13 @@ class Example:
     sentences: tuple[str, ...] = ()
     items: tuple[tuple[int, int], ...] = ()
     labels: Mapping[str, np.ndarray | bytes] = field(default_factory=dict)
+    boxes_px: tuple[FloatBox, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_key()
         self._check_pixels()
         self._check_items()
+        self._check_boxes()
         try:
             json.dumps(self.meta, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -94,6 +101,16 @@ class Example:
                 f"example {self.key!r}: items cover {end} sentences, the example has {len(self.sentences)}"
             )
 
+    def _check_boxes(self) -> None:
+        if self.boxes_px and self.sentences:
+            raise SourceError(f"example {self.key!r}: boxes and sentences; an item is a run of one or the other")
+        for x0, y0, x1, y1 in self.boxes_px:
+            if not (0 <= x0 < x1 <= self.width_px and 0 <= y0 < y1 <= self.height_px):
+                raise SourceError(
+                    f"example {self.key!r}: box {(x0, y0, x1, y1)} is empty or not inside the image of "
+                    f"{self.width_px} x {self.height_px} pixels"
+                )
+
 
 class Source(Protocol):
     """A dataset folder in its official layout, read at random: a shard is then a pure function of a slice of keys."""
@@ -111,7 +128,7 @@ class Source(Protocol):
 
     @property
     def item_axis(self) -> str:
-        """What an item is a run of: "sentence", or "view" where an item is an image with all its views."""
+        """What an item is a run of: "sentence", or "view" where an item is an image, or a box of it, with its views."""
         ...
 
     def keys(self, split: str) -> list[str]:
@@ -127,7 +144,8 @@ class Source(Protocol):
         ...
 
     def counts(self, split: str) -> dict[str, int]:
-        """How much the split holds, before any reject: "images", and where they exist "refs", "sentences"."""
+        """How much the split holds, before any reject: "images" that have a key, and where they exist "refs" and
+        "sentences", or "boxes"; other names are for people."""
         ...
 
     def card(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Carries a View out on images, and turns rendered images into encoder pixels.
 
-Owns the order of the steps: CutDepth strips on the source picture, box, resize, window, flip, colour. Leaves the colour
+Owns the order of the steps: CutDepth strips on the source picture, box, resize, window, flip, colour, enlarging.
+Leaves the colour
 arithmetic to `pipeline.colour` and the strips to `pipeline.cut_depth`.
 
 Images are uint8 RGB [H, W, 3]; the conventions of sizes and boxes, and the cutting of labels, are `shards.view`'s.
@@ -46,26 +47,39 @@ def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | byte
     shown = np.asarray(picture)[y0:y1, x0:x1]  # [h, w, 3]
     if view.flip:
         shown = shown[:, ::-1]
-    return np.ascontiguousarray(colour.apply(shown, steps))
+    shown = np.ascontiguousarray(colour.apply(shown, steps))
+    if view.enlarged_px is not None:
+        height, width = view.enlarged_px
+        shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BILINEAR))
+    return shown
 
 
-def to_pixels(images: Sequence[np.ndarray], canvas_px: Size, out: np.ndarray | None = None) -> np.ndarray:
+def to_pixels(
+    images: Sequence[np.ndarray],
+    canvas_px: Size,
+    out: np.ndarray | None = None,
+    pad_before_px: Sequence[Size] | None = None,
+) -> np.ndarray:
     """Rendered images, uint8 [h, w, 3] each -> encoder pixels float32 [B, 3, H, W] in [-1, 1].
 
     The arithmetic is that of ToTensor followed by Normalize(0.5, 0.5), in float32 and in the same order. An image
-    smaller than the canvas is padded at the bottom and right with 0 *after* normalising, which is mid grey. `out`,
-    when given, holds at least B images; its rows beyond B are left alone.
+    smaller than the canvas lies in its top-left corner, or `pad_before_px` (rows, columns) away from it; the rest is
+    0 *after* normalising, which is mid grey. `out`, when given, holds at least B images; its rows beyond B are left
+    alone.
     """
     height, width = canvas_px
     if out is None:
         out = np.empty((len(images), 3, height, width), np.float32)
-    for target, image in zip(out, images, strict=False):  # [3, H, W], [h, w, 3]
+    corners = pad_before_px or [(0, 0)] * len(images)
+    for target, image, (top, left) in zip(out, images, corners, strict=False):  # [3, H, W], [h, w, 3]
         h, w = image.shape[:2]
-        if h > height or w > width:
-            raise ConfigError(f"an image of {h} x {w} pixels does not fit the canvas of {height} x {width}")
+        if top + h > height or left + w > width:
+            raise ConfigError(
+                f"an image of {h} x {w} pixels does not fit the canvas of {height} x {width} at {(top, left)}"
+            )
         if (h, w) != canvas_px:
             target[:] = 0.0
-        content = target[:, :h, :w]
+        content = target[:, top : top + h, left : left + w]
         np.divide(image.transpose(2, 0, 1), np.float32(255), out=content, dtype=np.float32)
         content -= np.float32(0.5)
         content /= np.float32(0.5)

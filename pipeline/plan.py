@@ -128,13 +128,14 @@ def estimate(
     text: str = "states",
     records_per_shard: int = 512,
 ) -> Estimate:
-    """Sizes and times of a build. `counts` is a source's ("images", and where they exist "refs" and "sentences");
+    """Sizes and times of a build. `counts` is a source's ("images", and where they exist "refs", "sentences", "boxes");
     `view_fields` an image encoder's. Dense labels are not counted: their size depends on the pictures."""
     if text not in TEXT_MODES:
         raise ConfigError(f"estimate: text is {text!r}, expected one of {', '.join(TEXT_MODES)}")
     records, sentences = counts["images"], counts.get("sentences", 0)
-    views = records * views_per_image
-    items = counts.get("refs", records)  # without sentences, an image is one item that owns its views
+    shown = counts.get("boxes", records)  # an image, or each of its boxes, is shown
+    views = shown * views_per_image
+    items = counts.get("refs", shown)  # without sentences, what is shown is one item that owns its views
     token_bytes = sentences * text_length * 4  # int32
     state_bytes = sentences * text_length * text_width * 2  # float16
     members = len(view_fields) + 1 + (0 if not sentences else 2 if text == "states" else 1)

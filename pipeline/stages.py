@@ -21,7 +21,7 @@ from pipeline.geometry import render, to_pixels
 from pipeline.ledger import Rejected
 from pipeline.recipe import BuildSettings
 from pipeline.text_states import TextStates
-from pipeline.views import ViewPlan
+from pipeline.views import ViewPlan, consecutive, view_runs
 from shards.errors import Reject
 from shards.schema import Record
 from shards.view import Size, View
@@ -63,11 +63,14 @@ def decode(source: Source, split: str, view_plan: ViewPlan, key: str) -> Sample 
     """Load, choose views, render; runs in any thread."""
     try:
         example = source.load(split, key)
-        views = view_plan.views(key, example.height_px, example.width_px, example.labels)
+        size_px = (example.height_px, example.width_px)
+        runs = view_runs(view_plan, key, size_px, example.boxes_px, example.labels)
+        views = [view for run in runs for view in run]
         images = [render(example.image, view, example.labels) for view in views]
     except Reject as reject:
         return Rejected(key, str(reject))
-    return Sample(key, example.meta, example.sentences, example.items, example.labels, views, images)
+    items = example.items or consecutive([len(run) for run in runs])
+    return Sample(key, example.meta, example.sentences, items, example.labels, views, images)
 
 
 def batches_of(
@@ -84,11 +87,12 @@ def batches_of(
         if isinstance(sample, Sample):
             if text is not None:
                 sample.tokens = text.tokenize(list(sample.sentences))
-            for image in sample.images:
+            for image, view in zip(sample.images, sample.views, strict=True):
                 if batch.filled == settings.image_batch:
                     yield batch
                     batch = Batch(vae.allocate(shape), 0, [])
-                to_pixels([image], size_px, out=batch.pixels[batch.filled : batch.filled + 1])
+                row = batch.pixels[batch.filled : batch.filled + 1]
+                to_pixels([image], size_px, out=row, pad_before_px=[view.pad_before_px])
                 batch.filled += 1
             sample.images = []
         batch.complete.append(sample)
@@ -140,7 +144,7 @@ def finish(encoded: Encoded) -> Record | Rejected:
             return Rejected(sample.key, f"{name} of {sample.key} holds {problem} after encoding")
     meta = {
         **sample.meta,
-        "items": [list(run) for run in sample.items] or [[0, len(sample.views)]],
+        "items": [list(run) for run in sample.items],
         "views": [view.to_json() for view in sample.views],
     }
     if sample.sentences:

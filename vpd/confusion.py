@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from shards.errors import SchemaMismatch
+from vpd.metrics import added
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class Confusion:
         """Add the pictures of `other`."""
         self.state += other.state
 
-    def with_state(self, state: torch.Tensor) -> Confusion:
-        """The same scores over other sums."""
-        return Confusion(self.classes, self.ignore, state.clone())
+    def joined(self, states: Sequence[torch.Tensor]) -> Confusion:
+        """The same scores over the sum of several states."""
+        return Confusion(self.classes, self.ignore, added(states))
 
     def compute(self) -> dict[str, float]:
         """mIoU, aAcc and mAcc in 0..1; all 0 before the first labelled pixel."""

@@ -7,9 +7,12 @@ inside the crop. Of a prediction, inf counts as the upper limit and NaN as the l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from shards.errors import ConfigError
+from vpd.metrics import added
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
 # Rows and columns that count, as fractions of the picture: top, bottom, left, right.
@@ -108,9 +111,9 @@ class DepthMetric:
         """Add the pictures of `other`."""
         self.state += other.state
 
-    def with_state(self, state: torch.Tensor) -> DepthMetric:
-        """The same scores over other sums."""
-        return DepthMetric(*self.limits_m, self.crop, state.clone())
+    def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
+        """The same scores over the sum of several states."""
+        return DepthMetric(*self.limits_m, self.crop, added(states))
 
     @property
     def count(self) -> int:

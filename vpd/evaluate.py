@@ -2,7 +2,7 @@
 
 Owns how records become forward passes: worker r takes records r, r + world, ...; the samples of a record (the
 sentences of an image, the windows of a picture) are packed across records into full batches, all against the
-record's stored latents, so nothing is encoded twice. The numbers stay sums until `merge`; the merged count must
+record's stored latents, so nothing is encoded twice. States are joined at the end; the joined count must
 equal the manifest's. What a sample is and how its output is scored is left to the task.
 """
 

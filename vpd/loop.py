@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from shards.errors import ConfigError
@@ -32,26 +31,7 @@ from vpd.model import Perception
 from vpd.optim import build_optimizer, build_schedule, named_groups
 from vpd.resume import move_schedule, restore_run, save_run
 from vpd.tasks import Task
-
-
-@dataclass(frozen=True)
-class Worker:
-    """Who this process is among the workers of a run."""
-
-    rank: int = 0
-    world: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def summed(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum of a tensor over all workers (the tensor itself for one worker)."""
-        if self.world > 1:
-            values = values.to(self.device)
-            dist.all_reduce(values)
-        return values.cpu()
-
-    def barrier(self) -> None:
-        if self.world > 1:
-            dist.barrier()
+from vpd.worker import Worker
 
 
 @dataclass
@@ -245,7 +225,7 @@ def _validate(
         autocast=autocast,
         text=config.data.text,
     )
-    metric = metric.with_state(worker.summed(metric.state))
+    metric = metric.joined(worker.gathered(metric.state))
     check_count(metric, parts.task, parts.val_set)
     return metric.compute()
 

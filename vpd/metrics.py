@@ -1,4 +1,4 @@
-"""Metrics as sums that merge: update per record, add across workers, divide once at the end.
+"""Metrics that merge: update per record, join the workers' states, divide once at the end.
 
 Owns the counting of mask overlap. Which masks are compared, and at which size, is left to the task. Definitions of
 the referring-segmentation scores: vpd_spec.md 7.5 (every sentence is one sample; IoU is 0 where the union is empty;
@@ -7,6 +7,7 @@ P@X counts IoU >= X).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 import torch
@@ -15,7 +16,8 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class Metric(Protocol):
-    """Sums over samples. All there is to store or send is `state`, one float64 tensor; states add."""
+    """What is known of the samples so far. All there is to store or send is `state`, one float64 tensor: sums, or rows
+    where a score needs every sample at once."""
 
     state: torch.Tensor
 
@@ -28,13 +30,18 @@ class Metric(Protocol):
         """Add the samples of `other`."""
         ...
 
-    def with_state(self, state: torch.Tensor) -> Self:
-        """A metric of the same kind over other sums, such as those added up over all workers."""
+    def joined(self, states: Sequence[torch.Tensor]) -> Self:
+        """A metric of the same kind over the samples of several states, such as all workers'."""
         ...
 
     def compute(self) -> dict[str, float]:
         """The scores by name."""
         ...
+
+
+def added(states: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The state of metrics whose states are sums, in the order given; none of `states` is changed."""
+    return torch.stack(list(states)).sum(dim=0)
 
 
 def mask_overlap(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,9 +85,9 @@ class MaskOverlap:
         """Add the samples of `other`."""
         self.state += other.state
 
-    def with_state(self, state: torch.Tensor) -> MaskOverlap:
-        """The same scores over other sums."""
-        return MaskOverlap(state.clone())
+    def joined(self, states: Sequence[torch.Tensor]) -> MaskOverlap:
+        """The same scores over the sum of several states."""
+        return MaskOverlap(added(states))
 
     @property
     def count(self) -> int:

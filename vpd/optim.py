@@ -98,6 +98,9 @@ PRESETS |= {
     ),
     "seg_paper": refer_rules(0.1),  # what the paper says: the whole UNet at a tenth
 }
+# Meta Prompts took over VPD's groups (vpd_spec.md 10.3, 10.8). Prompts and times are matrices outside the UNet, so they
+# learn at the full rate and decay; the output head of the UNet learns with it.
+PRESETS |= {"meta_prompts": PRESETS["depth"], "meta_prompts_seg": PRESETS["seg"]}
 
 
 def named_groups(

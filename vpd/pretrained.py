@@ -4,8 +4,8 @@ Owns the folder's form, for models trained here and imported ones alike:
 
     config.json             the blueprint: task, UNet config, sizes, conventions, encoders, origin
     model.safetensors       every weight of the network, by its name here
-    unet_out.safetensors    the UNet's output head, which perception does not use; kept so that the UNet can go back
-                            to diffusers complete (optional)
+    unet_rest.safetensors   parts of the UNet that perception does not use (output head, time MLP); kept so that the
+                            UNet can go back to diffusers complete (optional)
     vae/, text_encoder/     encoders that came with a checkpoint, as diffusers folders (optional)
 
 Networks are assembled on the meta device and their weights put in place: nothing is initialised first. Importing other
@@ -15,8 +15,6 @@ projects' files is `vpd.importing`'s; resuming training is `vpd.resume`'s.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,12 +26,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from shards.errors import ConfigError, SchemaMismatch
+from vpd import plugin
+from vpd.config import PromptConfig
 from vpd.importing.report import Report, check_fit
 from vpd.model import Perception
-from vpd.text_adapter import TextAdapter
 
-CONFIG, MODEL, UNET_OUT = "config.json", "model.safetensors", "unet_out.safetensors"
+CONFIG, MODEL, UNET_REST = "config.json", "model.safetensors", "unet_rest.safetensors"
 FORMAT = 1
+ADDED = {"prompts"}  # settings of the blueprint that folders written before they existed lack
 Plugin = Mapping[str, Any]
 
 
@@ -53,6 +53,7 @@ class Blueprint:
         encoders: `image` and `text`: `name` and options of the frozen encoders; a model that begins with "./" lies in
             the folder itself.
         class_names: one per row of the class table, if known.
+        prompts: settings of learned prompts (`vpd.config.PromptConfig`); empty for text.
         origin: where the weights came from.
     """
 
@@ -67,6 +68,7 @@ class Blueprint:
     encoders: Mapping[str, Plugin] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+    prompts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_task(blueprint: Blueprint) -> Any:
@@ -75,12 +77,8 @@ def build_task(blueprint: Blueprint) -> Any:
     Raises:
         ConfigError: an unknown task, or options it does not take.
     """
-    options = {key: value for key, value in blueprint.task.items() if key != "name"}
-    build = _module("vpd.tasks", blueprint.task).build
-    takes = list(inspect.signature(build).parameters)
-    if unknown := [option for option in options if option not in takes]:
-        raise ConfigError(f"task {blueprint.task['name']} has no option {unknown[0]!r}; it reads {', '.join(takes)}.")
-    return build(**options)
+    name, options = _named(blueprint.task)
+    return plugin.call(plugin.find("vpd.tasks", name).build, f"task {name}", **options)
 
 
 def assemble(blueprint: Blueprint) -> Perception:
@@ -89,16 +87,16 @@ def assemble(blueprint: Blueprint) -> Perception:
     Raises:
         ConfigError: an unknown task or backbone, or settings that do not fit each other.
     """
-    options = {key: value for key, value in blueprint.backbone.items() if key != "name"}
+    name, options = _named(blueprint.backbone)
     with torch.device("meta"):
-        backbone = _module("vpd.backbones", blueprint.backbone).from_config(blueprint.unet, **options)
+        backbone = plugin.find("vpd.backbones", name).from_config(blueprint.unet, **options)
         table = torch.empty(tuple(blueprint.class_table)) if blueprint.class_table else None
         classes = None if table is None else len(table)
         head = build_task(blueprint).build_head(backbone.spec(blueprint.tokens), classes=classes, **blueprint.head)
-        return Perception(
+        return Perception.conditioned(
             backbone,
-            TextAdapter(backbone.context_width),
             head,
+            PromptConfig(**blueprint.prompts),
             latent_scale=blueprint.latent_scale,
             class_embeddings=table,
             tokens=blueprint.tokens,
@@ -120,7 +118,7 @@ def save_pretrained(
     folder: str | Path,
     model: torch.nn.Module,
     blueprint: Blueprint,
-    unet_out: Mapping[str, torch.Tensor] | None = None,
+    unet_rest: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write a model as a folder; config.json is written last.
 
@@ -128,13 +126,13 @@ def save_pretrained(
         folder: created if need be; files of the same names are replaced.
         model: the network.
         blueprint: what it was built from.
-        unet_out: `conv_norm_out.*` and `conv_out.*` of the UNet, if they are at hand.
+        unet_rest: what the UNet has beyond the network, if it is at hand.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.detach().contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
-    if unet_out:
-        save_file({name: value.contiguous() for name, value in unet_out.items()}, folder / UNET_OUT)
+    if unet_rest:
+        save_file({name: value.contiguous() for name, value in unet_rest.items()}, folder / UNET_REST)
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(blueprint)}, indent=1) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
 
@@ -166,7 +164,7 @@ def read_blueprint(folder: str | Path) -> Blueprint:
     except (OSError, json.JSONDecodeError) as error:
         raise ConfigError(f"{folder}: no readable {CONFIG} of a saved model ({error}).") from error
     known = [f.name for f in dataclasses.fields(Blueprint)]
-    if data.pop("format", None) != FORMAT or set(data) != set(known):
+    if data.pop("format", None) != FORMAT or not set(known) - ADDED <= set(data) <= set(known):
         raise ConfigError(
             f"{path}: not a model saved by this version: expected format {FORMAT} with {', '.join(known)}; found "
             f"{', '.join(data)}. Original checkpoints and diffusers folders go through jobs/convert_checkpoint.py."
@@ -219,12 +217,6 @@ def encoder_options(folder: str | Path, blueprint: Blueprint, which: str) -> dic
     return options | ({"model": str(Path(folder) / model)} if model.startswith("./") else {})
 
 
-def _module(package: str, plugin: Plugin) -> Any:
-    name = str(plugin.get("name", ""))
-    module = name if "." in name else f"{package}.{name}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise ConfigError(f"{CONFIG}: there is no module {module}; was the model saved by a newer version?") from error
+def _named(settings: Plugin) -> tuple[str, dict[str, Any]]:
+    """Name and options of a plug-in."""
+    return str(settings.get("name", "")), {key: value for key, value in settings.items() if key != "name"}

@@ -42,7 +42,8 @@ def stitch(outputs: torch.Tensor, views: Sequence[View], *, fill: float | None =
     """Put the predictions of a record's views together.
 
     Args:
-        outputs: `[V, C, h, w]` in the order of `views`, at the views' size with or without their padding.
+        outputs: `[V, C, h, w]` in the order of `views`, at the views' size with or without their padding, or at the
+            size of the windows where the views are enlarged.
         views: the geometry of each prediction.
         fill: value of grid pixels that no window covers. Published KITTI evaluation leaves 9 columns uncovered
             (vpd_spec.md 10.4); without a fill that is an error.
@@ -98,5 +99,10 @@ def _content(output: torch.Tensor, view: View) -> torch.Tensor:
         raise ContractError(
             f"a prediction of {size} for a view of {view.size_px} with {content} of picture; expected one of the two."
         )
-    output = output[:, : content[0], : content[1]].float()
+    output = output.float()
+    if size != content and view.enlarged_px is not None:
+        output = F.interpolate(output[None], size=content, mode="bilinear", align_corners=False)[0]
+    elif size != content:
+        top, left = view.pad_before_px
+        output = output[:, top : top + content[0], left : left + content[1]]
     return output.flip(-1) if view.flip else output

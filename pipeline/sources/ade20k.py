@@ -24,6 +24,7 @@ from pipeline.example import Example
 from shards.errors import SourceError
 
 from .label_pairs import Folders, LabelPairs
+from .label_png import counted
 
 OBJECTS, SCENES = "objectInfo150.txt", "sceneCategories.txt"
 PUBLISHED = {"training": 20_210, "validation": 2_000}  # pictures
@@ -84,7 +85,8 @@ class Ade20kSource(LabelPairs):
             raise SourceError(_not_here(root))
         self.synonyms = read_objects(root / OBJECTS)
         folders = {split: Folders(root / "images" / split, root / "annotations" / split) for split in PUBLISHED}
-        super().__init__(folders, tuple(names[0] for names in self.synonyms), zero_is_ignored=True)
+        classes = tuple(names[0] for names in self.synonyms)
+        super().__init__(folders, classes, counted(len(classes), zero_is_ignored=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return build, (self.root,)

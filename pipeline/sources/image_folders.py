@@ -25,6 +25,7 @@ from typing import Any
 from shards.errors import ConfigError, SourceError
 
 from .label_pairs import Folders, LabelPairs
+from .label_png import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -109,8 +110,8 @@ class ImageFoldersSource(LabelPairs):
         title: str,
         options: dict[str, Any],
     ) -> None:
-        super().__init__(folders, classes, zero_is_ignored)
-        self.title, self.options = title, options
+        super().__init__(folders, classes, counted(len(classes), zero_is_ignored))
+        self.zero_is_ignored, self.title, self.options = zero_is_ignored, title, options
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageFoldersSource, (self.folders, self.class_names, self.zero_is_ignored, self.title, self.options)

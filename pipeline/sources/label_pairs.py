@@ -1,8 +1,8 @@
 """A folder of pictures and a folder of labels, paired by name: the shape of ADE20K and of most segmentation data.
 
-Owns pairing, keys, rejects and the identity of such a dataset; `ade20k` and `image_folders` say where the folders are,
-what the classes are called and how values map. A picture without a label, or a label without a picture, is a reject,
-never left out in silence.
+Owns pairing, keys, rejects and the identity of such a dataset; `ade20k`, `cityscapes` and `image_folders` say where the
+folders are, what the classes are called and how values map. A picture without a label, or a label without a picture, is
+a reject, never left out in silence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.example import Example
 from shards.errors import Reject, SourceError
 from shards.schema import Field
 
-from .label_png import IGNORE, check_class_count, encode_label, read_label
+from .label_png import IGNORE, encode_label, read_label
 
 LABEL = "label"
 _PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")  # what Pillow turns into RGB without losing range
@@ -61,14 +61,13 @@ class LabelPairs:
 
     Args:
         classes: names in the order of the stored label values.
-        zero_is_ignored: see `label_png.read_label`.
+        class_of: the class of every value of a label file, see `label_png.read_label`.
     """
 
     item_axis = "view"
 
-    def __init__(self, folders: Mapping[str, Folders], classes: tuple[str, ...], zero_is_ignored: bool) -> None:
-        check_class_count(len(classes), zero_is_ignored)
-        self.folders, self.class_names, self.zero_is_ignored = dict(folders), classes, zero_is_ignored
+    def __init__(self, folders: Mapping[str, Folders], classes: tuple[str, ...], class_of: tuple[int, ...]) -> None:
+        self.folders, self.class_names, self.class_of = dict(folders), classes, class_of
         self.splits = tuple(self.folders)
         unit = f"class index 0 to {len(classes) - 1} at the picture's own size, {IGNORE} = ignore"
         self.label_fields = (Field(LABEL, "png", unit=unit),)
@@ -99,7 +98,7 @@ class LabelPairs:
         if pair.label is None:
             wanted = self.folders[split].labels / (pair.stem + self.folders[split].label_suffix)
             raise Reject(f"picture {pair.image} has no label: {wanted} does not exist")
-        label = read_label(pair.label, len(self.class_names), self.zero_is_ignored)  # uint8 [H, W]
+        label = read_label(pair.label, self.class_of)  # uint8 [H, W]
         image = _read_photo(pair.image)  # uint8 [H, W, 3]
         if image.shape[:2] != label.shape:
             raise Reject(

@@ -1,6 +1,6 @@
 """A segmentation label file: 8-bit class indices in, 8-bit class indices as a task reads them out.
 
-Owns what counts as a label file and the mapping of its values. In a shard every label is a grey 8-bit PNG of the
+Owns what counts as a label file and how its values map to classes. In a shard every label is a grey 8-bit PNG of the
 picture's own size whose values are class indices from 0, and IGNORE where a pixel has no class. Which file belongs to
 which picture is `label_pairs`'.
 """
@@ -23,22 +23,30 @@ _GREY, _PALETTE = 0, 3
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
 
 
-def check_class_count(classes: int, zero_is_ignored: bool) -> None:
-    """ConfigError unless so many classes fit into 8 bits beside the ignored values."""
+def counted(classes: int, zero_is_ignored: bool) -> tuple[int, ...]:
+    """The class of every file value where classes are numbered on, for `read_label`.
+
+    Args:
+        zero_is_ignored: ADE20K's rule: 0 is no class and value k is class k - 1. Otherwise value k is class k.
+
+    Raises:
+        ConfigError: so many classes do not fit into 8 bits beside the ignored values.
+    """
     most = IGNORE - zero_is_ignored
     if not 1 <= classes <= most:
         raise ConfigError(f"source: {classes} classes; 8-bit labels hold 1 to {most} of them, {IGNORE} is no class")
+    return (IGNORE,) * zero_is_ignored + tuple(range(classes))
 
 
-def read_label(path: Path, classes: int, zero_is_ignored: bool) -> np.ndarray:
-    """The mapped label of a file, uint8 [H, W]: 0 .. classes - 1, or IGNORE.
+def read_label(path: Path, class_of: tuple[int, ...]) -> np.ndarray:
+    """The mapped label of a file, uint8 [H, W]: classes from 0, or IGNORE.
 
     Args:
-        zero_is_ignored: ADE20K's rule: 0 is no class and value k is class k - 1. Otherwise value k is class k. The
-            file's own 255 is ignored under both, as in the published loader.
+        class_of: the class of file value k at place k, or IGNORE; higher values are mistakes. The file's own 255 is
+            ignored too, as in the published loaders.
 
     Raises:
-        Reject: no such file, not an 8-bit single-channel PNG, damaged, or a value that is no class.
+        Reject: no such file, not an 8-bit single-channel PNG, damaged, or a value that `class_of` does not know.
     """
     try:
         payload = path.read_bytes()
@@ -48,17 +56,16 @@ def read_label(path: Path, classes: int, zero_is_ignored: bool) -> np.ndarray:
         raise Reject(f"label {path} cannot be read: {error}") from error
     _check_header(payload, path)
     values = decode_png(payload, path)  # uint8 [H, W]
-    mapped = _mapping(classes, zero_is_ignored)[values]
-    wrong = (mapped == IGNORE) & (values != IGNORE)
-    if zero_is_ignored:
-        wrong &= values != 0
+    wrong = (values >= len(class_of)) & (values != IGNORE)
     if wrong.any():
-        first = int(zero_is_ignored)
+        classes = _runs([value for value, index in enumerate(class_of) if index != IGNORE])
+        ignored = _runs([value for value, index in enumerate(class_of) if index == IGNORE])
         raise Reject(
-            f"label {path}: value {int(values[wrong].max())} in {int(wrong.sum())} pixels; with {classes} classes "
-            f"expected {first} to {classes - 1 + first}, {'0 or ' if zero_is_ignored else ''}{IGNORE} for no class"
+            f"label {path}: value {int(values[wrong].max())} in {int(wrong.sum())} pixels; with "
+            f"{len(set(class_of) - {IGNORE})} classes expected {classes}, "
+            f"{f'{ignored} or ' if ignored else ''}{IGNORE} for no class"
         )
-    return mapped
+    return _table(class_of)[values]
 
 
 def decode_png(payload: bytes, path: Path) -> np.ndarray:
@@ -92,9 +99,13 @@ def _check_header(payload: bytes, path: Path) -> None:
 
 
 @cache
-def _mapping(classes: int, zero_is_ignored: bool) -> np.ndarray:
+def _table(class_of: tuple[int, ...]) -> np.ndarray:
     """uint8 [256]: the stored value of every file value."""
-    table = np.full(256, IGNORE, np.uint8)
-    first = int(zero_is_ignored)
-    table[first : first + classes] = np.arange(classes, dtype=np.uint8)
-    return table
+    return np.array(class_of + (IGNORE,) * (256 - len(class_of)), np.uint8)
+
+
+def _runs(values: list[int]) -> str:
+    """Ascending numbers in words: "3, 7 to 9"."""
+    starts = [value for value in values if value - 1 not in values]
+    ends = [value for value in values if value + 1 not in values]
+    return ", ".join(f"{a} to {b}" if a != b else str(a) for a, b in zip(starts, ends, strict=True))

@@ -1,8 +1,8 @@
 """The two official forms of NYUv2 behind one face: which pictures a split has, and one of them with its depth.
 
 Owns keys, the check of the root folder, and what each form says about a picture. Leaves the .mat itself to `nyuv2_mat`,
-lists and pairs to `nyuv2_folders`, classes and everything else a Source is to `nyuv2`. Both forms are thread-safe and
-pickle as their arguments.
+lists and pairs to `depth_pairs`, their places to `nyuv2_folders`, classes and everything else a Source is to `nyuv2`.
+Both forms are thread-safe and pickle as their arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from shards.atomic import sha256_file
 from shards.errors import SourceError
 from shards.schema import Field
 
-from .nyuv2_folders import FOLDERS, Pair, load_pair, read_list
+from .depth_pairs import Pair, load_pair, read_list
+from .nyuv2_folders import FOLDERS, LISTS_ADVICE, UNIT, key_of
 from .nyuv2_mat import DEPTHS, MAT_FILE, FrameNames, LabeledMat, black_border, read_splits
 
 SPLITS = ("train", "test")
@@ -120,12 +121,12 @@ class FolderForm:
     """JPEG and PNG pairs named by a list. Key: `<folder>-<file>` of the picture, without its suffix."""
 
     name = "folders"
-    label = Field("depth", "png", unit="uint16 millimetres, 0 = no measurement")
+    label = Field("depth", "png", unit=f"uint16 {UNIT}, 0 = no measurement")
 
     def __init__(self, root: Path, lists: Mapping[str, str]) -> None:
         self.root, self.lists = root, dict(lists)
         self._lock = Lock()
-        self._pairs: dict[str, dict[str, Pair]] = {}
+        self._pairs: dict[str, Mapping[str, Pair]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FolderForm, (self.root, self.lists)
@@ -139,7 +140,8 @@ class FolderForm:
             raise _no_such_key(self.root, split, key, pairs)
         pair = pairs[key]
         where = f"{self.lists[split]} line {pair.line}"
-        image, depth_png = load_pair(self.root / FOLDERS[split], pair, where)
+        folder = self.root / FOLDERS[split]
+        image, depth_png = load_pair(folder / pair.image, folder / pair.depth, where, UNIT)
         scene = pair.image.parent.name
         facts: dict[str, Any] = {"depth_name": str(pair.depth), "scene": scene}
         if pair.focal_px is not None:
@@ -151,23 +153,14 @@ class FolderForm:
         self._pairs_of(split)
         return {"sha256": {"list": sha256_file(self.root / self.lists[split])}}
 
-    def _pairs_of(self, split: str) -> dict[str, Pair]:
+    def _pairs_of(self, split: str) -> Mapping[str, Pair]:
         _check_split(split)
         with self._lock:
             if split not in self._pairs:
                 path = self.root / self.lists[split]
                 _check_root(self.root, (self.root / FOLDERS[split], path), self.name)
-                self._pairs[split] = _by_key(read_list(path), path)
+                self._pairs[split] = read_list(path, key_of, LISTS_ADVICE).pairs
             return self._pairs[split]
-
-
-def _by_key(pairs: list[Pair], path: Path) -> dict[str, Pair]:
-    index: dict[str, Pair] = {}
-    for pair in pairs:
-        other = index.setdefault(pair.key, pair)
-        if other is not pair:
-            raise SourceError(f"{path}: lines {other.line} and {pair.line} both name {pair.image}; name it once")
-    return index
 
 
 def _check_split(split: str) -> None:

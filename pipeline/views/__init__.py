@@ -1,25 +1,28 @@
 """Which views of a source image the encoder is shown.
 
-Owns the ViewPlan protocol and the only random numbers a plan may use. The View record itself is `shards.view`'s;
-`pipeline.geometry` carries a view out; a plan only decides. One plan is one module here, found by its name, exposing
-`build(**options)`.
+Owns the protocols of plans, how views divide into items, and the only random numbers a plan may use. The View record
+itself is `shards.view`'s; `pipeline.geometry` carries a view out; a plan only decides. One plan is one module here,
+found by its name, exposing `build(**options)`.
 
 Why views are recorded rather than drawn in the training loop: a latent cannot be cropped, flipped or recoloured
 afterwards, because the VAE is not equivariant (DESIGN.md section 2). The steps of a view run in a fixed order that
-covers the published pipelines: cut `box_px`, resize it to `resized_px`, cut `window_px`, flip, recolour, pad.
+covers the published pipelines: cut `box_px`, resize it to `resized_px`, cut `window_px`, flip, recolour, enlarge, pad.
     refer (vpd_spec 7.2)   whole image, resized to 512x512, whole window
-    depth (3.3)            box = the crop, no resize, padding at the bottom
+    depth (3.3)            box = the crop, no resize, padding at the bottom; KITTI (10.4): the crop enlarged
     ADE20K (6.2)           whole image, resized by the drawn scale, window = the crop, padding
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from pipeline.example import FloatBox
+from shards.errors import ConfigError
 from shards.view import Size, View
 
 
@@ -31,7 +34,8 @@ class ViewPlan(Protocol):
 
     @property
     def views_per_image(self) -> int:
-        """How many views an image gets; a plan whose number varies gives its typical one (for estimates only)."""
+        """How many views an image, or each of its boxes, gets; a plan whose number varies gives its typical one (for
+        estimates only)."""
         ...
 
     def views(
@@ -46,6 +50,43 @@ class ViewPlan(Protocol):
     def identity(self) -> dict[str, Any]:
         """Everything that determines the views, as JSON, for the recipe."""
         ...
+
+
+@runtime_checkable
+class BoxPlan(Protocol):
+    """A plan that can show a part of an image, for sources whose items are boxes (`Example.boxes_px`)."""
+
+    def box_views(self, key: str, number: int, box_px: FloatBox, height: int, width: int) -> list[View]:
+        """Views of box `number` of the image `key`, in a fixed order; a pure function of the arguments and options."""
+        ...
+
+
+def view_runs(
+    plan: ViewPlan,
+    key: str,
+    size_px: Size,
+    boxes_px: Sequence[FloatBox] = (),
+    labels: Mapping[str, np.ndarray | bytes] | None = None,
+) -> list[list[View]]:
+    """The views of an image, a list for each of its boxes; one list where it has none.
+
+    Raises:
+        ConfigError: boxes, and a plan that shows whole images only.
+    """
+    if not boxes_px:
+        return [plan.views(key, *size_px, labels)]
+    if not isinstance(plan, BoxPlan):
+        raise ConfigError(
+            f"views: the items of {key} are boxes, and the plan {plan.identity().get('plan')} shows whole images. "
+            "Use a plan for boxes: views={name: persons, ...}."
+        )
+    return [plan.box_views(key, number, box, *size_px) for number, box in enumerate(boxes_px)]
+
+
+def consecutive(counts: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Runs (first, count) that follow each other, as a record's items do."""
+    ends = list(accumulate(counts, initial=0))
+    return tuple(zip(ends, counts, strict=False))
 
 
 def generator(seed: int, key: str, view_index: int) -> np.random.Generator:

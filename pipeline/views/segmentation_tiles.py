@@ -5,13 +5,15 @@ windows at a stride of 341, the last ones shifted inside, and averaged where the
 windows are those of the flipped picture, as published: mirrored places, then mirrored content. One scale is `ratios:
 [1.0]`; published multi-scale evaluation is `ratios: [1.0, 1.125, 1.25, 1.375, 1.5], flip: true`.
 
-A resized picture narrower than a window is padded to it at the bottom and right. (Published code fails there: its
-attention maps exist for one size only. At ratios of 1 and more only pictures longer than 4:1 are concerned.)
+A resized picture narrower than a window is padded to it at the bottom and right. (VPD's published code fails there: its
+attention maps exist for one size only. At ratios of 1 and more only pictures longer than 4:1 are concerned. The code of
+Meta Prompts shows the model the smaller picture as it is, which matters on Cityscapes at ratios below 1.)
 
 Undoing it: a window's pixels lie at `window_px` of the resized grid, and a grid pixel shows the source pixel under its
 centre (`shards.view.cut_label`). Where the grid is at least as fine as the picture, every source pixel is shown by some
 grid pixel, so a label cut into windows and put back gives the label again, exactly. The published base does that for
 pictures up to 512 pixels on the short side; larger ones are seen, and scored after interpolation, from a coarser grid.
+Cityscapes has rules of its own (10.8): base (2048, 1024), its pictures' size, and windows of 1024 at a stride of 512.
 """
 
 from __future__ import annotations
@@ -43,8 +45,10 @@ class SegmentationTiles:
 
     @property
     def views_per_image(self) -> int:
-        """Windows of a 4:3 picture, the commonest shape."""
-        return len(self.views("", self.base_px[1], -(-self.base_px[1] * 4 // 3)))
+        """Windows of a picture of the base's shape, as Cityscapes' are; where the base is longer than 2:1 and only
+        bounds the long side, of a 4:3 picture, the commonest shape."""
+        long_px, short_px = self.base_px
+        return len(self.views("", short_px, long_px if long_px <= 2 * short_px else -(-short_px * 4 // 3)))
 
     def views(self, key: str, height: int, width: int, labels: object = None) -> list[View]:
         """Ratio by ratio, unflipped then flipped, row by row."""

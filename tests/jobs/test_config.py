@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from jobs import config
+from jobs.train import is_lost_worker
 from shards.errors import ConfigError
 
 
@@ -127,3 +128,10 @@ def test_replaced_changes_a_nested_setting_and_nothing_else() -> None:
     after = config.replaced(before, {"optim.lr": 1.0, "name": "b"})
     assert (after.name, after.optim.lr, after.optim.betas) == ("b", 1.0, before.optim.betas)
     assert before == Outer("a")
+
+
+def test_only_a_lost_process_is_worth_a_restart() -> None:
+    """With two workers, the partner of one that raises fails with a closed connection."""
+    closed = RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer [192.0.2.2]:41234")
+    assert all(map(is_lost_worker, [None, closed]))  # killed
+    assert not all(map(is_lost_worker, [AttributeError("no attribute 'x'"), closed]))  # would fail again

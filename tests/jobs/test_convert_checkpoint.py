@@ -6,11 +6,12 @@ import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from jobs import config, convert_checkpoint
 from jobs.parts import build_model, build_task
@@ -47,14 +48,18 @@ def run_folder(tiny_sd: Path, tmp_path: Path) -> Path:
         "data": {"train": "/sets/tiny-train"},
         "model": {"latent_scale": 0.5},
     }
-    job = config.build(TrainJob, settings)
     fields = [
         Field("latent", "npy", "float16", ("V", 4, 8, 8), "view"),
         Field("tokens", "npy", "int32", ("S", 12), "sentence"),
         Field("text", "npy", "float16", ("S", 12, 64), "sentence"),
         Field("meta", "json"),
     ]
-    schema = Schema(tuple(fields), "sentence")
+    return written_run(settings, Schema(tuple(fields), "sentence"))
+
+
+def written_run(settings: dict[str, Any], schema: Schema) -> Path:
+    """The folder of a run with these settings, with random weights in its one checkpoint."""
+    job = config.build(TrainJob, settings)
     state = {
         "config": config.to_plain(job),
         "schema": schema.to_json(),
@@ -128,9 +133,43 @@ def test_a_run_becomes_a_model_folder_and_a_diffusers_unet(run_folder: Path, tin
         UNet2DConditionModel.from_pretrained(out / "unet")
 
 
+def test_a_run_with_learned_prompts_goes_the_same_ways(tiny_sd: Path, tmp_path: Path) -> None:
+    """Its UNet has an output head and no time MLP, which comes back from the model the run began with."""
+    settings = {
+        "run": {"name": "run", "out": str(tmp_path)},
+        "task": {"name": "depth"},
+        "backbone": {
+            "name": "sd_unet",
+            "model": str(tiny_sd),
+            "attention_maps": "",
+            "timestep": None,
+            "output_head": True,
+        },
+        "data": {"train": "/sets/tiny-train"},
+        "model": {"prompts": {"count": 5, "passes": 2}, "head": {"name": "prompt_depth", "hidden": 16}},
+    }
+    schema = Schema((Field("latent", "npy", "float16", ("V", 4, 8, 8), "view"), Field("meta", "json")), "view")
+    run = written_run(settings, schema)
+    convert_checkpoint.run([f"in={run}", f"out={tmp_path / 'model'}", "checkpoint=last"])
+    model, blueprint = from_pretrained(tmp_path / "model")
+    trained = load_trained(str(run), "last", torch.device("cpu"))
+    latents = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(model(latents, None, (64, 64)), trained.model(latents, None, (64, 64)))
+    assert (blueprint.tokens, trained.tokens, blueprint.class_table) == (5, 5, None)
+    for source in (run, tmp_path / "model"):
+        out = tmp_path / f"unet-of-{source.name}"
+        convert_checkpoint.run([f"in={source}", f"out={out}", "to=diffusers", "checkpoint=last"])
+        exported = load_file(out / "unet" / "diffusion_pytorch_model.safetensors")
+        assert torch.equal(exported["conv_out.weight"], trained.model.backbone.unet.conv_out.weight)
+        base: Any = UNet2DConditionModel.from_pretrained(tiny_sd, subfolder="unet", torch_dtype=torch.float32)
+        assert torch.equal(exported["time_embedding.linear_1.weight"], base.time_embedding.linear_1.weight)
+        UNet2DConditionModel.from_pretrained(out / "unet")
+
+
 def test_depth_without_output_head_needs_a_base(published: Callable[[str], Path], tmp_path: Path) -> None:
     words = [f"in={published('vpd_depth_last.ckpt')}", f"out={tmp_path / 'out'}", "to=diffusers"]
-    with pytest.raises(ConfigError, match="has no output head"):
+    with pytest.raises(ConfigError, match="lacks conv_norm_out"):
         convert_checkpoint.run(words)
     convert_checkpoint.run([*words, f"base={published('ldm_sd_v1_like.ckpt')}"])
     UNet2DConditionModel.from_pretrained(tmp_path / "out" / "unet")
@@ -156,6 +195,8 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(
     ):
         with pytest.raises(ConfigError, match=match):
             convert_checkpoint.run([f"out={out}", *words])
-    with pytest.raises(SchemaMismatch, match="unexpected"):
-        convert_checkpoint.run([f"out={out}", f"in={published('metaprompts_depth_best.ckpt')}"])
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"backbone.weight": torch.ones(1)}, foreign)
+    with pytest.raises(SchemaMismatch, match="none of the checkpoints"):
+        convert_checkpoint.run([f"out={out}", f"in={foreign}"])
     assert not out.exists()

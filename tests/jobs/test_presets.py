@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ def resolved(file: Path) -> tuple[TrainJob, Any]:
     """The job of a file, and its network at a tenth of the width, described without weights."""
     job = read(config.CommandLine(config=str(file)))
     task: Any = build_task(job)
-    classes = getattr(task, "classes", 27) if task.uses_classes else 0
-    tokens = classes if job.task["name"] == "seg" else 1 if classes else 40
+    prompts = job.model.prompts
+    classes = getattr(task, "classes", 27) if task.uses_classes and not prompts.count else 0
+    tokens = prompts.count or (classes if job.task["name"] == "seg" else 1 if classes else 40)
     backbone = {key: value for key, value in job.backbone.items() if key not in ("model", "revision")}
     table = [classes, 64] if classes else None
     blueprint = Blueprint(job.task, backbone, UNET, tokens, job.model.head, table, job.model.latent_scale)
+    blueprint = replace(blueprint, prompts=asdict(prompts) if prompts.count else {})
     return job, assemble(blueprint)
 
 
@@ -70,6 +73,8 @@ def test_a_header_tells_the_published_score_and_every_value_its_source(file: Pat
         ("depth", "depth", {"backbone": 0.01}),
         ("depth", "depth_paper", {"backbone": 0.1}),
         ("depth_mmseg", "depth_mmseg", {"backbone": 0.01}),
+        ("depth_meta_prompts", "meta_prompts", {"backbone": 0.01, "rest": 1.0}),
+        ("seg_meta_prompts", "meta_prompts_seg", {"backbone": 0.1, "backbone_norm": 1.0, "rest": 1.0}),
         ("seg", "seg", {"backbone": 0.1, "backbone_norm": 1.0}),
         ("seg", "seg_paper", {"backbone": 0.1}),
     ],

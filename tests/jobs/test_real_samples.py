@@ -5,52 +5,15 @@ They lie beside the checkout and are never part of it; without them these tests 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from on_cluster import succeeded, written
+from on_cluster import build, evaluated, train
 
 from demo.ray_head import RayHead
 from shards.reader import ShardSet
-from shards.verify import find_faults
 
 pytestmark = pytest.mark.cluster
-
-
-def build(head: RayHead, folder: Path, tiny_sd: Path, **changes: Any) -> Path:
-    """Submit a build of small views with the tiny model; returns the folder of the sets."""
-    settings = {
-        "image": {"name": "sd_vae", "model": str(tiny_sd)},
-        "text": {"name": "clip_text", "model": str(tiny_sd), "length": 12},
-        "out": str(folder / "shards"),
-        "resources": {"cpus_per_actor": 1},
-        **changes,
-    }
-    succeeded(head.submit("--", "jobs/build_shards.py", "--config", written(folder / "build.yaml", settings)))
-    for shards in (folder / "shards").iterdir():
-        assert list(find_faults(shards)) == []
-    return folder / "shards"
-
-
-def train(head: RayHead, folder: Path, tiny_sd: Path, **changes: Any) -> Path:
-    """Submit two steps of training; returns the run's folder."""
-    settings = {
-        "run": {"name": "run", "out": str(folder), "cpus_per_worker": 1},
-        "backbone": {"name": "sd_unet", "model": str(tiny_sd)} | changes.pop("backbone", {}),
-        "loop": {"steps": 2, "log_every_steps": 1},
-        **changes,
-    }
-    succeeded(head.submit("--", "jobs/train.py", "--config", written(folder / "train.yaml", settings)))
-    return folder / "run"
-
-
-def evaluated(head: RayHead, run: Path, shards: Path, workers: int = 1) -> dict[str, float]:
-    out = run / f"{workers}.json"
-    words = (f"run={run}", f"sets=[{shards}]", f"workers={workers}", f"out={out}")
-    succeeded(head.submit("--", "jobs/evaluate.py", *words))
-    return json.loads(out.read_text())["sets"][shards.name]
 
 
 def test_refcoco_builds_with_the_known_counts_trains_and_evaluates(

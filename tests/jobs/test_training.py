@@ -17,7 +17,8 @@ from jobs.train import TrainJob
 from shards.errors import ConfigError, FingerprintMismatch
 from vpd.checkpoint import CheckpointStore
 from vpd.log import RunLog
-from vpd.loop import Worker, open_stream, train
+from vpd.loop import open_stream, train
+from vpd.worker import Worker
 
 
 def run(settings: dict[str, Any]) -> dict[int, float]:

@@ -89,6 +89,17 @@ def test_scaled_cut_depth_is_relative_depth_and_keeps_the_picture_where_nothing_
     assert (render(IMAGE, whole(("cut_depth_scaled", 4, 30, 0.2)), {"depth": DEPTH_M})[6:, 4:30] == 255).all()
 
 
+def test_cut_depth_reads_a_png_of_any_unit() -> None:
+    """KITTI stores 1/256 metres: as published its integers wrap as they are; the scaled form is told their unit."""
+    label = png(DEPTH_M * 256)
+    wrapped = render(IMAGE, whole(("cut_depth_wrapped", 4, 30)), {"depth": label})
+    np.testing.assert_array_equal(wrapped[:, 4:30, 0], (DEPTH_M * 256).astype(np.uint16)[:, 4:30] % 256)
+    expected = render(IMAGE, whole(("cut_depth_scaled", 4, 30, 10.0)), {"depth": DEPTH_M}).astype(int)
+    for depth in (label, DEPTH_M):
+        shown = render(IMAGE, whole(("cut_depth_scaled", 4, 30, 10.0, 256.0)), {"depth": depth})
+        np.testing.assert_allclose(shown.astype(int), expected, atol=1)
+
+
 def test_a_strip_lies_in_source_pixels_whatever_the_view_does_afterwards() -> None:
     strip = ("cut_depth_wrapped", 8, 20)
     view = View((12, 16), (12, 6, 28, 18), (12, 16), (0, 0, 16, 12), flip=True, colour=(strip, ("gamma", 0.9)))
@@ -103,5 +114,5 @@ def test_cut_depth_refuses_what_it_cannot_draw() -> None:
         render(IMAGE, whole(("gamma", 1.0), ("cut_depth_wrapped", 1, 2)), {"depth": DEPTH_M})
     with pytest.raises(ConfigError, match="columns 30 to 33 in a picture 32 pixels wide"):
         render(IMAGE, whole(("cut_depth_wrapped", 30, 33)), {"depth": DEPTH_M})
-    with pytest.raises(ConfigError, match="takes 3 numbers"):
+    with pytest.raises(ConfigError, match="takes 3 or 4 numbers"):
         render(IMAGE, whole(("cut_depth_scaled", 1, 3)), {"depth": DEPTH_M})

@@ -161,7 +161,7 @@ def test_identity_names_everything_that_decides_a_view() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "all"}, "expected mode k or replay and recipe vpd or mmseg_512"),
+        ({"mode": "all"}, "expected mode k or replay and recipe vpd, mmseg_512, meta_prompts_nyu, meta_prompts_kitti"),
         ({"k": 1, "recipe": "ours"}, "recipe 'ours'"),
         ({"mode": "k"}, "needs its number, for example k=8"),
         ({"mode": "replay"}, "needs its number, for example epochs=25"),

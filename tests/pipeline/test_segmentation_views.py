@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.geometry import render
-from pipeline.sources import ade20k
+from pipeline.sources import ade20k, cityscapes
 from pipeline.views import segmentation, segmentation_tiles
 from pipeline.views.keep_ratio import keep_ratio
 from shards.errors import ConfigError
@@ -217,3 +217,47 @@ def test_windows_of_the_real_labels_put_back_are_the_labels(realdata: Path) -> N
                 assert np.array_equal(put_back(label, views, resized), label)
                 checked += 1
     assert checked == 250
+
+
+CITYSCAPES = {"crop": 1024, "base": (2048, 1024)}
+
+
+def test_cityscapes_pictures_have_three_windows_at_one_scale() -> None:
+    plan = segmentation_tiles.build(stride=512, **CITYSCAPES)
+    views = plan.views("a", 1024, 2048)
+    assert [view.window_px for view in views] == [(left, 0, left + 1024, 1024) for left in (0, 512, 1024)]
+    assert {view.resized_px for view in views} == {(1024, 2048)}
+    assert plan.views_per_image == 3
+    assert segmentation_tiles.build().views_per_image == 2  # 4:3, where the base is no shape
+    doubled = segmentation_tiles.build(stride=512, ratios=[0.5, 2.0], flip=True, **CITYSCAPES)
+    found = [view for view in doubled.views("a", 1024, 2048) if not view.flip]
+    assert [(view.resized_px, view.pad_px) for view in found] == [((512, 1024), (512, 0))] + [
+        ((2048, 4096), (0, 0))
+    ] * 21  # 3 x 7
+
+
+def test_cityscapes_training_crops_are_1024_of_half_to_twice_the_picture() -> None:
+    views = segmentation.build(k=200, category_limit=1, **CITYSCAPES).views("a", 1024, 2048)
+    scales = [scale_of(view, 1024) for view in views]
+    assert 0.5 <= min(scales) < 0.53
+    assert 1.95 < max(scales) <= 2.0
+    for view in views:
+        assert view.size_px == (1024, 1024)
+        rows, columns = view.resized_px
+        assert columns == pytest.approx(2 * rows, abs=1)
+        assert view.pad_px == (max(1024 - rows, 0), max(1024 - columns, 0))
+
+
+def test_windows_of_the_real_cityscapes_labels_put_back_are_the_labels(realdata: Path) -> None:
+    source = cityscapes.build(realdata / "cityscapes")
+    plan = segmentation_tiles.build(stride=512, ratios=(1.0, 1.25), flip=True, **CITYSCAPES)
+    for key in source.keys("train"):
+        payload = source.load("train", key).labels["label"]
+        assert isinstance(payload, bytes)
+        label = np.array(Image.open(io.BytesIO(payload)))
+        views = plan.views(key, *label.shape)
+        assert len(views) == 2 * 3 + 2 * 2 * 4
+        for resized in ((1024, 2048), (1280, 2560)):
+            for flip in (False, True):
+                members = [view for view in views if view.resized_px == resized and view.flip == flip]
+                assert np.array_equal(put_back(label, members, resized), label)

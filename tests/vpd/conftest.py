@@ -86,6 +86,17 @@ def golden_seg() -> Golden:
 
 
 @pytest.fixture(scope="session")
+def golden_meta_seg() -> Golden:
+    return _golden("metaprompts_seg")
+
+
+@pytest.fixture(scope="session")
+def meta_seg_weights() -> dict[str, torch.Tensor]:
+    """Weights of an official Meta Prompts segmentation model outside UNet and VAE, which are `sd_weights`."""
+    return _golden_weights("metaprompts_seg_extra.pth.xz")
+
+
+@pytest.fixture(scope="session")
 def seg_weights() -> dict[str, torch.Tensor]:
     """Weights of an official segmentation checkpoint."""
     return _golden_weights("vpd_seg_iter.pth.xz")["state_dict"]
@@ -99,6 +110,17 @@ def golden_depth_metrics() -> Golden:
 @pytest.fixture(scope="session")
 def golden_depth() -> Golden:
     return _golden("vpd_depth")
+
+
+@pytest.fixture(scope="session")
+def golden_meta_depth() -> Golden:
+    return _golden("metaprompts_depth")
+
+
+@pytest.fixture(scope="session")
+def meta_depth_weights() -> dict[str, torch.Tensor]:
+    """Weights of an official Meta Prompts depth checkpoint."""
+    return _golden_weights("metaprompts_depth_best.ckpt.xz")["model"]
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def test_merging_any_split_of_the_data_equals_one_pass(parts):
         merged.merge(counted(data[part::parts]))
     assert torch.equal(merged.state, whole.state)
     assert merged.compute() == whole.compute()
-    again = whole.with_state(whole.state)
+    again = whole.joined([whole.state])
     again.update(torch.zeros(2, 2, dtype=torch.long), torch.zeros(2, 2, dtype=torch.uint8))
     assert again.count == whole.count + 1  # a copy, not the same sums
 

@@ -130,8 +130,8 @@ def test_more_than_the_features_show_is_refused():
     ("make", "match"),
     [
         (lambda: DepthDecoder(FeatureSpec(spec().levels[:3])), r"strides \[8, 16, 32\], expected \[8, 16, 32, 64\]"),
-        (lambda: small(width=40), "40 channels .* multiples of 16"),
-        (lambda: DepthDecoder(spec((24, 64, 48, 48))), "24 of the finest level must be multiples of 16"),
+        (lambda: small(width=40), r"widths \[40, 32\] .* multiples of 16"),
+        (lambda: DepthDecoder(spec((24, 64, 48, 48))), r"24\] .*finest level.* multiples of 16"),
         (lambda: small(kernels=(2, 2)), "as many of each"),
         (lambda: small(kernels=(2, 2, 5)), r"kernels out of \[2, 3, 4\]"),
         (lambda: small(kernels=(2,) * 6, filters=(8,) * 6), "at most 5"),

@@ -123,7 +123,7 @@ def test_states_of_two_workers_add_up_to_one_pass():
     for number, picture in enumerate(pictures(3)):
         whole.update(*picture)
         parts[number % 2].update(*picture)
-    added = parts[0].with_state(parts[0].state + parts[1].state)
+    added = parts[0].joined([part.state for part in parts])
     parts[0].merge(parts[1])
     assert added.compute() == pytest.approx(whole.compute(), rel=1e-12)
     assert parts[0].compute() == added.compute()

@@ -254,6 +254,26 @@ def test_an_export_is_a_png_of_millimetres(tmp_path):
         assert np.asarray(picture).tolist() == [[2, 1234, 0], [65535, 0, 10000]]
 
 
+def test_an_export_beyond_the_range_of_millimetres_has_the_unit_of_kitti(tmp_path):
+    depth.build(max_depth_m=80.0).export(np.array([[[70.0, 1.0]]], np.float32), tmp_path / "frame.png")
+    with Image.open(tmp_path / "frame.png") as picture:
+        assert np.asarray(picture).tolist() == [[70 * 256, 256]]
+
+
+def test_views_that_were_fitted_another_way_are_refused():
+    """Predicting 480 of 512 pixels that show 480 enlarged would be silently wrong, and so would the reverse."""
+    padded = View((64, 64), (0, 0, 60, 60), (60, 60), (0, 0, 60, 60), pad_px=(4, 4))
+    enlarged = View((64, 64), (0, 0, 60, 60), (60, 60), (0, 0, 60, 60), enlarged_px=(64, 64))
+    for view, wrong in ((padded, "enlarged"), (enlarged, "padded")):
+        record = SimpleNamespace(
+            key="x", meta={"views": [view.to_json()], "class_id": -1}, array=lambda _name: np.zeros((1, 4, 8, 8))
+        )
+        with pytest.raises(SchemaMismatch, match=f"view_fit is {wrong}. Set view_fit to how"):
+            depth.build(view_fit=wrong).samples(record)
+        right = "padded" if wrong == "enlarged" else "enlarged"
+        assert depth.build(view_fit=right).samples(record)["content_px"].tolist() == [[60, 60]]
+
+
 def test_an_export_is_read_back_by_the_label_reader(tmp_path):
     expected = blocks(1)[0].astype(np.float32) / 1000
     depth.build().export(expected[None], tmp_path / "x.png")

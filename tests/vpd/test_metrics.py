@@ -73,6 +73,6 @@ def test_any_split_merged_equals_one_pass_and_a_plain_reference(pairs, cuts):
 
 def test_added_states_are_a_metric_again():
     parts = [scores_of([(1, 2), (3, 4)]), scores_of([(5, 6)])]
-    summed = parts[0].with_state(parts[0].state + parts[1].state)
+    summed = parts[0].joined([part.state for part in parts])
     assert summed.compute() == scores_of([(1, 2), (3, 4), (5, 6)]).compute()
     assert parts[0].count == 2

@@ -148,7 +148,7 @@ def test_metric_states_add_and_merge():
     metric, other = task.new_metric(), task.new_metric()
     task.score(metric, one, outputs)
     task.score(other, one, outputs.flip(1))
-    added = metric.with_state(metric.state + other.state)
+    added = metric.joined([metric.state, other.state])
     assert (metric.count, added.count) == (5, 10)
     metric.merge(other)
     assert metric.compute() == added.compute()

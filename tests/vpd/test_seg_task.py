@@ -14,8 +14,12 @@ from PIL import Image
 from pipeline.views import segmentation, segmentation_tiles
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch
 from shards.view import cut_label
+from vpd.backbones import FeatureSpec, Level
 from vpd.batch import Batch
 from vpd.config import OptimConfig
+from vpd.heads.fpn import SemanticFpn
+from vpd.heads.upernet import UPerNet
+from vpd.lovasz import lovasz_softmax
 from vpd.model import Perception
 from vpd.optim import build_optimizer, named_groups
 from vpd.palette import palette, write_label_png
@@ -83,6 +87,36 @@ def test_loss_is_the_mean_over_all_pixels_or_over_labelled_ones():
     nothing = Batch(torch.zeros(2, 4, 4, 4), None, {"label": torch.full_like(values, 255)})
     for average in ("all", "valid"):
         assert seg.build(classes=CLASSES, average=average).loss(logits, nothing).item() == 0
+
+
+def test_lovasz_and_auxiliary_losses_are_added_with_their_weights():
+    torch.manual_seed(0)
+    main, auxiliary = torch.randn(2, CLASSES, 8, 8), torch.randn(2, CLASSES, 2, 2)
+    values = torch.randint(0, CLASSES, (2, 32, 32), dtype=torch.uint8)
+    values[:, :7] = 255
+    batch = Batch(torch.zeros(2, 4, 4, 4), None, {"label": values})
+    plain = seg.build(classes=CLASSES)
+    enlarged = F.interpolate(main, (32, 32), mode="bilinear", align_corners=False)
+    expected = plain.loss(main, batch) + 0.5 * lovasz_softmax(enlarged, values.long(), 255)
+    expected = expected + 0.3 * plain.loss(auxiliary, batch)
+    task = seg.build(classes=CLASSES, lovasz=0.5, auxiliary=0.3)
+    torch.testing.assert_close(task.loss([main, auxiliary], batch), expected)
+    torch.testing.assert_close(plain.loss([main], batch), plain.loss(main, batch))
+    torch.testing.assert_close(
+        seg.build(classes=CLASSES, auxiliary=0).loss([main, auxiliary], batch), plain.loss(main, batch)
+    )
+
+
+def test_the_head_is_named_or_vpds_and_takes_the_tasks_classes_and_dropout():
+    spec = FeatureSpec(tuple(Level(f"f{i}", 16, 8 << i) for i in range(4)), tokens=5, context_width=32)
+    task = seg.build(classes=7, dropout=0.25)
+    assert isinstance(task.build_head(spec, channels=8), SemanticFpn)
+    head = task.build_head(spec, name="upernet", channels=8, auxiliary_channels=4)
+    assert isinstance(head, UPerNet)
+    assert head.decode_head.conv_seg.out_channels == head.auxiliary_head.conv_seg.out_channels == 7
+    assert head.decode_head.dropout.p == 0.25
+    with pytest.raises(ConfigError, match="upernets"):
+        task.build_head(spec, name="upernets")
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -163,6 +197,7 @@ def test_labels_that_do_not_fit_the_task_are_refused():
         ({"classes": 3, "ignore_index": 2}, "an ignore value that is none of them"),
         ({"average": "mean"}, "average 'mean' is unknown; choose one of all, valid"),
         ({"merge": "max"}, "merge 'max' is unknown"),
+        ({"lovasz": -1.0}, "lovasz is -1.0 and auxiliary 0.4; both are weights"),
     ],
 )
 def test_impossible_options_are_refused(options, match):

@@ -6,6 +6,7 @@ Owns the types between a backbone and the heads. A backbone is one module of thi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,9 +39,17 @@ class Level:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The levels of a backbone's output, finest first."""
+    """The levels of a backbone's output, finest first.
+
+    Attributes:
+        levels: of the pyramid.
+        tokens: context tokens that the features were made with.
+        context_width: channels of a token; with `tokens`, for heads that compare features with the context.
+    """
 
     levels: tuple[Level, ...]
+    tokens: int = 0
+    context_width: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -68,11 +77,28 @@ class Backbone(Protocol):
         """Promise that every context has one token, so that what this leaves without effect can be frozen."""
         ...
 
-    def __call__(self, latents: torch.Tensor, context: torch.Tensor) -> list[torch.Tensor]:
+    @property
+    def time_width(self) -> int:
+        """Channels of the time embedding."""
+        ...
+
+    def check_passes(self, passes: int | None) -> None:
+        """ConfigError unless the backbone was built for learned time embeddings and this number of passes, or, with
+        None, for one pass at a fixed time."""
+        ...
+
+    def next_latents(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The input `[B, 4, h, w]` of the next pass, from the features of this one."""
+        ...
+
+    def __call__(
+        self, latents: torch.Tensor, context: torch.Tensor, time: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """Features, finest first: `[B, level.width, h / 2^i, w / 2^i]`, maps after the features of their level.
 
         Args:
             latents: `[B, 4, h, w]`.
             context: `[B, T, context_width]`, or `[1, T, context_width]` for one that all samples share.
+            time: `[1, time_width]`, a learned time embedding, for a backbone built without a fixed time.
         """
         ...

@@ -1,10 +1,10 @@
-"""Stable Diffusion's UNet as a feature extractor: one pass at a fixed timestep, four taps, cross-attention maps.
+"""Stable Diffusion's UNet as a feature extractor: a pass at a fixed or learned time, four taps, cross-attention maps.
 
 Owns the forward pass over the diffusers modules, the taps and the choice of kept attention layers. Attention
 arithmetic is `vpd.attention`'s; reading weights is `vpd.backbones.sd_load`'s; scaling of latents is `vpd.model`'s.
 Conventions from vpd_spec.md: t = 1 (1.3), taps after the last layer but one of every up block and after the whole
 finest one (1.4), maps of the latent/2 and latent/4 layers of the down and up path averaged and placed after the
-features (1.5).
+features (1.5); several passes, each on the noise predicted by the one before, at learned times (10.1).
 
 Written for Stable Diffusion 1 and 2 shaped models; widths, depth and context come from the model's config.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -36,7 +37,9 @@ def build(
     attention_maps: str | Sequence[str] = "up+down",
     map_levels: Sequence[int] = (2, 4),
     attention_grad: bool = False,
-    timestep: int = 1,
+    timestep: int | None = 1,
+    output_head: bool = False,
+    resize_skips: bool = False,
     gradient_checkpointing: bool = False,
 ) -> SdUnet:
     """Load the UNet of a Stable Diffusion model, in float32.
@@ -44,7 +47,8 @@ def build(
     Args:
         model: hub id, a local diffusers folder (with `unet/`), or a folder that is the UNet itself.
         revision: branch, tag or commit of a hub model.
-        attention_maps, map_levels, attention_grad, timestep, gradient_checkpointing: see `SdUnet`.
+        attention_maps, map_levels, attention_grad, timestep, output_head, resize_skips, gradient_checkpointing: see
+            `SdUnet`.
 
     Raises:
         ConfigError: the model cannot be loaded completely, or a setting does not fit it.
@@ -56,12 +60,14 @@ def build(
         map_levels=map_levels,
         attention_grad=attention_grad,
         timestep=timestep,
+        output_head=output_head,
+        resize_skips=resize_skips,
         gradient_checkpointing=gradient_checkpointing,
     )
 
 
 class SdUnet(nn.Module):
-    """The UNet up to its last block; the output head is removed, so every parameter receives gradient.
+    """The UNet up to its last block; what it then does not use is removed, so every parameter receives gradient.
 
     Args:
         unet: a diffusers UNet; taken over and changed (head removed, attention processors set).
@@ -69,7 +75,11 @@ class SdUnet(nn.Module):
             empty = no maps.
         map_levels: resolutions that are kept, as divisors of the latent side: 1 is the finest.
         attention_grad: let gradient flow through the maps. False is the published training (oracle.md 6.5).
-        timestep: diffusion time of the single pass.
+        timestep: diffusion time of the single pass; None: the caller gives a time embedding, and the UNet's own time
+            MLP is removed.
+        output_head: keep the layers that predict noise, for `next_latents`: needed for more than one pass.
+        resize_skips: where a side was odd, enlarge the skip to twice the coarser level (bilinear, as Meta Prompts
+            does: the output grid is then larger than the input's) instead of upsampling to the skip's size.
         gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work.
 
     Raises:
@@ -83,19 +93,27 @@ class SdUnet(nn.Module):
         attention_maps: str | Sequence[str] = "up+down",
         map_levels: Sequence[int] = (2, 4),
         attention_grad: bool = False,
-        timestep: int = 1,
+        timestep: int | None = 1,
+        output_head: bool = False,
+        resize_skips: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.unet: Any = unet  # diffusers types its children as plain modules
         self.timestep = timestep
+        self.output_head = output_head
+        self.resize_skips = resize_skips
         self.gradient_checkpointing = gradient_checkpointing
         self.channels: tuple[int, ...] = tuple(unet.config["block_out_channels"])  # finest first
         check_plain(unet)
         self.context_width: int = unet.config["cross_attention_dim"]
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
         self.kept = _kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
-        del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
+        self.time_width: int = self.unet.time_embedding.linear_2.out_features
+        if not output_head:
+            del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
+        if timestep is None:
+            del self.unet.time_proj, self.unet.time_embedding
         self.unet.set_attn_processor(AttentionProcessor(grad=attention_grad))
         self._one_token = False
 
@@ -111,8 +129,21 @@ class SdUnet(nn.Module):
             tuple(
                 Level(f"f{i + 1}", channels, LATENT_STRIDE_PX << i, tokens if 1 << i in with_maps else 0)
                 for i, channels in enumerate(self.channels)
-            )
+            ),
+            tokens,
+            self.context_width,
         )
+
+    def check_passes(self, passes: int | None) -> None:
+        """ConfigError unless the settings are those of `passes` passes at learned times, or of one at a fixed time."""
+        learned, several = passes is not None, (passes or 1) > 1
+        if (self.timestep is None) != learned or self.output_head != several:
+            kind = f"model.prompts with {passes} passes" if learned else "a context of text"
+            raise ConfigError(
+                f"backbone sd_unet: timestep is {self.timestep} and output_head {self.output_head}; {kind} needs "
+                f"timestep {'null, since its times are learned,' if learned else 'a number,'} and output_head "
+                f"{several}, since the output head leads from one pass to the next."
+            )
 
     def expect_one_token(self) -> None:
         """Freeze what a context of one token leaves without effect, and do none of its work.
@@ -144,12 +175,20 @@ class SdUnet(nn.Module):
             if isinstance(module, ResnetBlock2D | BasicTransformerBlock):
                 module.compile(fullgraph=True)
 
-    def forward(self, latents: torch.Tensor, context: torch.Tensor) -> list[torch.Tensor]:
-        """One pass at the fixed timestep.
+    def next_latents(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What the UNet was trained to predict, the noise: `[B, 4, h, w]`, from the finest of a pass's features."""
+        finest = features[0][:, : self.channels[0]]  # without maps
+        return self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(finest)))
+
+    def forward(
+        self, latents: torch.Tensor, context: torch.Tensor, time: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """One pass.
 
         Args:
             latents: `[B, 4, h, w]`, any float type; any even sides.
             context: `[B, T, context_width]`, or `[1, T, context_width]` shared by all samples.
+            time: `[1, time_width]`, if the timestep is None.
 
         Returns:
             Per level, finest first, `[B, width, h / 2^i, w / 2^i]` as `spec(T)` says.
@@ -165,7 +204,9 @@ class SdUnet(nn.Module):
         unet, maps, coarsest = self.unet, MapMean(), len(self.channels) - 1
         dtype = unet.conv_in.weight.dtype
         context = context.to(dtype)
-        time = self._time_embedding(latents.device, dtype)  # [1, E], broadcast over the batch by every resnet
+        if time is None:
+            time = self._time_embedding(latents.device)
+        time = time.to(dtype)  # [1, E], broadcast over the batch by every resnet
 
         x = unet.conv_in(latents.to(dtype))
         skips = [x]
@@ -191,7 +232,8 @@ class SdUnet(nn.Module):
                 if j == tap:
                     taps.append(x)
             for upsampler in block.upsamplers or ():
-                x = upsampler(x, skips[-1].shape[-2:])  # the true size: twice, or one less where a side was odd
+                # Without a size, twice as large; with the skip's, one less where a side was odd.
+                x = upsampler(x, None if self.resize_skips else skips[-1].shape[-2:])
 
         # Only now are the means complete: the layer behind a tap still counts towards its level's map.
         return [maps.append_to(features, 1 << level) for level, features in enumerate(reversed(taps))]
@@ -218,9 +260,11 @@ class SdUnet(nn.Module):
         maps.add(where[1], layer_maps)
         return x
 
-    def _time_embedding(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    def _time_embedding(self, device: torch.device) -> torch.Tensor:
+        if self.timestep is None:
+            raise ConfigError("backbone sd_unet: built with timestep null, so every pass needs a time embedding.")
         timestep = torch.full((1,), self.timestep, device=device)
-        return self.unet.time_embedding(self.unet.time_proj(timestep).to(dtype))  # [1, E]
+        return self.unet.time_embedding(self.unet.time_proj(timestep).to(self.unet.dtype))  # [1, E]
 
     def _cross_levels(self) -> list[tuple[str, int]]:
         """Place and latent divisor of every block with cross-attention."""
@@ -253,6 +297,8 @@ def _run_layer(
 ) -> tuple[torch.Tensor, ...]:
     """The layer's output, followed by the maps `[B, N, T]` it was asked to keep."""
     if skip is not None:
+        if skip.shape[-2:] != x.shape[-2:]:  # only with `resize_skips`, where a side was odd
+            skip = F.interpolate(skip, size=x.shape[-2:], mode="bilinear", align_corners=False)
         x = torch.cat([x, skip], dim=1)
     x = resnet(x, time)
     maps: list[torch.Tensor] = []

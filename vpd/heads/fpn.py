@@ -60,17 +60,24 @@ class SemanticFpn(nn.Module):
         self.neck = FpnNeck(spec.widths, channels)
         self.decode_head = FpnHead(len(spec.levels), classes, channels, dropout, norm)
 
-    def forward(self, features: Sequence[torch.Tensor], out_size_px: Sequence[int]) -> torch.Tensor:
+    def forward(
+        self,
+        features: Sequence[torch.Tensor],
+        out_size_px: Sequence[int] | None,
+        context: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits of a size.
 
         Args:
             features: finest first, `[B, level.width, h_i, w_i]`.
-            out_size_px: `(H, W)` of the logits; the finest level's costs no interpolation.
+            out_size_px: `(H, W)` of the logits; None, the finest level's, costs no interpolation.
+            context: not read.
 
         Returns:
             `[B, classes, H, W]` float32.
         """
-        return resize(self.decode_head(self.neck(features)).float(), out_size_px)
+        logits = self.decode_head(self.neck(features)).float()
+        return logits if out_size_px is None else resize(logits, out_size_px)
 
 
 class FpnNeck(nn.Module):
@@ -143,3 +150,6 @@ class _ConvNormRelu(nn.Module):
 class _Double(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
+
+
+build = SemanticFpn

@@ -53,12 +53,15 @@ class ReferDecoder(nn.Module):
             width = hidden
         self.conv1_1 = nn.Conv2d(hidden, classes, 1)
 
-    def forward(self, features: Sequence[torch.Tensor], out_size_px: Sequence[int]) -> torch.Tensor:
+    def forward(
+        self, features: Sequence[torch.Tensor], out_size_px: Sequence[int], context: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Logits at image size.
 
         Args:
             features: finest first, `[B, level.width, h_i, w_i]`.
             out_size_px: `(H, W)` of the logits.
+            context: not read.
 
         Returns:
             `[B, classes, H, W]` float32.
@@ -71,3 +74,6 @@ class ReferDecoder(nn.Module):
                 conv, norm = self.get_submodule(f"conv{step}_{suffix}"), self.get_submodule(f"bn{step}_{suffix}")
                 x = F.relu(norm(conv(x)))  # [B, hidden, h_i, w_i]
         return _resize(self.conv1_1(x).float(), out_size_px)
+
+
+build = ReferDecoder

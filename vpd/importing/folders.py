@@ -1,13 +1,13 @@
 """What an import, or a model of ours, becomes on disk.
 
 Owns three ways out: a folder of ours (`vpd.pretrained`), a diffusers folder of everything Stable Diffusion in a
-checkpoint, and the fine-tuned UNet alone, completed by the output head that perception does not train.
+checkpoint, and the fine-tuned UNet alone, completed by the parts that perception does not use.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import torch
 from shards.errors import ConfigError
 from vpd.backbones.sd_folder import expected_shapes, write_part
 from vpd.backbones.sd_load import load_unet
-from vpd.importing.official import OUT_HEAD, Imported, import_checkpoint
+from vpd.importing.official import LEFT_OUT, UNET, Imported, import_checkpoint
 from vpd.importing.report import Report, check_fit
 from vpd.importing.text import write_text
-from vpd.pretrained import UNET_OUT, is_pretrained, load_weights, save_pretrained
+from vpd.pretrained import UNET_REST, is_pretrained, load_weights, save_pretrained
 
 REPORT = "report.json"
-UNET = "backbone.unet."
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -41,7 +40,7 @@ def write_model(folder: Path, imported: Imported) -> None:
     if imported.vae.weights:
         write_part(folder, "vae", imported.vae.config, imported.vae.weights)
     write_report(folder, imported.report)
-    save_pretrained(folder, imported.model(), imported.blueprint, imported.unet_out)
+    save_pretrained(folder, imported.model(), imported.blueprint, imported.unet_rest)
 
 
 def write_diffusers(folder: Path, imported: Imported, base: str = "") -> list[str]:
@@ -50,7 +49,7 @@ def write_diffusers(folder: Path, imported: Imported, base: str = "") -> list[st
     Args:
         folder: receives unet/, vae/ and text_encoder/, as far as the checkpoint has them.
         imported: any layout; weights keep their precision.
-        base: where to take the UNet's output head from if the checkpoint has none (`output_head`).
+        base: where to take what the checkpoint's UNet lacks from (`unet_rest`).
     """
     written = [write_unet(folder, imported.unet.weights, imported.unet.config, base, imported.report.source)]
     if imported.vae.weights:
@@ -62,19 +61,20 @@ def write_diffusers(folder: Path, imported: Imported, base: str = "") -> list[st
 
 
 def write_unet(folder: Path, weights: Weights, config: Mapping[str, Any], base: str, source: str) -> Path:
-    """Write `<folder>/unet`, with the output head of `base` if `weights` lack it.
+    """Write `<folder>/unet`, completed from `base` where perception did without a part.
 
     Raises:
-        ConfigError: there is no output head, and no base to take it from.
+        ConfigError: a part is missing, and there is no base to take it from.
         SchemaMismatch: the base is another architecture.
     """
-    if not any(name.startswith(OUT_HEAD) for name in weights):
+    lacking = [prefix for prefix in LEFT_OUT if not any(name.startswith(prefix) for name in weights)]
+    if lacking:
         if not base:
             raise ConfigError(
-                f"{source} has no output head (conv_norm_out, conv_out): it was removed before training. Say where to "
-                "take it from: base=<the Stable Diffusion model training started from>."
+                f"{source} lacks {', '.join(lacking)}* of its UNet: removed before training. Say where to take that "
+                "from: base=<the Stable Diffusion model training started from>."
             )
-        weights = {**weights, **output_head(base)}
+        weights = {**weights, **unet_rest(base, lacking)}
     check_fit(Report(source, "diffusers UNet"), weights, expected_shapes("unet", config))
     return write_part(folder, "unet", config, weights)
 
@@ -84,22 +84,23 @@ def unet_weights(model_weights: Weights) -> dict[str, torch.Tensor]:
     return {name.removeprefix(UNET): value for name, value in model_weights.items() if name.startswith(UNET)}
 
 
-def output_head(base: str) -> dict[str, torch.Tensor]:
-    """The UNet's output head out of a model folder of ours, a checkpoint file, a diffusers folder or a hub id.
+def unet_rest(base: str, prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Parts of a UNet, by prefix, out of a model folder of ours, a checkpoint file, a diffusers folder or a hub id.
 
     Raises:
-        ConfigError: nothing readable there, or a model without it.
+        ConfigError: nothing readable there, or a model without one of the parts.
     """
     if is_pretrained(base):
-        found: Weights = load_weights(base, UNET_OUT)
+        found: Weights = unet_weights(load_weights(base))
+        if (Path(base) / UNET_REST).is_file():
+            found = {**found, **load_weights(base, UNET_REST)}
     elif Path(base).is_file():
         found = import_checkpoint(base).unet.weights
     else:
         found = load_unet(base).state_dict()
-    head = {name: value for name, value in found.items() if name.startswith(OUT_HEAD)}
-    if not head:
-        raise ConfigError(f"base={base}: this model has no output head either (conv_norm_out, conv_out).")
-    return head
+    if absent := [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in found)]:
+        raise ConfigError(f"base={base}: this model lacks {', '.join(absent)}* of its UNet, too; give another base.")
+    return {name: value for name, value in found.items() if name.startswith(tuple(prefixes))}
 
 
 def write_report(folder: Path, report: Report) -> None:

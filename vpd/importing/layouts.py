@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from shards.errors import SchemaMismatch
 
 SCHEDULE = "buffer of the noise schedule, which a single pass at a fixed time does not use"
 EMA = "running average of the UNet; its trained weights are taken (an -emaonly file has the average in their place)"
 POSITIONS = "position numbers, computed anew"
+ALIAS = "second name of the UNet's output head, with the same values"
+MOST_PASSES = 9  # of the UNet that are recognised; published models have up to 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Layout:
         parts: prefix there -> prefix here, for the adapter and the head.
         ignored: prefix -> why its keys are left.
         task_options: options of the task in which this project differs from the defaults.
+        facts: which reader of `vpd.importing.sizes` tells the sizes; empty: the task's.
+        aliases: prefix -> prefix of the keys that hold the same values.
     """
 
     name: str
@@ -41,7 +46,15 @@ class Layout:
     text: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
-    task_options: Mapping[str, str] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    facts: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def _of_passes(prefix: str, pattern: str, ours: str) -> dict[str, str]:
+    """A part that every pass has: `pattern` holds its number from 1, ours counts from 0."""
+    last = "." if pattern.endswith(".") else ""
+    return {f"{prefix}{pattern.format(k)}": f"prompts.{ours}.{k - 1}{last}" for k in range(1, MOST_PASSES + 1)}
 
 
 ADAPTER = {"gamma": "adapter.gamma", "text_adapter.": "adapter.", "class_embeddings": "class_embeddings"}
@@ -71,6 +84,49 @@ LAYOUTS = (
                 SCHEDULE,
             ),
         },
+    ),
+    Layout(
+        name="meta_prompts_depth",
+        title="official Meta Prompts, depth",
+        task="depth",
+        marks=("encoder.unet.unet.diffusion_model.", "encoder.meta_prompts1", "last_layer_depth."),
+        unet="encoder.unet.unet.diffusion_model.",
+        vae="encoder.encoder_vq.",
+        parts={
+            **_of_passes("encoder.", "t{}", "times"),
+            **_of_passes("encoder.", "meta_prompts{}", "tokens"),
+            **_of_passes("encoder.", "text_adapter{}.", "adapters"),
+            **{f"encoder.{part}.": f"head.{part}." for part in ("layer1", "layer2", "layer3", "layer4", "out_layer")},
+            "decoder.": "head.",
+            "last_layer_depth.": "head.last_layer_depth.",
+        },
+        task_options={"view_fit": "enlarged"},
+        facts="prompt_depth",
+        aliases=dict.fromkeys(
+            (f"encoder.cross_unet_conv{k}." for k in range(2, MOST_PASSES + 1)),
+            "encoder.unet.unet.diffusion_model.out.",
+        ),
+    ),
+    Layout(
+        name="meta_prompts_seg",
+        title="official Meta Prompts, semantic segmentation",
+        task="seg",
+        marks=("unet.unet.diffusion_model.", "meta_prompts", "upconv1."),
+        unet="unet.unet.diffusion_model.",
+        vae="encoder_vq.",
+        parts={
+            **_of_passes("", "t{}", "times"),
+            "meta_prompts": "prompts.tokens.0",
+            **{f"upconv{level}.": f"head.upconv{level}." for level in range(1, 5)},
+            "decode_head.": "head.decode_head.",
+            "auxiliary_head.": "head.auxiliary_head.",
+        },
+        ignored={"sd_model.": SCHEDULE},
+        task_options={"lovasz": 1.0},
+        facts="prompt_seg",
+        aliases=dict.fromkeys(
+            (f"cross_unet_conv{k}." for k in range(2, MOST_PASSES + 1)), "unet.unet.diffusion_model.out."
+        ),
     ),
     Layout(
         name="vpd_depth",

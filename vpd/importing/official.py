@@ -18,16 +18,20 @@ from vpd.backbones.ldm_keys import layers_per_block, unet_key, vae_key
 from vpd.backbones.sd_folder import expected_shapes
 from vpd.backbones.sd_sizes import unet_config, vae_config
 from vpd.importing.files import CheckpointFile, read_checkpoint
-from vpd.importing.layouts import Layout, recognise
+from vpd.importing.layouts import ALIAS, Layout, recognise
 from vpd.importing.report import Report, check_fit, refuse
 from vpd.importing.sizes import facts_of
 from vpd.importing.text import text_config, text_shapes
 from vpd.pretrained import Blueprint, assemble, with_weights
 
-OUT_HEAD = ("conv_norm_out.", "conv_out.")
-NO_OUT_HEAD = "the UNet's output head, deleted before training; perception does not use it"
+LEFT_OUT = {  # parts of the UNet that a perception model may do without
+    "conv_norm_out.": "the UNet's output head",
+    "conv_out.": "the UNet's output head",
+    "time_embedding.": "the UNet's time MLP, whose output is learned instead",
+}
 NO_DECODER = "the VAE's decoder, deleted before training; latents need the encoder only"
-UNUSED_OUT = "the UNet's output head; perception does not use it (kept in unet_out.safetensors)"
+
+UNET = "backbone.unet."
 
 Weights = dict[str, torch.Tensor]
 
@@ -61,9 +65,10 @@ class Imported:
     blueprint: Blueprint | None = None
 
     @property
-    def unet_out(self) -> Weights:
-        """The UNet's output head."""
-        return {name: value for name, value in self.unet.weights.items() if name.startswith(OUT_HEAD)}
+    def unet_rest(self) -> Weights:
+        """What the UNet has and the perception model does not use."""
+        used = {name.removeprefix(UNET) for name in self.weights}
+        return {name: value for name, value in self.unet.weights.items() if name not in used}
 
     def model(self) -> Any:
         """The network with its weights, in eval mode on the CPU."""
@@ -111,6 +116,7 @@ def _rename(file: CheckpointFile, layout: Layout, report: Report) -> dict[str, W
     unknown = []
     for key, value in file.weights.items():
         reason = next((why for prefix, why in layout.ignored.items() if key.startswith(prefix)), None)
+        reason = reason or _alias(key, file, layout)
         if reason:
             report.left[key] = reason
             continue
@@ -125,6 +131,20 @@ def _rename(file: CheckpointFile, layout: Layout, report: Report) -> dict[str, W
         report.mapped[key] = f"{part}.{name}" if part != "model" else name
     refuse(report, {"unexpected": unknown})
     return named
+
+
+def _alias(key: str, file: CheckpointFile, layout: Layout) -> str | None:
+    """Why a key may be left that holds what another does; SchemaMismatch if it does not."""
+    prefix = next((prefix for prefix in layout.aliases if key.startswith(prefix)), None)
+    if prefix is None:
+        return None
+    other = layout.aliases[prefix] + key.removeprefix(prefix)
+    if other not in file.weights or not torch.equal(file.weights[key], file.weights[other]):
+        raise SchemaMismatch(
+            f"{file.path}: {key} should hold the same values as {other}, and does not. In {layout.title} the two are "
+            "one layer under two names."
+        )
+    return ALIAS
 
 
 def _ours(key: str, layout: Layout, depth: int, levels: int) -> tuple[str, str]:
@@ -142,8 +162,8 @@ def _ours(key: str, layout: Layout, depth: int, levels: int) -> tuple[str, str]:
 
 def _complete_unet(imported: Imported, weights: Weights) -> None:
     imported.unet = Part(weights, unet_config(weights))
-    optional = [f"unet.{prefix}" for prefix in OUT_HEAD] if imported.layout.task else []
-    may_miss = dict.fromkeys(optional, NO_OUT_HEAD)
+    lacking = LEFT_OUT if imported.layout.task else {}
+    may_miss = {f"unet.{prefix}": f"{what}, deleted before training" for prefix, what in lacking.items()}
     _check_part(imported.report, "unet", imported.unet, expected_shapes("unet", imported.unet.config), may_miss)
 
 
@@ -173,7 +193,7 @@ def _check_part(report: Report, name: str, part: Part, shapes: Mapping[str, Any]
 def _complete_model(imported: Imported, weights: Weights, file: CheckpointFile, changes: Mapping[str, Any]) -> None:
     """Blueprint and weights of the whole network."""
     layout, unet, report = imported.layout, imported.unet, imported.report
-    facts = facts_of(layout.task, weights, unet.config["block_out_channels"], file.beside, report)
+    facts = facts_of(layout.facts or layout.task, weights, unet.config["block_out_channels"], file.beside, report)
     own_vae = {"image": {"name": "sd_vae", "model": "./vae"}} if imported.vae.weights else {}
     facts["encoders"] = facts.get("encoders", {}) | own_vae
     facts["task"] = {"name": layout.task, **facts.get("task", {}), **layout.task_options}
@@ -185,15 +205,20 @@ def _complete_model(imported: Imported, weights: Weights, file: CheckpointFile, 
     for name, value in changes.items():
         before = getattr(blueprint, name)
         blueprint = replace(blueprint, **{name: {**before, **value} if isinstance(before, Mapping) else value})
-    inner = {name: value for name, value in unet.weights.items() if not name.startswith(OUT_HEAD)}
-    imported.weights = weights | {f"backbone.unet.{name}": value for name, value in inner.items()}
+    expected = {name: value.shape for name, value in assemble(blueprint).state_dict().items()}
+    unused = {
+        name: what
+        for name in unet.weights
+        for prefix, what in LEFT_OUT.items()
+        if name.startswith(prefix) and UNET + name not in expected
+    }
+    imported.weights = weights | {UNET + name: value for name, value in unet.weights.items() if name not in unused}
     imported.blueprint = blueprint
     for key, ours in list(report.mapped.items()):
         part, _, name = ours.partition(".")
-        if part == "unet" and name.startswith(OUT_HEAD):
-            report.left[key] = UNUSED_OUT
+        if part == "unet" and name in unused:
+            report.left[key] = f"{unused[name]}; this model does not use it (kept in unet_rest.safetensors)"
             del report.mapped[key]
         elif part == "unet":
             report.mapped[key] = f"backbone.{ours}"
-    expected = {name: value.shape for name, value in assemble(blueprint).state_dict().items()}
     check_fit(report, imported.weights, expected)

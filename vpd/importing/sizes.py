@@ -8,6 +8,7 @@ Input widths of a head are the backbone's widths plus one channel per token wher
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,15 +21,18 @@ Weights = Mapping[str, torch.Tensor]
 Facts = dict[str, Any]
 PLACES = "up+down"  # published selection; the weights only show that there are maps
 TEXT_ENCODER = "openai/clip-vit-large-patch14"
+POOL_SCALES = (1, 2, 3, 6)  # of UPerNet's pyramid pooling
 REFER_TOKENS = 40  # without maps nothing shows it; RefCOCO's
 
 
-def facts_of(task: str, weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], report: Report) -> Facts:
+def facts_of(
+    reader: str, weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], report: Report
+) -> Facts:
     """Fields of a `vpd.pretrained.Blueprint`, without the UNet's config; of the task, options without the name.
 
     Args:
-        task: `refer`, `depth` or `seg`.
-        weights: adapter, head and class table under our names.
+        reader: one of `READERS`.
+        weights: adapter or prompts, head and class table under our names.
         channels: the UNet's levels, finest first.
         beside: what the file holds apart from weights.
         report: receives a note for everything assumed.
@@ -36,8 +40,9 @@ def facts_of(task: str, weights: Weights, channels: Sequence[int], beside: Mappi
     Raises:
         SchemaMismatch: a deciding weight is missing, or widths contradict each other.
     """
-    facts: Facts = READERS[task](weights, channels, beside, report)
-    report.notes.append("not in the weights, as published: one pass at time step 1, raw latents (scale 1.0)")
+    facts: Facts = READERS[reader](weights, channels, beside, report)
+    at = "" if "prompts" in facts else "one pass at time step 1, "
+    report.notes.append(f"not in the weights, as published: {at}raw latents (scale 1.0)")
     if facts["backbone"]["attention_maps"]:
         report.notes.append(f"not in the weights, as published: maps averaged over {PLACES}, without gradient")
     table = weights.get("class_embeddings")
@@ -72,7 +77,6 @@ def _seg(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], r
         raise SchemaMismatch(
             f"{report.source}: head.neck reads {tokens} map channels, but class_embeddings has {classes} classes."
         )
-    names = beside.get("meta", {}).get("CLASSES") if isinstance(beside.get("meta"), Mapping) else None
     report.notes.append("not in the weights, as published: 512 pixel windows")
     return {
         "task": {"classes": classes},
@@ -80,24 +84,88 @@ def _seg(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], r
         "tokens": classes,
         "head": {"channels": laterals[0][0]},
         "size_px": [512, 512],
-        "class_names": [str(name) for name in names] if names and len(names) == classes else [],
+        "class_names": _class_names(beside, classes),
     }
 
 
+def _class_names(beside: Mapping[str, Any], classes: int) -> list[str]:
+    """Names that mmcv keeps beside the weights, if they are as many as the classes."""
+    names = beside.get("meta", {}).get("CLASSES") if isinstance(beside.get("meta"), Mapping) else None
+    return [str(name) for name in names] if names and len(names) == classes else []
+
+
 def _depth(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], report: Report) -> Facts:
-    steps = range(0, 3 * len(weights), 3)
-    deconvs = [f"head.deconv_layers.{step}.weight" for step in steps if f"head.deconv_layers.{step}.weight" in weights]
     report.notes.append("not in the weights, as published for NYUv2: max_depth_m 10, 512 pixel views with padding")
     return {
         "backbone": _backbone(()),
         "tokens": 1,
+        "head": {"width": _shape(weights, "head.out_layer.0.weight")[0], **_depth_stages(weights)},
+        "size_px": [512, 512],
+    }
+
+
+def _depth_stages(weights: Weights) -> Facts:
+    steps = range(0, 3 * len(weights), 3)
+    deconvs = [f"head.deconv_layers.{step}.weight" for step in steps if f"head.deconv_layers.{step}.weight" in weights]
+    return {
+        "filters": [_shape(weights, name)[1] for name in deconvs],
+        "kernels": [_shape(weights, name)[2] for name in deconvs],
+        "hidden": _shape(weights, "head.conv_layers.0.weight")[0],
+    }
+
+
+def _prompt_depth(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], report: Report) -> Facts:
+    report.notes.append(
+        "not in the weights, as published for NYUv2: max_depth_m 10, 480 pixels shown at 512 (KITTI: "
+        "task.max_depth_m=80 task.crop=garg size=448)"
+    )
+    neck_filters = _shape(weights, "head.layer2.deconv_layers.0.weight")[1]
+    return _prompted(weights) | {
+        "head": {"name": "prompt_depth", "neck_filters": neck_filters, **_depth_stages(weights)},
+        "size_px": [512, 512],
+    }
+
+
+def _prompt_seg(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any], report: Report) -> Facts:
+    classes, width = _shape(weights, "head.decode_head.conv_seg.weight")[:2]
+    scales = [name for name in weights if re.fullmatch(r"head\.decode_head\.psp_modules\.\d+\.1\.conv\.weight", name)]
+    if len(scales) != len(POOL_SCALES):
+        raise SchemaMismatch(f"{report.source}: {len(scales)} pooling branches, expected those of {POOL_SCALES}.")
+    auxiliary = "head.auxiliary_head.conv_seg.weight"
+    report.notes.append(
+        f"not in the weights, as published: pooling to {POOL_SCALES}, 512 pixel windows (Cityscapes: size=1024)"
+    )
+    return _prompted(weights) | {
+        "task": {"classes": classes},
         "head": {
-            "width": _shape(weights, "head.out_layer.0.weight")[0],
-            "filters": [_shape(weights, name)[1] for name in deconvs],
-            "kernels": [_shape(weights, name)[2] for name in deconvs],
-            "hidden": _shape(weights, "head.conv_layers.0.weight")[0],
+            "name": "upernet",
+            "channels": width,
+            "auxiliary_channels": weights[auxiliary].shape[1] if auxiliary in weights else 0,
         },
         "size_px": [512, 512],
+        "class_names": _class_names(beside, classes),
+    }
+
+
+def _prompted(weights: Weights) -> Facts:
+    """Prompts, and the backbone that goes with them."""
+    tokens, passes = (sum(name.startswith(f"prompts.{part}.") for name in weights) for part in ("tokens", "times"))
+    count = _shape(weights, "prompts.tokens.0")[0]
+    return {
+        "backbone": {
+            "name": "sd_unet",
+            "attention_maps": "",
+            "timestep": None,
+            "output_head": passes > 1,
+            "resize_skips": True,
+        },
+        "tokens": count,
+        "prompts": {
+            "count": count,
+            "passes": passes,
+            "shared": tokens < passes,
+            "adapter": any(name.startswith("prompts.adapters.") for name in weights),
+        },
     }
 
 
@@ -105,6 +173,8 @@ READERS: Mapping[str, Callable[[Weights, Sequence[int], Mapping[str, Any], Repor
     "refer": _refer,
     "seg": _seg,
     "depth": _depth,
+    "prompt_depth": _prompt_depth,
+    "prompt_seg": _prompt_seg,
 }
 
 

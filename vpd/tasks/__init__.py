@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vpd.backbones import FeatureSpec
+from vpd.heads import Prediction
 from vpd.metrics import Metric
 
 if TYPE_CHECKING:
@@ -61,12 +62,17 @@ class Task(Protocol):
     @property
     def higher_is_better(self) -> bool: ...
 
-    def tokens(self, schema: Schema) -> int:
-        """Context tokens of a sample, and so map channels of a level."""
+    @property
+    def export_suffix(self) -> str:
+        """Of the files that `export` writes."""
         ...
 
-    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
-        """The head, called as `head(features, out_size_px)`; `classes` is the number of rows of the class table."""
+    def tokens(self, schema: Schema) -> int:
+        """Context tokens of a sample, and so map channels of a level, where the context is text."""
+        ...
+
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, name: str = "", **options: Any) -> nn.Module:
+        """The head `name` of `vpd.heads`, or the task's own; `classes` is the number of rows of the class table."""
         ...
 
     def decode(self, item: ItemView) -> Mapping[str, np.ndarray]:
@@ -77,12 +83,12 @@ class Task(Protocol):
         """What a batch attends to: text states `[B, T, D]`, class ids int64 `[B]`, or None for all classes."""
         ...
 
-    def out_size_px(self, batch: Batch) -> tuple[int, int]:
-        """`(H, W)` of the prediction for a batch."""
+    def out_size_px(self, batch: Batch) -> tuple[int, int] | None:
+        """`(H, W)` of the prediction for a batch; None: as the head makes it."""
         ...
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar loss of a prediction against the labels that `decode` gave."""
+    def loss(self, logits: Prediction, batch: Batch) -> torch.Tensor:
+        """Scalar loss of a prediction, with the head's auxiliary outputs if it has them, against `decode`'s labels."""
         ...
 
     def new_metric(self) -> Metric:
@@ -107,14 +113,14 @@ class Task(Protocol):
         ...
 
     def predictions(self, record: RecordView, outputs: torch.Tensor) -> torch.Tensor:
-        """Predictions `[P, C, H, W]` at the picture's own size from the outputs of a record's samples: one for each
-        sentence, or one for the picture."""
+        """Predictions `[P, ...]` in the picture's own pixels from the outputs of a record's samples, one for each
+        sentence or one for the picture: maps `[C, H, W]` of its size, or what the task says."""
         ...
 
     def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """A picture, uint8 `[H, W, 3]`, that shows a prediction `[C, H, W]` of that size."""
+        """A picture, uint8 `[H, W, 3]`, that shows one of `predictions`."""
         ...
 
     def export(self, output: np.ndarray, path: str | Path) -> None:
-        """Write a prediction `[C, H, W]` as a PNG in the format of its benchmark's labels."""
+        """Write one of `predictions` to a file in the format of its benchmark's labels."""
         ...

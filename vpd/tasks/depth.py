@@ -23,9 +23,9 @@ from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.view import View, cut_label
 from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec
 from vpd.colour_ramp import coloured
-from vpd.depth_labels import metres, per_metre, stored_depth, write_png
+from vpd.depth_labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
 from vpd.depth_metrics import CROPS, DepthMetric
-from vpd.heads.depth_decoder import DepthDecoder
+from vpd.heads import Prediction, build_head, main_output
 from vpd.silog import silog
 from vpd.stitch import resized_to_box, stitch
 
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from vpd.batch import Batch
 
 LOSSES = ("pooled", "per_image")
+VIEW_FITS = ("padded", "enlarged")
 UNCOVERED = ("error", "min_depth")
+PNG_MAX, KITTI_PER_M = 65535, 256.0  # of 16 bits
 SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
 
 
@@ -47,8 +49,10 @@ def build(
     crop: str = "nyu",
     loss: str = "pooled",
     focus: float = 0.5,
+    view_fit: str = "padded",
     crop_padding: bool = True,
     uncovered: str = "error",
+    png_per_m: float = 0.0,
 ) -> DepthTask:
     """The task.
 
@@ -58,10 +62,14 @@ def build(
         crop: part of a picture that evaluation counts: `nyu`, `garg` or `eigen` (both of KITTI), or `none`.
         loss: SiLog over the pixels of the batch (`pooled`, VPD), or of each image and averaged (`per_image`, mmseg).
         focus: lambda of SiLog.
+        view_fit: how the views of the sets were made to fit the encoder: `padded` (VPD), or `enlarged` (Meta Prompts),
+            with predictions and labels of the size before.
         crop_padding: predict only the part of a view that shows picture, as published; all views of a set then need
             the same padding. False predicts the padding too, where nothing is scored, so that views may differ in it.
         uncovered: pixels that no tile covers are an `error`, or count as predicted at `min_depth` (published KITTI
             windows leave 9 columns).
+        png_per_m: units of a metre in exported PNGs; 0: 1000, NYUv2's millimetres, or 256, KITTI's unit, where 16 bits
+            of millimetres end before `max_depth_m`.
 
     Raises:
         ConfigError: a value that is not one of these.
@@ -70,7 +78,12 @@ def build(
         raise ConfigError(f"task depth: min_depth_m {min_depth_m}, max_depth_m {max_depth_m}; expected 0 < min < max.")
     if not 0 <= focus <= 1:
         raise ConfigError(f"task depth: focus, the lambda of SiLog, is {focus}; expected 0 to 1.")
-    for name, value, choices in (("crop", crop, CROPS), ("loss", loss, LOSSES), ("uncovered", uncovered, UNCOVERED)):
+    for name, value, choices in (
+        ("crop", crop, CROPS),
+        ("loss", loss, LOSSES),
+        ("view_fit", view_fit, VIEW_FITS),
+        ("uncovered", uncovered, UNCOVERED),
+    ):
         if value not in choices:
             raise ConfigError(f"task depth: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
     return DepthTask(
@@ -79,8 +92,10 @@ def build(
         crop=crop,
         per_image=loss == "per_image",
         focus=focus,
-        crop_padding=crop_padding,
+        enlarged=view_fit == "enlarged",
+        crop_padding=crop_padding or view_fit == "enlarged",  # enlarged views have nothing else to predict
         fill=float("nan") if uncovered == "min_depth" else None,  # every NaN counts as the lower limit
+        png_per_m=png_per_m or (PNG_PER_M if max_depth_m * PNG_PER_M <= PNG_MAX else KITTI_PER_M),
     )
 
 
@@ -93,6 +108,7 @@ class DepthTask:
     row_draw = "cycle"  # as many epochs as views use each view once
     metric_name = "rmse"  # chooses the best checkpoint, as published
     higher_is_better = False
+    export_suffix = ".png"
 
     def __init__(
         self,
@@ -102,29 +118,35 @@ class DepthTask:
         crop: str,
         per_image: bool,
         focus: float,
+        enlarged: bool,
         crop_padding: bool,
         fill: float | None,
+        png_per_m: float,
     ) -> None:
         self.min_depth_m = min_depth_m
         self.max_depth_m = max_depth_m
         self.crop = crop
         self.per_image = per_image
         self.focus = focus
+        self.enlarged = enlarged
         self.crop_padding = crop_padding
         self.fill = fill
+        self.png_per_m = png_per_m
 
     @property
     def predict_views(self) -> Mapping[str, Any]:
         """Two windows and their flips, as evaluated."""
-        return {"name": "depth_tiles", "short_side": 480}
+        return {"name": "depth_tiles", "short_side": 480} | ({"enlarge": 512} if self.enlarged else {})
 
     def tokens(self, schema: Schema) -> int:
         """One: the class of the scene."""
         return 1
 
-    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
-        """The published neck and decoder; `options` as of `DepthDecoder`, whose maximum is the task's."""
-        return DepthDecoder(spec, self.max_depth_m, **options)
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, name: str = "", **options: Any) -> nn.Module:
+        """A head, by default VPD's neck and decoder, with the task's maximum and its views' way to fit the encoder."""
+        return build_head(
+            name or "depth_decoder", spec, max_depth_m=self.max_depth_m, enlarged=self.enlarged, **options
+        )
 
     def decode(self, item: ItemView) -> dict[str, np.ndarray]:
         """Labels of the item's drawn view: `depth` float32 `[h, w]` in metres, 0 where unknown, and `class_id` int64.
@@ -134,7 +156,7 @@ class DepthTask:
         Raises:
             SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
         """
-        views = _views(item)
+        views = self._views(item)
         if item.row >= len(views):
             raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
         view, field = views[item.row], item.record.shards.schema.field("depth")
@@ -166,9 +188,9 @@ class DepthTask:
         height, width = batch.latents.shape[-2:]
         return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def loss(self, logits: Prediction, batch: Batch) -> torch.Tensor:
         """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
-        return silog(logits[:, 0], batch.labels["depth"], self.focus, per_image=self.per_image)
+        return silog(main_output(logits)[:, 0], batch.labels["depth"], self.focus, per_image=self.per_image)
 
     def new_metric(self) -> DepthMetric:
         """Empty sums of the nine scores."""
@@ -178,7 +200,7 @@ class DepthTask:
         """One sample per view: `latent` float16 `[V, 4, h, w]`, `class_id` int64 `[V]`, and with `crop_padding`
         `content_px` int64 `[V, 2]`, the (h, w) of each view without its padding.
         """
-        views = _views(record)
+        views = self._views(record)
         samples = {"latent": record.array("latent"), "class_id": np.repeat(_class_id(record), len(views))}
         if self.crop_padding:
             samples["content_px"] = np.array([view.content_px for view in views], np.int64)
@@ -196,7 +218,7 @@ class DepthTask:
         Raises:
             ContractError: the views leave pixels out, or show different parts.
         """
-        grids = stitch(outputs, _views(record), fill=self.fill)
+        grids = stitch(outputs, self._views(record), fill=self.fill)
         boxes = sorted({grid.box_px for grid in grids})
         if len(boxes) > 1:
             raise ContractError(
@@ -215,6 +237,17 @@ class DepthTask:
         prediction, part = self.picture(record, outputs)
         target = torch.from_numpy(metres(stored_depth(record, field)[part], per_metre(field)))  # [H, W]
         metric.update(prediction[0], target.to(prediction.device))
+
+    def _views(self, holder: ItemView | RecordView) -> list[View]:
+        views = [View.from_json(view) for view in holder.meta.get("views", [])]
+        for view in views:
+            if any(view.pad_before_px) or (view.is_padded if self.enlarged else view.enlarged_px is not None):
+                raise SchemaMismatch(
+                    f"record {holder.key}: a view shows {view.shown_px} of {view.content_px} pixels on a canvas of "
+                    f"{view.size_px}, padding before it {view.pad_before_px}; task.view_fit is "
+                    f"{VIEW_FITS[self.enlarged]}. Set view_fit to how the set's views were made."
+                )
+        return views
 
     def report(self, metric: DepthMetric, names: Sequence[str]) -> str:
         """Nothing beyond the scores."""
@@ -236,12 +269,8 @@ class DepthTask:
         return coloured(depth_m, low=far, high=near)
 
     def export(self, output: np.ndarray, path: str | Path) -> None:
-        """Write depth `[1, H, W]` in metres as a 16-bit PNG in millimetres, as NYUv2 stores depth."""
-        write_png(output[0], path)
-
-
-def _views(holder: ItemView | RecordView) -> list[View]:
-    return [View.from_json(view) for view in holder.meta.get("views", [])]
+        """Write depth `[1, H, W]` in metres as a 16-bit PNG of `png_per_m` units a metre."""
+        write_png(output[0], path, self.png_per_m)
 
 
 def _class_id(holder: ItemView | RecordView) -> np.ndarray:

@@ -22,8 +22,8 @@ from torch import nn
 from shards.errors import ConfigError, SchemaMismatch
 from shards.view import View, cut_label
 from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec
-from vpd.heads.refer_decoder import ReferDecoder
-from vpd.metrics import MaskOverlap, mask_overlap
+from vpd.heads import Prediction, build_head, main_output
+from vpd.metrics import MaskOverlap, added, mask_overlap
 
 if TYPE_CHECKING:
     from shards.manifest import Manifest
@@ -94,9 +94,9 @@ class ReferMetric:
         """Add the samples of `other`."""
         self.state += other.state
 
-    def with_state(self, state: torch.Tensor) -> ReferMetric:
-        """A metric of the same kind over other sums."""
-        return ReferMetric(state.clone())
+    def joined(self, states: Sequence[torch.Tensor]) -> ReferMetric:
+        """A metric of the same kind over the sum of several states."""
+        return ReferMetric(added(states))
 
     def compute(self) -> dict[str, float]:
         """Published scores under their names, native ones as `native/<name>`."""
@@ -112,6 +112,7 @@ class ReferTask:
     row_draw = "random"  # published training draws one of a ref's sentences anew each time
     metric_name = "oIoU"  # chooses the best checkpoint, as published
     higher_is_better = True
+    export_suffix = ".png"
 
     def __init__(self, class_weights: tuple[float, float] = CLASS_WEIGHTS) -> None:
         self.class_weights = class_weights
@@ -126,9 +127,9 @@ class ReferTask:
         """Length of the stored sentences: 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg."""
         return int(schema.field("tokens").shape[-1])
 
-    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
-        """The published decoder of two classes, object or not; `options` as of `ReferDecoder`. `classes` is None."""
-        return ReferDecoder(spec, classes=2, **options)
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, name: str = "", **options: Any) -> nn.Module:
+        """A head of two classes, object or not, by default the published decoder; the argument `classes` is None."""
+        return build_head(name or "refer_decoder", spec, classes=2, **options)
 
     def decode(self, item: ItemView) -> dict[str, np.ndarray]:
         """`mask` uint8 `[h, w]` of the item's ref, in the record's first view.
@@ -150,12 +151,13 @@ class ReferTask:
         height, width = batch.latents.shape[-2:]
         return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def loss(self, logits: Prediction, batch: Batch) -> torch.Tensor:
         """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
-        weights = self._weights.get(logits.device)
+        device = batch.latents.device
+        weights = self._weights.get(device)
         if weights is None:
-            weights = self._weights[logits.device] = torch.tensor(self.class_weights, device=logits.device)
-        return F.cross_entropy(logits.float(), batch.labels["mask"].long(), weight=weights)
+            weights = self._weights[device] = torch.tensor(self.class_weights, device=device)
+        return F.cross_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
 
     def new_metric(self) -> ReferMetric:
         """Empty sums of the published and native scores."""

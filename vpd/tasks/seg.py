@@ -1,16 +1,16 @@
 """Semantic segmentation: the class of every pixel (ADE20K, or one's own pictures, labels and class list).
 
 Owns what a training sample and an evaluated picture are: labels cut by the drawn view; one text token for every class,
-so that a context is the whole class table (vpd_spec.md 2.3, 6.4); cross entropy at the label's size; windows put
-together into one prediction a picture, and that compared at the picture's own size (6.3, 6.6). Labels are
-read in `vpd.class_labels`, windows stitched in `vpd.stitch`, pixels counted in `vpd.confusion`, colours in
-`vpd.palette`.
+so that a context is the whole class table (vpd_spec.md 2.3, 6.4), unless the model has learned prompts; windows put
+together into one prediction a picture, and that compared at the picture's own size (6.3, 6.6). Losses are
+`vpd.seg_loss`'s; labels are read in `vpd.class_labels`, windows stitched in `vpd.stitch`, pixels counted in
+`vpd.confusion`, colours in `vpd.palette`.
 
 What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
 
-The model answers at 1/8 of a view, as the head gives it, and is enlarged where it is needed: 150 classes at full size
-are 64 times as many bytes. Putting a picture together takes two arrays [C, H, W] of its own size, whatever the number
-of scales, because windows are enlarged a few classes at a time.
+The model answers at 1/8 or 1/4 of a view, as the head gives it, and is enlarged where it is needed: 150 classes at full
+size are 64 or 16 times as many bytes. Putting a picture together takes two arrays [C, H, W] of its own size, whatever
+the number of scales, because windows are enlarged a few classes at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from shards.errors import ConfigError, ContractError, SchemaMismatch
@@ -29,8 +28,10 @@ from shards.view import Box, Size, View, cut_label
 from vpd.backbones import FeatureSpec
 from vpd.class_labels import LABEL, stored_label
 from vpd.confusion import Confusion, class_table
-from vpd.heads.fpn import SemanticFpn, resize
+from vpd.heads import Prediction, build_head
+from vpd.heads.fpn import resize
 from vpd.palette import palette, write_label_png
+from vpd.seg_loss import SegLoss
 from vpd.stitch import resized_to_box, stitch
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from vpd.batch import Batch
 
 CLASSES_AT_ONCE = 16  # enlarged together when a picture is put together
-AVERAGES = ("all", "valid")
 MERGES = ("probability", "logit")
 
 
@@ -51,6 +51,8 @@ def build(
     average: str = "all",
     dropout: float = 0.1,
     merge: str = "probability",
+    lovasz: float = 0.0,
+    auxiliary: float = 0.4,
 ) -> SegTask:
     """The task.
 
@@ -62,6 +64,8 @@ def build(
         dropout: of the head.
         merge: scales and flips are averaged as `probability` (published), or as `logit`; with one scale and no flip,
             that is mmseg 1's order, which takes the largest logit without a softmax.
+        lovasz: weight of the Lovász-softmax loss; published: 0 for VPD, 1 for Meta Prompts.
+        auxiliary: weight of the cross entropy of auxiliary logits, if the head has them.
 
     Raises:
         ConfigError: a value that is not one of these.
@@ -71,10 +75,10 @@ def build(
             f"task seg: classes {classes}, ignore_index {ignore_index}; expected 1 to 255 classes, and an ignore value "
             "that is none of them."
         )
-    for name, value, choices in (("average", average, AVERAGES), ("merge", merge, MERGES)):
-        if value not in choices:
-            raise ConfigError(f"task seg: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
-    return SegTask(classes, ignore_index, average=average, dropout=dropout, merge=merge)
+    if merge not in MERGES:
+        raise ConfigError(f"task seg: merge {merge!r} is unknown; choose one of {', '.join(MERGES)}.")
+    loss = SegLoss(ignore_index, average, lovasz, auxiliary)
+    return SegTask(classes, loss, dropout=dropout, merge=merge)
 
 
 class SegTask:
@@ -86,11 +90,12 @@ class SegTask:
     row_draw = "cycle"  # as many epochs as views use each view once
     metric_name = "mIoU"  # chooses the best checkpoint, as published
     higher_is_better = True
+    export_suffix = ".png"
 
-    def __init__(self, classes: int, ignore_index: int, *, average: str, dropout: float, merge: str) -> None:
+    def __init__(self, classes: int, loss: SegLoss, *, dropout: float, merge: str) -> None:
         self.classes = classes
-        self.ignore_index = ignore_index
-        self.average = average
+        self.ignore_index = loss.ignore_index
+        self.pixel_loss = loss
         self.dropout = dropout
         self.merge = merge
 
@@ -100,11 +105,11 @@ class SegTask:
         return {"name": "segmentation_tiles"}
 
     def tokens(self, schema: Schema) -> int:
-        """One for every class."""
+        """One for every class, where the context is text."""
         return self.classes
 
-    def build_head(self, spec: FeatureSpec, classes: int | None = None, **options: Any) -> nn.Module:
-        """The published neck and head; `options` as of `SemanticFpn`.
+    def build_head(self, spec: FeatureSpec, classes: int | None = None, name: str = "", **options: Any) -> nn.Module:
+        """The head `name` of `vpd.heads` with the task's classes, VPD's `fpn` if none is named; `options` are its own.
 
         Args:
             classes: rows of the class table, if there is one.
@@ -117,7 +122,7 @@ class SegTask:
                 f"the class table has {classes} rows, the task {self.classes} classes. Set task.classes={classes}, or "
                 "build the table from the class list of the training set."
             )
-        return SemanticFpn(spec, self.classes, **{"dropout": self.dropout, **options})
+        return build_head(name or "fpn", spec, classes=self.classes, **{"dropout": self.dropout, **options})
 
     def decode(self, item: ItemView) -> dict[str, np.ndarray]:
         """`label` uint8 `[h, w]` of the item's drawn view, padding ignored.
@@ -135,20 +140,13 @@ class SegTask:
         """None: every sample's context is the model's whole class table."""
         return
 
-    def out_size_px(self, batch: Batch) -> Size:
-        """The latents' size, which is the finest feature level's: 1/8 of the views."""
-        height, width = batch.latents.shape[-2:]
-        return height, width
+    def out_size_px(self, batch: Batch) -> None:
+        """None: the head's own size, enlarged where it is needed."""
+        return
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Cross entropy of logits `[B, C, h, w]`, enlarged to the size of the label `[B, H, W]`."""
-        label = batch.labels[LABEL].long()
-        total = F.cross_entropy(
-            resize(logits.float(), label.shape[-2:]), label, ignore_index=self.ignore_index, reduction="sum"
-        )
-        if self.average == "all":
-            return total / label.numel()
-        return total / (label != self.ignore_index).sum().clamp(min=1)
+    def loss(self, logits: Prediction, batch: Batch) -> torch.Tensor:
+        """Loss of logits `[B, C, h, w]`, and of auxiliary ones after them, against the label `[B, H, W]`."""
+        return self.pixel_loss(logits, batch.labels[LABEL].long())
 
     def new_metric(self) -> Confusion:
         """An empty confusion matrix."""

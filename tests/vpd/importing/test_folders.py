@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from shards.errors import ConfigError, SchemaMismatch
 from vpd.backbones import sd_unet
 from vpd.importing.files import read_checkpoint
-from vpd.importing.folders import output_head, unet_weights, write_diffusers, write_model, write_unet
+from vpd.importing.folders import unet_rest, unet_weights, write_diffusers, write_model, write_unet
 from vpd.importing.official import import_checkpoint
 from vpd.pretrained import (
     assemble,
@@ -28,6 +28,7 @@ from vpd.pretrained import (
     with_weights,
 )
 
+OUT_HEAD = ("conv_norm_out.", "conv_out.")
 LDM, REFER, DEPTH = "ldm_sd_v1_like.ckpt", "vpd_refer_model_best.pth", "vpd_depth_last.ckpt"
 
 
@@ -138,17 +139,17 @@ def test_a_checkpoint_without_output_head_takes_it_from_a_base_of_any_form(
     published, sd_folder, refer_folder, tmp_path
 ) -> None:
     depth = import_checkpoint(published(DEPTH))
-    with pytest.raises(ConfigError, match=r"no output head.*base="):
+    with pytest.raises(ConfigError, match=r"lacks conv_norm_out\., conv_out\.\*.*base="):
         write_diffusers(tmp_path / "none", depth)
     bases = {"folder": sd_folder, "file": published(LDM), "model": refer_folder}
     for name, base in bases.items():
         write_diffusers(tmp_path / name, depth, str(base))
         written = load_file(tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors")
         assert len(written) == 686
-        head = output_head(str(base))
+        head = unet_rest(str(base), OUT_HEAD)
         assert all(torch.equal(written[key], value) for key, value in head.items())
-    with pytest.raises(ConfigError, match="no output head either"):
-        output_head(str(published(DEPTH)))
+    with pytest.raises(ConfigError, match=r"lacks conv_norm_out\., conv_out\.\* of its UNet, too"):
+        unet_rest(str(published(DEPTH)), OUT_HEAD)
 
 
 def test_import_export_import_changes_no_bit(published, refer_folder, tmp_path) -> None:

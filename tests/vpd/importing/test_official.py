@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,7 +144,7 @@ def test_mmsegmentations_layout_gives_the_same_network(published, tmp_path: Path
         )
     assert imported.blueprint.class_table == [28, 64]
     assert imported.blueprint.task == {"name": "depth", "loss": "per_image"}
-    assert len(imported.unet_out) == 4
+    assert len(imported.unet_rest) == 4
 
 
 def test_settings_that_weights_cannot_tell_are_laid_over(published) -> None:
@@ -207,17 +209,76 @@ def test_half_of_the_keys_missing_names_the_first_ones_and_counts_the_rest(alter
     assert ", ..." in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["metaprompts_depth_best.ckpt", "other"])
-def test_another_architecture_is_refused_with_its_first_keys(name: str, published, tmp_path: Path) -> None:
+def test_another_architecture_is_refused_with_its_first_keys(tmp_path: Path) -> None:
     path = tmp_path / "other.ckpt"
-    if name == "other":
-        torch.save({"state_dict": {"layer1.0.conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)}}, path)
-        match = r"(?s)first are layer1\.0\.conv1\.weight, fc\.bias.*original Stable Diffusion v1"
-    else:
-        path = published(name)
-        match = r"keys unexpected: encoder\.t1, encoder\.meta_prompts1"
+    torch.save({"state_dict": {"layer1.0.conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)}}, path)
+    match = r"(?s)first are layer1\.0\.conv1\.weight, fc\.bias.*original Stable Diffusion v1"
     with pytest.raises(SchemaMismatch, match=match):
         import_checkpoint(path)
+
+
+def test_meta_prompts_depth_predicts_what_was_published(published, golden_meta_depth, tmp_path) -> None:
+    write_model(tmp_path, import_checkpoint(published("metaprompts_depth_best.ckpt")))
+    model, blueprint = from_pretrained(tmp_path)
+    image = golden_meta_depth["image_u8"].float() / 127.5 - 1
+    enlarged = F.interpolate(image, (192, 256), mode="bilinear", align_corners=False)
+    depth_m = model(encode(tmp_path, enlarged), None, (128, 192))
+    torch.testing.assert_close(depth_m, golden_meta_depth["pred_d_f64"], rtol=0, atol=9e-4)  # 1e-4 of 9.6 m
+    assert blueprint.task == {"name": "depth", "view_fit": "enlarged"}
+    assert blueprint.prompts == {"count": 50, "passes": 3, "shared": False, "adapter": True}
+
+
+@torch.no_grad()
+def test_meta_prompts_segmentation_predicts_what_was_published(published, golden, golden_meta_seg, tmp_path) -> None:
+    """The recording keeps the UNet and the VAE apart from the rest; put together, they are an official file."""
+    base = read_checkpoint(published("ldm_sd_v1_like.ckpt")).weights
+    moved = {"model.diffusion_model.": "unet.unet.diffusion_model.", "first_stage_model.": "encoder_vq."}
+    weights = {
+        there + name.removeprefix(here): value
+        for here, there in moved.items()
+        for name, value in base.items()
+        if name.startswith(here)
+    }
+    weights |= {
+        name.replace("unet.unet.diffusion_model.out.", "cross_unet_conv2."): value
+        for name, value in weights.items()
+        if name.startswith("unet.unet.diffusion_model.out.")
+    }
+    with lzma.open(golden / "metaprompts_seg_extra.pth.xz") as packed:
+        weights |= torch.load(io.BytesIO(packed.read()), weights_only=True)
+    torch.save({"state_dict": weights, "meta": {"CLASSES": [f"c{n}" for n in range(11)]}}, tmp_path / "iter.pth")
+    imported = import_checkpoint(tmp_path / "iter.pth")
+    write_model(tmp_path / "model", imported)
+    model, blueprint = from_pretrained(tmp_path / "model")
+    latents = encode(tmp_path / "model", (golden_meta_seg["image_u8"].float() - 127.5) / 127.5)
+    logits = F.interpolate(model(latents, None, None), (128, 128), mode="bilinear", align_corners=False)
+    expected = golden_meta_seg["logits_every4"]
+    torch.testing.assert_close(logits[:, :, 1::4, 2::4], expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    assert blueprint.prompts == {"count": 11, "passes": 2, "shared": True, "adapter": False}
+    assert blueprint.task == {"name": "seg", "classes": 11, "lovasz": 1.0}
+    assert list(blueprint.class_names)[:2] == ["c0", "c1"]
+    unused = {key for key, why in imported.report.left.items() if "time MLP" in why}
+    assert len(unused) == 4
+    assert all(".time_embed." in key for key in unused)
+
+
+def test_a_second_name_of_the_output_head_must_hold_the_same_values(altered) -> None:
+    def touch(weights: dict[str, torch.Tensor]) -> None:
+        weights["encoder.cross_unet_conv3.2.bias"] = weights["encoder.cross_unet_conv3.2.bias"] + 1
+
+    with pytest.raises(SchemaMismatch, match=r"cross_unet_conv3\.2\.bias should hold .*diffusion_model\.out\.2\.bias"):
+        import_checkpoint(altered("metaprompts_depth_best.ckpt", touch))
+
+
+def test_a_vpd_checkpoint_must_have_its_time_mlp(altered) -> None:
+    """Only Meta Prompts learns the output of the time MLP and may lack it."""
+
+    def drop(weights: dict[str, torch.Tensor]) -> None:
+        for key in [key for key in weights if ".time_embed." in key]:
+            del weights[key]
+
+    with pytest.raises(SchemaMismatch, match=r"4 keys missing: backbone\.unet\.time_embedding"):
+        import_checkpoint(altered(FILES["depth"], drop))
 
 
 def test_later_stable_diffusions_are_refused(altered) -> None:

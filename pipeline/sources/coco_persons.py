@@ -1,0 +1,154 @@
+"""Reads COCO's files of persons: `person_keypoints_*.json`, and the boxes of a detector on the same photographs.
+
+Owns the forms of both files and every check of what stands in them; a file that does not follow its form is refused as
+a whole. Leaves the choice of boxes, splits and pixels to `coco_keypoints`. Segmentations are not read.
+
+Forms: `reference/data_formats.md` 4; https://cocodataset.org/#format-data and #format-results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shards.errors import SourceError
+
+KEYPOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow"),
+    *("right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle"),
+    "right_ankle",
+)
+PERSON = 1  # its category
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph and all its persons, in the order of the file; crowds among them."""
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+    persons: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"{self.image_id:012d}"
+
+
+@dataclass(frozen=True)
+class Detection:
+    box: tuple[float, float, float, float]  # x, y, width, height
+    score: float
+
+
+def read_photos(path: Path) -> dict[str, Photo]:
+    """The photographs of an annotation file by key, ascending.
+
+    Persons are {ann_id, box_xywh_px, area, iscrowd, num_keypoints, keypoints}, keypoints as in the file: 17 times
+    x, y, v in one list.
+
+    Raises:
+        SourceError: not a file of person keypoints, with the entry that is not as it should be.
+    """
+    data = _json(path)
+    if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= data.keys():
+        found = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise SourceError(f"{path}: found {found}; expected images, annotations and categories, as of COCO keypoints")
+    names = [category.get("keypoints") for category in data["categories"] if category.get("id") == PERSON]
+    if names != [list(KEYPOINTS)]:
+        raise SourceError(
+            f"{path}: category {PERSON} has the keypoints {names}; expected COCO's 17, from nose to right_ankle. "
+            "instances_*.json has none: use person_keypoints_*.json"
+        )
+    photos: dict[int, Photo] = {}
+    for entry in sorted(data["images"], key=lambda entry: entry["id"]):
+        photos[entry["id"]] = Photo(entry["id"], entry["file_name"], entry["height"], entry["width"])
+    for annotation in data["annotations"]:
+        person = _person(annotation, path)
+        if annotation["image_id"] not in photos:
+            raise SourceError(
+                f"{path}: annotation {person['ann_id']} is on image {annotation['image_id']}, which the file does not "
+                "list"
+            )
+        photos[annotation["image_id"]].persons.append(person)
+    return {photo.key: photo for photo in photos.values()}
+
+
+def read_detections(path: Path, photos: Mapping[str, Photo], score_min: float) -> dict[str, list[Detection]]:
+    """Detected persons by key, in the order of the file.
+
+    Args:
+        path: JSON list of {image_id, category_id, bbox, score}, COCO's results form; other categories are left out.
+        photos: those of the split.
+        score_min: lowest score that is kept.
+
+    Raises:
+        SourceError: another form, or an image that is not among `photos`.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; detections= names a detector's results on these photographs")
+    data = _json(path)
+    if not isinstance(data, list):
+        raise SourceError(f"{path}: is a {type(data).__name__}; expected a list of detections, COCO's results form")
+    found: dict[str, list[Detection]] = {}
+    for number, entry in enumerate(data):
+        wanted = {"image_id", "category_id", "bbox", "score"}
+        if not isinstance(entry, dict) or not wanted <= entry.keys():
+            raise SourceError(f"{path}: entry {number} is {str(entry)[:80]}; expected {', '.join(sorted(wanted))}")
+        if entry["category_id"] != PERSON:
+            continue
+        box = _numbers(entry["bbox"], 4, f"{path}: bbox of entry {number}")
+        (score,) = _numbers([entry["score"]], 1, f"{path}: score of entry {number}")
+        key = f"{entry['image_id']:012d}" if type(entry["image_id"]) is int else str(entry["image_id"])
+        if key not in photos:
+            raise SourceError(f"{path}: entry {number} is on image {key}, which is none of this split's {len(photos)}")
+        if score >= score_min:
+            found.setdefault(key, []).append(Detection((box[0], box[1], box[2], box[3]), score))
+    return found
+
+
+def clipped(box: Sequence[float], height: int, width: int) -> list[float] | None:
+    """The part [x, y, width, height] of a box that lies inside a picture; None if there is none."""
+    x, y, w, h = box
+    x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+    return [x0, y0, x1 - x0, y1 - y0] if x1 > x0 and y1 > y0 else None
+
+
+def _person(annotation: Any, path: Path) -> dict[str, Any]:
+    wanted = {"id", "image_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints"}
+    if not isinstance(annotation, dict) or not wanted <= annotation.keys():
+        found = sorted(annotation) if isinstance(annotation, dict) else annotation
+        raise SourceError(f"{path}: an annotation has {found}; expected {', '.join(sorted(wanted))}")
+    where = f"{path}: annotation {annotation['id']}"
+    keypoints = _numbers(annotation["keypoints"], 3 * len(KEYPOINTS), f"{where}: keypoints")
+    if any(v not in (0, 1, 2) for v in keypoints[2::3]):
+        raise SourceError(f"{where}: visibilities are {keypoints[2::3]}; expected 0, 1 or 2")
+    (area,) = _numbers([annotation["area"]], 1, f"{where}: area")
+    return {
+        "ann_id": annotation["id"],
+        "box_xywh_px": _numbers(annotation["bbox"], 4, f"{where}: bbox"),
+        "area": area,
+        "iscrowd": int(annotation["iscrowd"]),
+        "num_keypoints": int(annotation["num_keypoints"]),
+        "keypoints": keypoints,
+    }
+
+
+def _numbers(values: Any, count: int, where: str) -> list[float]:
+    fine = isinstance(values, list) and len(values) == count
+    if not fine or any(type(v) not in (int, float) or not math.isfinite(v) for v in values):
+        raise SourceError(f"{where} is {str(values)[:80]}; expected {count} finite numbers")
+    return list(values)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{path}: is not a whole JSON file: {error}. Unpack or download it again") from error
