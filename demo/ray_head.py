@@ -90,11 +90,16 @@ class RayHead:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of this cluster descend from."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End every process of this cluster and remove its files."""
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(20)
+            self._process.wait(3)
         # Whatever did not follow the polite request shares the session of the child.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checkpoints in and out: original Stable Diffusion and VPD files, our runs, diffusers folders.
+"""Checkpoints in and out: original Stable Diffusion, VPD and Meta Prompts files, our runs, diffusers folders.
 
     python jobs/convert_checkpoint.py in=v1-5-pruned-emaonly.safetensors out=models/sd15 \\
         tokenizer=openai/clip-vit-large-patch14
     python jobs/convert_checkpoint.py in=vpd_depth.ckpt out=models/vpd-depth source=nyuv2
+    python jobs/convert_checkpoint.py in=meta.ckpt out=models/meta-kitti task.max_depth_m=80 task.crop=garg size=448
     python jobs/convert_checkpoint.py in=model_best_vpd.pth out=models/vpd-refer --allow-namespace
     python jobs/convert_checkpoint.py in=runs/refer out=export/refer checkpoint=best
     python jobs/convert_checkpoint.py in=runs/refer out=export/refer-unet to=diffusers

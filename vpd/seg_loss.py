@@ -56,9 +56,8 @@ class SegLoss:
         loss = self._cross_entropy(main, label)
         if self.lovasz:
             loss = loss + self.lovasz * lovasz_softmax(main, label, self.ignore_index)
-        if self.auxiliary:
-            for other in others:
-                loss = loss + self.auxiliary * self._cross_entropy(resize(other.float(), label.shape[-2:]), label)
+        for other in others:  # with a weight of 0, too: every parameter gets a gradient, which DDP waits for
+            loss = loss + self.auxiliary * self._cross_entropy(resize(other.float(), label.shape[-2:]), label)
         return loss
 
     def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

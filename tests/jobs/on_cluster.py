@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from demo.ray_head import RayHead
@@ -30,6 +32,16 @@ def written(path: Path, settings: dict) -> str:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def processes_of(head: RayHead, name: str) -> list[psutil.Process]:
+    """This cluster's processes whose command line holds `name`; another cluster may run on the same machine."""
+    found = []
+    for process in psutil.Process(head.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def build(head: RayHead, folder: Path, tiny_sd: Path, **changes: Any) -> Path:

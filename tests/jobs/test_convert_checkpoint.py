@@ -92,6 +92,19 @@ def test_an_official_checkpoint_becomes_a_model_folder_with_its_report(
     assert (out / "vae" / "config.json").is_file()
 
 
+def test_what_the_weights_cannot_tell_of_kitti_is_given_as_words(
+    published: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["task.max_depth_m=80", "task.crop=garg", "size=448"]
+    convert_checkpoint.run([f"in={published('metaprompts_depth_best.ckpt')}", f"out={tmp_path / 'kitti'}", *words])
+    printed = capsys.readouterr().out
+    assert "layout meta_prompts_depth" in printed
+    assert "8   second name of the UNet's output head" in printed
+    _, blueprint = from_pretrained(tmp_path / "kitti")
+    assert blueprint.task == {"name": "depth", "view_fit": "enlarged", "max_depth_m": 80, "crop": "garg"}
+    assert (blueprint.size_px, blueprint.tokens, blueprint.head["name"]) == ([448, 448], 50, "prompt_depth")
+
+
 def test_a_command_line_in_the_file_needs_the_flag(published: Callable[[str], Path], tmp_path: Path) -> None:
     words = [f"in={published('vpd_refer_model_best.pth')}", f"out={tmp_path / 'refer'}"]
     with pytest.raises(ConfigError, match="--allow-namespace"):

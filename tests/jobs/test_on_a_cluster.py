@@ -15,9 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
-from on_cluster import files, refused, succeeded, written
+from on_cluster import files, processes_of, refused, succeeded, written
 from toy_jobs import build_settings, train_settings
 
 from demo.ray_head import RayHead
@@ -147,7 +146,7 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
     env = {**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)}
     driver = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     _wait_for(lambda: (done / "tiny-train-000000.json").exists())
-    (actor,) = [p for p in psutil.process_iter(["cmdline"]) if "ray::EncoderActor" in " ".join(p.info["cmdline"] or [])]
+    (actor,) = processes_of(head, "ray::EncoderActor")
     actor.kill()
     _wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
     driver.send_signal(signal.SIGKILL)
@@ -180,9 +179,7 @@ def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
         )  # fmt: skip
         if name == "killed":
             _wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
-            workers = [
-                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
-            ]
+            workers = processes_of(head, "RayTrainWorker")
             assert len(workers) == 2
             workers[1].kill()
         output, _ = job.communicate()

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from toy_jobs import build_here, build_settings, train_settings
+from toy_jobs import build_here, build_settings, train_here, train_settings
 
 from jobs import config
 from jobs.parts import build_parts, check_sets
 from jobs.train import TrainJob
 from shards.errors import ConfigError, FingerprintMismatch
 from vpd.checkpoint import CheckpointStore
-from vpd.log import RunLog
-from vpd.loop import open_stream, train
+from vpd.loop import open_stream
 from vpd.worker import Worker
 
 
-def run(settings: dict[str, Any]) -> dict[int, float]:
-    """Train in this process; the loss of every step so far."""
-    job = config.build(TrainJob, settings)
-    parts = build_parts(job, torch.device("cpu"))
-    store = CheckpointStore(job.folder)
-    latest = store.latest()
-    log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=lambda text: None)
-    train(job.training, parts, Worker(), store, log, resolved=config.to_plain(job))
-    log.close()
-    lines = [json.loads(line) for line in Path(job.folder, "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
-
-
 def test_stopping_and_resuming_gives_the_losses_of_one_run(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    whole = run(train_settings(sets, tiny_sd, tmp_path / "a"))
-    half = run(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.stop_after_steps": 3}))
+    whole = train_here(train_settings(sets, tiny_sd, tmp_path / "a"))
+    half = train_here(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.stop_after_steps": 3}))
     assert list(half) == [1, 2, 3]
-    resumed = run(train_settings(sets, tiny_sd, tmp_path / "b"))
+    resumed = train_here(train_settings(sets, tiny_sd, tmp_path / "b"))
     assert list(resumed) == [1, 2, 3, 4, 5, 6]
     assert resumed == pytest.approx(whole, rel=1e-6)
     first, second = (CheckpointStore(str(tmp_path / x / "run")) for x in "ab")
@@ -48,7 +32,7 @@ def test_stopping_and_resuming_gives_the_losses_of_one_run(sets: Path, tiny_sd: 
 
 
 def test_losses_fall_and_every_step_has_its_own(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    losses = list(run(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 25})).values())
+    losses = list(train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 25})).values())
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
@@ -68,9 +52,9 @@ def test_any_number_of_workers_resumes_the_same_order(
 
 
 def test_cached_and_online_latents_give_the_same_loss(sets: Path, world: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    cached = run(train_settings(sets, tiny_sd, tmp_path / "a", over={"loop.steps": 3}))
+    cached = train_here(train_settings(sets, tiny_sd, tmp_path / "a", over={"loop.steps": 3}))
     online_data = {"data.latents": "online", "data.source": {"name": "refcoco", "root": str(world)}}
-    online = run(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.steps": 3, **online_data}))
+    online = train_here(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.steps": 3, **online_data}))
     assert online == pytest.approx(cached, rel=1e-3)
 
 
@@ -78,9 +62,9 @@ def test_token_ids_and_stored_states_train_to_the_same_losses(
     sets: Path, token_sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     over = {"optim.lr": 5e-5}  # the published rate: at the toy's 1e-3 AdamW blows rounding up to 5e-3 in six steps
-    states = run(train_settings(sets, tiny_sd, tmp_path / "a", over=over))
-    tokens = run(train_settings(token_sets, tiny_sd, tmp_path / "b", over=over))
-    both = run(train_settings(sets, tiny_sd, tmp_path / "c", over={**over, "data.text": "online"}))
+    states = train_here(train_settings(sets, tiny_sd, tmp_path / "a", over=over))
+    tokens = train_here(train_settings(token_sets, tiny_sd, tmp_path / "b", over=over))
+    both = train_here(train_settings(sets, tiny_sd, tmp_path / "c", over={**over, "data.text": "online"}))
     assert tokens == pytest.approx(states, rel=1e-3)
     assert both == pytest.approx(states, rel=1e-3)
     assert tokens != states, "equal to the last digit means that one of them was not encoded online"
@@ -88,22 +72,22 @@ def test_token_ids_and_stored_states_train_to_the_same_losses(
 
 def test_stored_states_cannot_be_asked_of_a_token_set(token_sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds token ids only"):
-        run(train_settings(token_sets, tiny_sd, tmp_path, over={"data.text": "stored"}))
+        train_here(train_settings(token_sets, tiny_sd, tmp_path, over={"data.text": "stored"}))
 
 
 def test_a_run_refuses_a_rebuilt_set_with_the_difference(
     sets: Path, world: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
-    run(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
+    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
     build_here(build_settings(world, tiny_sd, tmp_path / "other", settings={"records_per_shard": 5, "image_batch": 4}))
     with pytest.raises(FingerprintMismatch, match=r"records_per_shard.*5.*6|records_per_shard.*6.*5"):
-        run(train_settings(tmp_path / "other", tiny_sd, tmp_path, over={"loop.steps": 4}))
+        train_here(train_settings(tmp_path / "other", tiny_sd, tmp_path, over={"loop.steps": 4}))
 
 
 def test_a_run_refuses_another_batch_size(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    run(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
+    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
     with pytest.raises(ConfigError, match=r"batch_size 4, now it is 2"):
-        run(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 4, "data.batch_size": 2}))
+        train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 4, "data.batch_size": 2}))
 
 
 def test_an_online_encoder_with_other_weights_is_refused(token_sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
@@ -112,7 +96,7 @@ def test_an_online_encoder_with_other_weights_is_refused(token_sets: Path, tiny_
     write_tiny_sd(tmp_path / "other-sd", seed=1)
     job = train_settings(token_sets, tiny_sd, tmp_path, over={"encoders.model": str(tmp_path / "other-sd")})
     with pytest.raises(FingerprintMismatch, match="text encoder of this configuration is not the one"):
-        run(job)
+        train_here(job)
 
 
 def test_train_and_val_of_different_encoders_are_refused(
@@ -130,7 +114,7 @@ def test_train_and_val_of_different_encoders_are_refused(
 
 def test_online_latents_need_their_source(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set data\.source"):
-        run(train_settings(sets, tiny_sd, tmp_path, over={"data.latents": "online"}))
+        train_here(train_settings(sets, tiny_sd, tmp_path, over={"data.latents": "online"}))
 
 
 def test_online_latents_refuse_another_dataset(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
@@ -139,12 +123,12 @@ def test_online_latents_refuse_another_dataset(sets: Path, tiny_sd: Path, tmp_pa
     write_refcoco_world(tmp_path / "refer", images={"train": 4, "val": 2}, seed=9)
     source = {"name": "refcoco", "root": str(tmp_path / "refer")}
     with pytest.raises(FingerprintMismatch, match="is not what tiny-train was built from"):
-        run(train_settings(sets, tiny_sd, tmp_path, over={"data.latents": "online", "data.source": source}))
+        train_here(train_settings(sets, tiny_sd, tmp_path, over={"data.latents": "online", "data.source": source}))
 
 
 def test_old_checkpoints_go_and_the_best_stays(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
     over = {"loop.steps": 6, "loop.eval_every_steps": 2, "loop.save_every_steps": 1, "loop.keep_last": 2}
-    run(train_settings(sets, tiny_sd, tmp_path, over=over))
+    train_here(train_settings(sets, tiny_sd, tmp_path, over=over))
     store = CheckpointStore(str(tmp_path / "run"))
     best = store.best("oIoU")
     assert best is not None

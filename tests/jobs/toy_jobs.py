@@ -1,18 +1,27 @@
-"""Settings of tiny builds and training runs as plain data, and a build without a cluster."""
+"""Settings of tiny builds and training runs as plain data, and both without a cluster."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from jobs import config
 from jobs.encoder_actor import BuildJob, EncoderActor
+from jobs.parts import build_parts
+from jobs.train import TrainJob
 from pipeline import ledger
 from pipeline.build import finalize
 from pipeline.plan import plan_shards
 from pipeline.prompts import TABLE
 from shards.schema import Schema
 from shards.tables import write_table
+from vpd.checkpoint import CheckpointStore
+from vpd.log import RunLog
+from vpd.loop import train
+from vpd.worker import Worker
 
 
 def build_settings(world: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:
@@ -60,3 +69,16 @@ def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict
         section, _, key = dotted.partition(".")
         settings.setdefault(section, {})[key] = value
     return settings
+
+
+def train_here(settings: dict[str, Any]) -> dict[int, float]:
+    """Train in this process; the loss of every step so far."""
+    job = config.build(TrainJob, settings)
+    parts = build_parts(job, torch.device("cpu"))
+    store = CheckpointStore(job.folder)
+    latest = store.latest()
+    log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=lambda text: None)
+    train(job.training, parts, Worker(), store, log, resolved=config.to_plain(job))
+    log.close()
+    lines = [json.loads(line) for line in Path(job.folder, "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}

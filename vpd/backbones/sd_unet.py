@@ -1,7 +1,7 @@
 """Stable Diffusion's UNet as a feature extractor: a pass at a fixed or learned time, four taps, cross-attention maps.
 
-Owns the forward pass over the diffusers modules, the taps and the choice of kept attention layers. Attention
-arithmetic is `vpd.attention`'s; reading weights is `vpd.backbones.sd_load`'s; scaling of latents is `vpd.model`'s.
+Owns the forward pass over the diffusers modules and the taps. A single layer, and which layers give maps, are
+`sd_layers`'; attention arithmetic is `vpd.attention`'s, reading weights `sd_load`'s, scaling of latents `vpd.model`'s.
 Conventions from vpd_spec.md: t = 1 (1.3), taps after the last layer but one of every up block and after the whole
 finest one (1.4), maps of the latent/2 and latent/4 layers of the down and up path averaged and placed after the
 features (1.5); several passes, each on the noise predicted by the one before, at learned times (10.1).
@@ -11,11 +11,10 @@ Written for Stable Diffusion 1 and 2 shaped models; widths, depth and context co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -25,9 +24,8 @@ from torch.utils.checkpoint import checkpoint
 from shards.errors import ConfigError
 from vpd.attention import AttentionProcessor, MapMean
 from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec, Level
+from vpd.backbones.sd_layers import SkippedNorm, kept_layers, layers_of, run_layer
 from vpd.backbones.sd_load import check_plain, load_unet
-
-PLACES = ("up", "down", "mid")
 
 
 def build(
@@ -108,7 +106,7 @@ class SdUnet(nn.Module):
         check_plain(unet)
         self.context_width: int = unet.config["cross_attention_dim"]
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
-        self.kept = _kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
+        self.kept = kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
         self.time_width: int = self.unet.time_embedding.linear_2.out_features
         if not output_head:
             del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
@@ -154,9 +152,9 @@ class SdUnet(nn.Module):
         """
         self._one_token = True
         for block in self.unet.modules():
-            if isinstance(block, BasicTransformerBlock) and not isinstance(block.norm2, _SkippedNorm):
+            if isinstance(block, BasicTransformerBlock) and not isinstance(block.norm2, SkippedNorm):
                 attention: Any = block.attn2
-                skipped = _SkippedNorm(block.norm2)
+                skipped = SkippedNorm(block.norm2)
                 block.norm2 = skipped  # pyright: ignore[reportAttributeAccessIssue]
                 for module in (attention.to_q, attention.to_k, skipped):
                     module.requires_grad_(False)
@@ -211,7 +209,7 @@ class SdUnet(nn.Module):
         x = unet.conv_in(latents.to(dtype))
         skips = [x]
         for i, block in enumerate(unet.down_blocks):
-            for resnet, attention in _layers(block):
+            for resnet, attention in layers_of(block):
                 x = self._layer(resnet, attention, x, None, time, context, maps, ("down", 1 << i))
                 skips.append(x)
             for downsampler in block.downsamplers or ():
@@ -225,7 +223,7 @@ class SdUnet(nn.Module):
 
         taps: list[torch.Tensor] = []  # coarsest first
         for i, block in enumerate(unet.up_blocks):
-            layers = _layers(block)
+            layers = layers_of(block)
             tap = len(layers) - 1 if i == coarsest else len(layers) - 2
             for j, (resnet, attention) in enumerate(layers):
                 x = self._layer(resnet, attention, x, skips.pop(), time, context, maps, ("up", 1 << (coarsest - i)))
@@ -254,9 +252,9 @@ class SdUnet(nn.Module):
         args = (resnet, attention, x, skip, time, context, keep)
         # Maps leave a recomputed layer as return values, so the recomputation in backward cannot count them twice.
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            x, *layer_maps = checkpoint(_run_layer, *args, use_reentrant=False, preserve_rng_state=False)
+            x, *layer_maps = checkpoint(run_layer, *args, use_reentrant=False, preserve_rng_state=False)
         else:
-            x, *layer_maps = _run_layer(*args)
+            x, *layer_maps = run_layer(*args)
         maps.add(where[1], layer_maps)
         return x
 
@@ -273,60 +271,6 @@ class SdUnet(nn.Module):
         blocks += [("mid", 1 << last, self.unet.mid_block)]
         blocks += [("up", 1 << (last - i), block) for i, block in enumerate(self.unet.up_blocks)]
         return [(place, level) for place, level, block in blocks if getattr(block, "attentions", None)]
-
-
-class _SkippedNorm(nn.Module):
-    """Keeps the weights of a norm whose output nobody reads under their names, and passes its input on."""
-
-    def __init__(self, norm: Any) -> None:
-        super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
-def _run_layer(
-    resnet: Callable[..., torch.Tensor],
-    attention: Callable[..., tuple[torch.Tensor]] | None,
-    x: torch.Tensor,
-    skip: torch.Tensor | None,
-    time: torch.Tensor,
-    context: torch.Tensor,
-    keep: bool,
-) -> tuple[torch.Tensor, ...]:
-    """The layer's output, followed by the maps `[B, N, T]` it was asked to keep."""
-    if skip is not None:
-        if skip.shape[-2:] != x.shape[-2:]:  # only with `resize_skips`, where a side was odd
-            skip = F.interpolate(skip, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        x = torch.cat([x, skip], dim=1)
-    x = resnet(x, time)
-    maps: list[torch.Tensor] = []
-    if attention is not None:
-        options = {"maps": maps} if keep else None
-        x = attention(x, encoder_hidden_states=context, cross_attention_kwargs=options, return_dict=False)[0]
-    return x, *maps
-
-
-def _layers(block: Any) -> list[tuple[nn.Module, nn.Module | None]]:
-    attentions = getattr(block, "attentions", None) or [None] * len(block.resnets)
-    return list(zip(block.resnets, attentions, strict=True))
-
-
-def _kept_layers(
-    present: list[tuple[str, int]], places: tuple[str, ...], levels: tuple[int, ...]
-) -> frozenset[tuple[str, int]]:
-    """Which (place, level) blocks give maps; ConfigError if a named place or level gives none."""
-    if not places:
-        return frozenset()
-    kept = frozenset((place, level) for place, level in present if place in places and level in levels)
-    idle = [p for p in places if p not in {k[0] for k in kept}] + [n for n in levels if n not in {k[1] for k in kept}]
-    if idle or not kept:
-        raise ConfigError(
-            f"backbone sd_unet: attention_maps {'+'.join(places)!r} with map_levels {list(levels)} selects no "
-            f"cross-attention layer for {idle}. Places: {PLACES}; (place, level) of this model: {sorted(present)}."
-        )
-    return kept
 
 
 from_config = SdUnet.from_config  # how `vpd.pretrained` rebuilds a backbone from its saved config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,15 @@ def test_a_checkpoint_without_output_head_takes_it_from_a_base_of_any_form(
         assert all(torch.equal(written[key], value) for key, value in head.items())
     with pytest.raises(ConfigError, match=r"lacks conv_norm_out\., conv_out\.\* of its UNet, too"):
         unet_rest(str(published(DEPTH)), OUT_HEAD)
+
+
+def test_a_folder_from_before_learned_prompts_is_still_read(refer_folder, tmp_path) -> None:
+    shutil.copytree(refer_folder, tmp_path / "older")
+    path = tmp_path / "older" / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("prompts") == {}
+    path.write_text(json.dumps(config))
+    assert from_pretrained(tmp_path / "older")[1] == from_pretrained(refer_folder)[1]
 
 
 def test_import_export_import_changes_no_bit(published, refer_folder, tmp_path) -> None:
