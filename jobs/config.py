@@ -9,7 +9,6 @@ Values are parsed as YAML. What the settings mean is left to the dataclasses; ho
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from shards.errors import ConfigError
+from vpd.plugin import suggestion
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -126,12 +126,6 @@ def lay_over(data: dict[str, Any], dotted: str, text: str) -> None:
     if isinstance(data.get(last), dict) and "name" in data[last] and isinstance(value, str):
         value = data[last] if data[last]["name"] == value else {"name": value}
     data[last] = value
-
-
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """' Did you mean …?' for the closest known word, or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def build(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:

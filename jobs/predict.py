@@ -26,6 +26,7 @@ from jobs import cluster, config
 from shards.errors import ConfigError
 from shards.view import View
 from vpd.config import Plugin
+from vpd.plugin import suggestion
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,7 @@ class Predictor:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.trained = load_trained(run, checkpoint, self.device)
         self.task = self.trained.task
-        spec = dict(views or self.trained.predict_views)
-        if spec["name"] in ("exact", "persons"):
-            spec.setdefault("size", list(self.trained.size_px))
+        spec = views or self.trained.predict_views
         self.plan = plugins.build_plugin(plugins.VIEWS, spec, "views" if views else "predict_views")
         self.vae = self.trained.encoder("image")
         self.clip = self.trained.encoder("text") if self.task.uses_text else None
@@ -150,16 +149,17 @@ class Predictor:
         if not name:
             return -1  # the mean row of the table
         if name not in names:
-            hint = config.suggestion(name, list(names))
+            hint = suggestion(name, names)
             raise ConfigError(f"class_name={name}: not a class of this run.{hint} Its classes: {', '.join(names)}.")
         return names.index(name)
 
 
 def corners(box: Sequence[float], height: int, width: int) -> tuple[float, float, float, float]:
-    """(x, y, width, height) as (x0, y0, x1, y1), the part of it that lies inside an image."""
+    """(x, y, width, height) as (x0, y0, x1, y1), the part of it inside an image; ConfigError: there is none."""
+    from pipeline.geometry import box_inside
+
     if len(box) == 4:
-        x, y, w, h = box
-        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
+        x0, y0, x1, y1 = box_inside(box, height, width)
         if x0 < x1 and y0 < y1:
             return x0, y0, x1, y1
     raise ConfigError(

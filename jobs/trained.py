@@ -84,6 +84,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     model = build_model(job, task, schema, None if rows is None else rows.numpy())
     model.load_state_dict(weights)
     height, width = schema.field("latent").shape[-2:]
+    size_px = (LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width))
     tokens = context_tokens(job, task, schema)
 
     def load_encoder(kind: str) -> Any:
@@ -97,9 +98,9 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
         data=job.data,
         precision=job.loop.precision,
         tokens=tokens,
-        size_px=(LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width)),
+        size_px=size_px,
         class_names=tuple(state["class_names"]),
-        predict_views=job.predict_views or task.predict_views,
+        predict_views=job.predict_views or task.predict_views(size_px),
         encoder=load_encoder,
     )
 
@@ -126,6 +127,6 @@ def _from_model_folder(folder: str, device: torch.device) -> Trained:
         tokens=blueprint.tokens,
         size_px=(height, width),
         class_names=tuple(blueprint.class_names),
-        predict_views=task.predict_views,
+        predict_views=task.predict_views((height, width)),
         encoder=load_encoder,
     )

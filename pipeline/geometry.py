@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline import colour, cut_depth
+from pipeline.example import FloatBox
 from shards.errors import ConfigError
 from shards.view import Size, View, check_inside
 
@@ -52,6 +53,13 @@ def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | byte
         height, width = view.enlarged_px
         shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BILINEAR))
     return shown
+
+
+def box_inside(box_xywh_px: Sequence[float], height: int, width: int) -> FloatBox:
+    """The part (x0, y0, x1, y1) of a box (x, y, width, height) that lies inside a picture; x0 >= x1 or y0 >= y1 where
+    there is none."""
+    x, y, w, h = box_xywh_px
+    return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
 
 
 def to_pixels(

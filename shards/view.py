@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shards.errors import ConfigError, Reject, SchemaMismatch
+
+if TYPE_CHECKING:
+    from shards.batch import ItemView
+    from shards.reader import RecordView
 
 Size = tuple[int, int]  # (h, w)
 Box = tuple[int, int, int, int]  # (x0, y0, x1, y1), half-open
@@ -130,6 +134,19 @@ def cut_label(label: np.ndarray, view: View, fill: float = 0) -> np.ndarray:
         (top, left), (bottom, right) = view.pad_before_px, view.pad_px
         shown = np.pad(shown, ((top, bottom), (left, right)), constant_values=fill)
     return np.ascontiguousarray(shown)
+
+
+def recorded_views(record: RecordView | ItemView) -> list[View]:
+    """All views of a record, in the order of their latents."""
+    return [View.from_json(view) for view in record.meta.get("views", [])]
+
+
+def drawn_view(item: ItemView) -> View:
+    """The one view that was drawn of an item whose rows are views; SchemaMismatch if its record does not have it."""
+    views = item.meta.get("views", [])
+    if item.row >= len(views):
+        raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
+    return View.from_json(views[item.row])
 
 
 def check_inside(array: np.ndarray, view: View) -> None:

@@ -72,10 +72,6 @@ class Confusion:
         self.state[1:] += torch.bincount(pairs, minlength=self.classes**2).to(self.state)
         self.state[0] += 1
 
-    def merge(self, other: Confusion) -> None:
-        """Add the pictures of `other`."""
-        self.state += other.state
-
     def joined(self, states: Sequence[torch.Tensor]) -> Confusion:
         """The same scores over the sum of several states."""
         return Confusion(self.classes, self.ignore, added(states))

@@ -107,10 +107,6 @@ class DepthMetric:
             self.state[1] += 1
             self.state[2:] += depth_scores(repaired(pred_m, *self.limits_m)[counted], target_m[counted])
 
-    def merge(self, other: DepthMetric) -> None:
-        """Add the pictures of `other`."""
-        self.state += other.state
-
     def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
         """The same scores over the sum of several states."""
         return DepthMetric(*self.limits_m, self.crop, added(states))

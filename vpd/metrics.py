@@ -26,10 +26,6 @@ class Metric(Protocol):
         """Samples so far."""
         ...
 
-    def merge(self, other: Self) -> None:
-        """Add the samples of `other`."""
-        ...
-
     def joined(self, states: Sequence[torch.Tensor]) -> Self:
         """A metric of the same kind over the samples of several states, such as all workers'."""
         ...
@@ -80,10 +76,6 @@ class MaskOverlap:
         hits = (iou[:, None] >= self._thresholds).to(self.state)  # [S, thresholds]
         samples = torch.stack([torch.ones_like(iou), inter, union, iou], dim=1)
         self.state += torch.cat([samples, hits], dim=1).sum(dim=0)
-
-    def merge(self, other: MaskOverlap) -> None:
-        """Add the samples of `other`."""
-        self.state += other.state
 
     def joined(self, states: Sequence[torch.Tensor]) -> MaskOverlap:
         """The same scores over the sum of several states."""

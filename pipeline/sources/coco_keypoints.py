@@ -27,15 +27,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from pipeline.example import Example
+from pipeline.geometry import box_inside
 from shards.atomic import sha256_file
-from shards.errors import ConfigError, Reject, SourceError
+from shards.errors import ConfigError, SourceError
 from shards.schema import Field
 
-from .coco_persons import Detection, Photo, clipped, read_detections, read_photos
+from .coco_persons import Detection, Photo, read_detections, read_photos
+from .photos import read_photo
 
 SPLITS = ("train2017", "val2017")
 EVALUATION = "val2017"
@@ -107,9 +106,9 @@ class CocoKeypointsSource:
             "persons": photo.persons,
             "boxes": boxes,
         }
-        corners = [(x, y, x + w, y + h) for x, y, w, h in (box["box_xywh_px"] for box in boxes)]
-        inside = tuple((x0, y0, min(x1, photo.width), min(y1, photo.height)) for x0, y0, x1, y1 in corners)
-        return Example(key, _pixels(self.root / split / photo.file_name, photo), meta, boxes_px=inside)
+        size_px = (photo.height, photo.width)
+        image = read_photo(self.root / split / photo.file_name, size_px, photo.image_id)
+        return Example(key, image, meta, boxes_px=tuple(box_inside(box["box_xywh_px"], *size_px) for box in boxes))
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options and file hashes. The photographs are not hashed: they are named and sized by the annotations."""
@@ -191,28 +190,12 @@ def _boxes(
     else:
         given = [(found.box, found.score, None) for found in detections.get(photo.key, [])]
     boxes = [
-        {"box_xywh_px": inside, "score": score, "person": person}
+        {"box_xywh_px": [x0, y0, x1 - x0, y1 - y0], "score": score, "person": person}
         for box, score, person in given
-        if (inside := clipped(box, *size)) is not None
+        for x0, y0, x1, y1 in [box_inside(box, *size)]
+        if x0 < x1 and y0 < y1
     ]
     if not boxes and wanted and keep_missed:
         whole = [0.0, 0.0, float(photo.width), float(photo.height)]
         boxes = [{"box_xywh_px": whole, "score": None, "person": None}]
     return boxes
-
-
-def _pixels(path: Path, photo: Photo) -> np.ndarray:
-    """uint8 [H, W, 3]"""
-    try:
-        with Image.open(path) as picture:
-            # Opening reads the header only. The size is compared first, so a wrong file costs no decoding.
-            if (picture.height, picture.width) != (photo.height, photo.width):
-                raise Reject(
-                    f"image {photo.image_id}: {path} is {picture.height} x {picture.width}, the annotations say "
-                    f"{photo.height} x {photo.width}"
-                )
-            return np.array(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise Reject(f"image {photo.image_id}: {path} does not exist") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Reject(f"image {photo.image_id}: {path} cannot be decoded: {error}") from error

@@ -9,7 +9,7 @@ Forms: `reference/data_formats.md` 4; https://cocodataset.org/#format-data and #
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,6 @@ def read_detections(path: Path, photos: Mapping[str, Photo], score_min: float) -
         if score >= score_min:
             found.setdefault(key, []).append(Detection((box[0], box[1], box[2], box[3]), score))
     return found
-
-
-def clipped(box: Sequence[float], height: int, width: int) -> list[float] | None:
-    """The part [x, y, width, height] of a box that lies inside a picture; None if there is none."""
-    x, y, w, h = box
-    x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
-    return [x0, y0, x1 - x0, y1 - y0] if x1 > x0 and y1 > y0 else None
 
 
 def _person(annotation: Any, path: Path) -> dict[str, Any]:

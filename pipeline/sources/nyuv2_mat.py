@@ -146,7 +146,7 @@ def read_splits(path: Path, n_frames: int) -> dict[str, list[int]]:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; put {SPLITS_FILE}, which comes with the dataset, beside {MAT_FILE}")
-    try:
+    try:  # a file of MATLAB 7.3 is a NotImplementedError of SciPy's
         content = scipy.io.loadmat(path, variable_names=list(_SPLIT_NAMES.values()))
     except (NotImplementedError, ValueError, TypeError, OSError, scipy.io.matlab.MatReadError) as error:
         raise SourceError(

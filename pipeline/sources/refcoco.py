@@ -17,15 +17,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from pipeline.example import Example
 from shards.errors import ConfigError, Reject, SourceError
 from shards.schema import Field
 
 from .coco_masks import MASK_RULES, BadSegmentation, Rle, area_px
-from .refer_reader import ImageEntry, Ref, Refer, load_refer
+from .photos import read_photo
+from .refer_reader import Ref, Refer, load_refer
 
 IMAGES = "images/mscoco/images/train2014"
 
@@ -96,7 +94,7 @@ class RefcocoSource:
                 f"ref {refs[0].ref_id} points to image {refs[0].image_id}, which {self._instances_path} does not list"
             )
         masks = [self._mask(refer, ref) for ref in refs]
-        image = self._pixels(entry)  # uint8 [H, W, 3]
+        image = read_photo(self.root / IMAGES / entry.file_name, (entry.height, entry.width), entry.image_id)
 
         sentences: list[str] = []
         items: list[tuple[int, int]] = []
@@ -218,22 +216,6 @@ class RefcocoSource:
         if area_px(rle) == 0:
             raise Reject(f"{who} in {self._instances_path} gives an empty mask (rule {self.mask_rule})")
         return rle
-
-    def _pixels(self, entry: ImageEntry) -> np.ndarray:
-        path = self.root / IMAGES / entry.file_name
-        try:
-            with Image.open(path) as photo:
-                # Opening reads the header only. The size is compared first, so a wrong file costs no decoding.
-                if (photo.height, photo.width) != (entry.height, entry.width):
-                    raise Reject(
-                        f"image {entry.image_id}: {path} is {photo.height} x {photo.width}, instances.json says "
-                        f"{entry.height} x {entry.width}"
-                    )
-                return np.array(photo.convert("RGB"))
-        except FileNotFoundError as error:
-            raise Reject(f"image {entry.image_id}: {path} does not exist") from error
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise Reject(f"image {entry.image_id}: {path} cannot be decoded: {error}") from error
 
 
 def _ref_meta(ref: Ref, rle: Rle) -> dict[str, Any]:

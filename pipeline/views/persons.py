@@ -27,11 +27,11 @@ from typing import Any
 from pipeline.colour import Step
 from pipeline.example import FloatBox
 from pipeline.views import generator
+from pipeline.views.depth_recipes import BRIGHTNESS, CONTRAST
 from pipeline.views.frame import sides
 from shards.errors import ConfigError
 from shards.view import Size, View
 
-CONTRAST, BRIGHTNESS = 0.2, 0.2 * 255  # factor around 1, levels; those of `pipeline.views.depth_recipes`
 LATENT_STRIDE_PX = 8
 
 

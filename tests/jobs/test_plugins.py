@@ -9,6 +9,7 @@ import pytest
 
 from jobs import plugins
 from shards.errors import ConfigError
+from vpd import plugin
 
 
 @pytest.fixture
@@ -61,5 +62,13 @@ def test_a_spec_without_a_name_lists_the_choices() -> None:
 
 
 def test_listing_plugins_skips_modules_that_are_not_plugins() -> None:
-    assert "refcoco" in plugins.available(plugins.SOURCES)
-    assert "refer_reader" not in plugins.available(plugins.SOURCES)
+    assert "refcoco" in plugin.available(plugins.SOURCES)
+    assert "refer_reader" not in plugin.available(plugins.SOURCES)
+    assert plugin.available("vpd.heads") == [
+        "depth_decoder",
+        "fpn",
+        "heat_maps",
+        "prompt_depth",
+        "refer_decoder",
+        "upernet",
+    ]

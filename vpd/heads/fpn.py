@@ -105,14 +105,12 @@ class FpnHead(nn.Module):
         for level in range(levels):
             steps: list[nn.Module] = []
             for _ in range(max(level, 1)):
-                steps.append(_ConvNormRelu(channels, norm))
+                steps.append(ConvNormRelu(channels, channels, 3, norm))
                 if level:
                     steps.append(_Double())
             self.scale_heads.append(nn.Sequential(*steps))
         self.dropout = nn.Dropout2d(dropout)
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
-        nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)  # pyright: ignore[reportArgumentType]
+        self.conv_seg = class_convolution(channels, classes)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """`[B, channels, h_i, w_i]`, finest first, to logits `[B, classes, h_0, w_0]`."""
@@ -136,15 +134,25 @@ class _Conv(nn.Module):
         return self.conv(x)
 
 
-class _ConvNormRelu(nn.Module):
-    def __init__(self, channels: int, norm: Norm) -> None:
+class ConvNormRelu(nn.Module):
+    """A convolution that keeps the size, without bias, normalised; names and initial values as in mmsegmentation."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, norm: Norm) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn = norm(channels)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.bn = norm(outputs)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.bn(self.conv(x)))
+
+
+def class_convolution(channels: int, classes: int) -> nn.Conv2d:
+    """The last layer of a segmentation head: 1x1, initial values as in mmsegmentation."""
+    convolution = nn.Conv2d(channels, classes, 1)
+    nn.init.normal_(convolution.weight, std=0.01)
+    nn.init.zeros_(convolution.get_parameter("bias"))
+    return convolution
 
 
 class _Double(nn.Module):

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
 from vpd.heads import Prediction, rearranged
-from vpd.heads.fpn import Norm, resize
+from vpd.heads.fpn import ConvNormRelu, Norm, class_convolution, resize
 
 GROUPS = 16  # of the normalisation of a widened level
 
@@ -110,14 +109,14 @@ class PyramidHead(nn.Module):
     ) -> None:
         super().__init__()
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(side), _ConvNormRelu(inputs, channels, 1, norm)) for side in pool_scales
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), ConvNormRelu(inputs, channels, 1, norm)) for side in pool_scales
         )
-        self.bottleneck = _ConvNormRelu(inputs + len(pool_scales) * channels, channels, 3, norm)
-        self.lateral_convs = nn.ModuleList(_ConvNormRelu(inputs, channels, 1, norm) for _ in range(levels - 1))
-        self.fpn_convs = nn.ModuleList(_ConvNormRelu(channels, channels, 3, norm) for _ in range(levels - 1))
-        self.fpn_bottleneck = _ConvNormRelu(levels * channels, channels, 3, norm)
+        self.bottleneck = ConvNormRelu(inputs + len(pool_scales) * channels, channels, 3, norm)
+        self.lateral_convs = nn.ModuleList(ConvNormRelu(inputs, channels, 1, norm) for _ in range(levels - 1))
+        self.fpn_convs = nn.ModuleList(ConvNormRelu(channels, channels, 3, norm) for _ in range(levels - 1))
+        self.fpn_bottleneck = ConvNormRelu(levels * channels, channels, 3, norm)
         self.dropout = nn.Dropout2d(dropout)
-        self.conv_seg = _class_convolution(channels, classes)
+        self.conv_seg = class_convolution(channels, classes)
 
     def forward(self, levels: Sequence[torch.Tensor]) -> torch.Tensor:
         """`[B, inputs, h_i, w_i]`, finest first, to logits `[B, classes, h_0, w_0]`."""
@@ -137,31 +136,13 @@ class ConvolutionHead(nn.Module):
 
     def __init__(self, inputs: int, classes: int, channels: int, dropout: float, norm: Norm) -> None:
         super().__init__()
-        self.convs = nn.Sequential(_ConvNormRelu(inputs, channels, 3, norm))
+        self.convs = nn.Sequential(ConvNormRelu(inputs, channels, 3, norm))
         self.dropout = nn.Dropout2d(dropout)
-        self.conv_seg = _class_convolution(channels, classes)
+        self.conv_seg = class_convolution(channels, classes)
 
     def forward(self, level: torch.Tensor) -> torch.Tensor:
         """`[B, inputs, h, w]` to logits `[B, classes, h, w]`."""
         return self.conv_seg(self.dropout(self.convs(level)))
-
-
-class _ConvNormRelu(nn.Module):
-    def __init__(self, inputs: int, outputs: int, kernel: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-        self.bn = norm(outputs)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.bn(self.conv(x)))
-
-
-def _class_convolution(channels: int, classes: int) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, classes, 1)
-    nn.init.normal_(convolution.weight, std=0.01)
-    nn.init.zeros_(convolution.get_parameter("bias"))
-    return convolution
 
 
 def _check(spec: FeatureSpec, classes: int, auxiliary_level: int) -> None:

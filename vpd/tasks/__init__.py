@@ -49,9 +49,9 @@ class Task(Protocol):
         """How an epoch picks one of an item's rows, sentences or views: "random" or "cycle" (shards.gather.RowDraw)."""
         ...
 
-    @property
-    def predict_views(self) -> Mapping[str, Any]:
-        """The view plan, by name and options, that cuts a picture of any size for a prediction."""
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """The view plan, by name and options, that cuts a picture of any size for a prediction by a model that was
+        trained on views of (h, w) `size_px`."""
         ...
 
     @property

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from shards.errors import ConfigError, ContractError, SchemaMismatch
-from shards.view import View, cut_label
+from shards.view import View, cut_label, drawn_view, recorded_views
 from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec
 from vpd.colour_ramp import coloured
 from vpd.depth_labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
@@ -133,10 +133,10 @@ class DepthTask:
         self.fill = fill
         self.png_per_m = png_per_m
 
-    @property
-    def predict_views(self) -> Mapping[str, Any]:
-        """Two windows and their flips, as evaluated."""
-        return {"name": "depth_tiles", "short_side": 480} | ({"enlarge": 512} if self.enlarged else {})
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """Windows and their flips, as evaluated on NYUv2, where 512 pixels show 480."""
+        side = min(size_px)
+        return {"name": "depth_tiles", "short_side": side * 15 // 16, "enlarge" if self.enlarged else "size": side}
 
     def tokens(self, schema: Schema) -> int:
         """One: the class of the scene."""
@@ -156,10 +156,7 @@ class DepthTask:
         Raises:
             SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
         """
-        views = self._views(item)
-        if item.row >= len(views):
-            raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
-        view, field = views[item.row], item.record.shards.schema.field("depth")
+        view, field = self._fitted(drawn_view(item), item.key), item.record.shards.schema.field("depth")
         cut = cut_label(stored_depth(item, field), view)  # [h, w], with padding
         height, width = view.content_px if self.crop_padding else view.size_px
         return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": _class_id(item)}
@@ -238,16 +235,18 @@ class DepthTask:
         target = torch.from_numpy(metres(stored_depth(record, field)[part], per_metre(field)))  # [H, W]
         metric.update(prediction[0], target.to(prediction.device))
 
-    def _views(self, holder: ItemView | RecordView) -> list[View]:
-        views = [View.from_json(view) for view in holder.meta.get("views", [])]
-        for view in views:
-            if any(view.pad_before_px) or (view.is_padded if self.enlarged else view.enlarged_px is not None):
-                raise SchemaMismatch(
-                    f"record {holder.key}: a view shows {view.shown_px} of {view.content_px} pixels on a canvas of "
-                    f"{view.size_px}, padding before it {view.pad_before_px}; task.view_fit is "
-                    f"{VIEW_FITS[self.enlarged]}. Set view_fit to how the set's views were made."
-                )
-        return views
+    def _views(self, record: RecordView) -> list[View]:
+        return [self._fitted(view, record.key) for view in recorded_views(record)]
+
+    def _fitted(self, view: View, key: str) -> View:
+        """The view, if it was made to fit the encoder as `view_fit` says; SchemaMismatch if not."""
+        if any(view.pad_before_px) or (view.is_padded if self.enlarged else view.enlarged_px is not None):
+            raise SchemaMismatch(
+                f"record {key}: a view shows {view.shown_px} of {view.content_px} pixels on a canvas of "
+                f"{view.size_px}, padding before it {view.pad_before_px}; task.view_fit is "
+                f"{VIEW_FITS[self.enlarged]}. Set view_fit to how the set's views were made."
+            )
+        return view
 
     def report(self, metric: DepthMetric, names: Sequence[str]) -> str:
         """Nothing beyond the scores."""

@@ -70,10 +70,6 @@ class KeypointAp:
             rows.append(_row(FOUND, image_id, (score,), np.asarray(keypoints).ravel()))
         self._rows.append(torch.from_numpy(np.stack(rows)))
 
-    def merge(self, other: KeypointAp) -> None:
-        """Add the pictures of `other`."""
-        self._rows.append(other.state)
-
     def joined(self, states: Sequence[torch.Tensor]) -> KeypointAp:
         """The same scores over the rows of several states."""
         return KeypointAp(self.same_oks, torch.cat([state.cpu() for state in states]))

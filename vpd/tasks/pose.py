@@ -24,7 +24,7 @@ from torch import nn
 
 from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.points import to_source, to_view
-from shards.view import View
+from shards.view import View, drawn_view, recorded_views
 from vpd.backbones import FeatureSpec
 from vpd.heads import Prediction, build_head
 from vpd.heads.fpn import resize
@@ -75,10 +75,9 @@ class PoseTask:
         self.score_min = score_min
         self.same_oks = same_oks
 
-    @property
-    def predict_views(self) -> Mapping[str, Any]:
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
         """The whole picture as one person's box, or the boxes that are given, and their mirror images."""
-        return {"name": "persons", "mode": "exact", "flip": True}
+        return {"name": "persons", "mode": "exact", "size": list(size_px), "flip": True}
 
     def tokens(self, schema: Schema) -> int:
         """Never from a set: a set holds no text for keypoints.
@@ -98,13 +97,13 @@ class PoseTask:
         Raises:
             SchemaMismatch: the record has no such view or box, or the box has no annotated person.
         """
-        box, views = _boxes(item)[item.item], _views(item)
-        if item.row >= len(views) or box["person"] is None:
+        box = _boxes(item)[item.item]
+        if box["person"] is None:
             raise SchemaMismatch(
-                f"record {item.key}: view {item.row} of {len(views)} was drawn, of a box with person {box['person']}. "
-                "Train on a set built from the ground-truth boxes."
+                f"record {item.key}: box {item.item} belongs to no annotated person. Train on a set built from the "
+                "ground-truth boxes."
             )
-        view = views[item.row]
+        view = drawn_view(item)
         keypoints = np.reshape(item.meta["persons"][box["person"]]["keypoints"], (KEYPOINTS, 3))
         if view.flip:
             keypoints = keypoints[MIRROR]
@@ -149,7 +148,7 @@ class PoseTask:
         Raises:
             ContractError: views of one person that are not the same crop or its mirror image.
         """
-        views, found = _views(record), []
+        views, found = recorded_views(record), []
         for box, (first, count) in zip(_boxes(record), record.meta["items"], strict=True):
             if box["score"] is None:  # kept for its persons, which nobody looked for
                 continue
@@ -210,10 +209,6 @@ def _average(outputs: torch.Tensor, views: Sequence[View], key: str) -> tuple[to
             )
         aligned.append(unflipped(maps) if view.flip else maps)
     return torch.stack(aligned).mean(dim=0), upright
-
-
-def _views(holder: ItemView | RecordView) -> list[View]:
-    return [View.from_json(view) for view in holder.meta.get("views", [])]
 
 
 def _boxes(holder: ItemView | RecordView) -> list[dict[str, Any]]:

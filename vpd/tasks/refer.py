@@ -90,10 +90,6 @@ class ReferMetric:
         self.published.update(*published_overlap(logits, cut_label(full, view)))
         self.native.update(*native_overlap(logits, full))
 
-    def merge(self, other: ReferMetric) -> None:
-        """Add the samples of `other`."""
-        self.state += other.state
-
     def joined(self, states: Sequence[torch.Tensor]) -> ReferMetric:
         """A metric of the same kind over the sum of several states."""
         return ReferMetric(added(states))
@@ -118,10 +114,9 @@ class ReferTask:
         self.class_weights = class_weights
         self._weights: dict[torch.device, torch.Tensor] = {}  # once per device: no copy in a step
 
-    @property
-    def predict_views(self) -> Mapping[str, Any]:
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
         """The whole picture, at the size of the training views."""
-        return {"name": "exact"}
+        return {"name": "exact", "size": list(size_px)}
 
     def tokens(self, schema: Schema) -> int:
         """Length of the stored sentences: 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg."""

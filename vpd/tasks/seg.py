@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from shards.errors import ConfigError, ContractError, SchemaMismatch
-from shards.view import Box, Size, View, cut_label
+from shards.errors import ConfigError, ContractError
+from shards.view import Box, Size, View, cut_label, drawn_view, recorded_views
 from vpd.backbones import FeatureSpec
 from vpd.class_labels import LABEL, stored_label
 from vpd.confusion import Confusion, class_table
@@ -99,10 +99,10 @@ class SegTask:
         self.dropout = dropout
         self.merge = merge
 
-    @property
-    def predict_views(self) -> Mapping[str, Any]:
-        """Sliding windows at one scale, as evaluated."""
-        return {"name": "segmentation_tiles"}
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """Sliding windows at one scale, as evaluated: of ADE20K 512 pixels at a stride of 341."""
+        side = min(size_px)
+        return {"name": "segmentation_tiles", "crop": side, "stride": side * 2 // 3, "base": [4 * side, side]}
 
     def tokens(self, schema: Schema) -> int:
         """One for every class, where the context is text."""
@@ -130,11 +130,9 @@ class SegTask:
         Raises:
             SchemaMismatch: the record has no such view, or a class the task does not know.
         """
-        views = item.meta.get("views", [])
-        if item.row >= len(views):
-            raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
+        view = drawn_view(item)
         label = stored_label(item, self.classes, self.ignore_index)
-        return {LABEL: cut_label(label, View.from_json(views[item.row]), fill=self.ignore_index)}
+        return {LABEL: cut_label(label, view, fill=self.ignore_index)}
 
     def context(self, batch: Batch) -> None:
         """None: every sample's context is the model's whole class table."""
@@ -169,7 +167,7 @@ class SegTask:
         Raises:
             ContractError: the views leave pixels out, or show different parts.
         """
-        views = [View.from_json(view) for view in record.meta.get("views", [])]
+        views = recorded_views(record)
         boxes = sorted({view.box_px for view in views})
         if len(boxes) != 1:
             raise ContractError(

@@ -197,7 +197,7 @@ def test_a_file_that_is_no_picture_is_rejected(root: Path) -> None:
 
 def test_a_photograph_of_another_size_is_rejected(root: Path) -> None:
     Image.new("RGB", (16, 20)).save(photo(root))
-    rejects(root, "image 7: .* is 20 x 16, instances.json says 16 x 20")
+    rejects(root, "image 7: .* is 20 x 16, the annotations say 16 x 20")
 
 
 def with_refs(root: Path, *records: dict[str, Any]) -> Path:
