@@ -30,16 +30,16 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 
-from pipeline.build import build_shards
+from pipeline.building.plan import plan_shards
+from pipeline.building.recipe import BuildSettings
+from pipeline.building.shard import build_shards
 from pipeline.encoders import ImageEncoder
 from pipeline.encoders.sd_vae import SdVae
 from pipeline.example import Example
-from pipeline.geometry import render, to_pixels
-from pipeline.plan import plan_shards
-from pipeline.recipe import BuildSettings
+from pipeline.rendering.geometry import render, to_pixels
 from pipeline.views import exact
-from shards.schema import Field
-from shards.view import Size
+from shards.contract.schema import Field
+from shards.geometry.view import Size
 
 TOKENS, WIDTH = 40, 768
 DISTINCT_JPEGS = 32

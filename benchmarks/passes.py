@@ -21,11 +21,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.step import FUSED_ATTENTION, SD15
-from vpd.backbones.sd_unet import SdUnet
-from vpd.batch import Batch
-from vpd.config import PromptConfig
-from vpd.model import Perception
-from vpd.tasks import depth
+from diffusion_perception.assemble import build_head
+from vpd.backbones.sd_unet.unet import SdUnet
+from vpd.model.device_batch import DeviceBatch
+from vpd.model.perception import Perception
+from vpd.tasks.depth import task as depth
+from vpd.training.settings import PromptConfig
 
 PASSES = (1, 3)
 BAR = 3.2
@@ -42,17 +43,17 @@ def build(passes: int, width: int = 320, **options: Any) -> tuple[Perception, de
     prompts = PromptConfig(count=50, passes=passes)
     backbone = SdUnet.from_config(config, attention_maps="", timestep=None, output_head=passes > 1, **options)
     task = depth.build(view_fit="enlarged")
-    return Perception.conditioned(backbone, task.build_head(backbone.spec(50), name="prompt_depth"), prompts), task
+    return Perception.conditioned(backbone, build_head(task, backbone.spec(50), name="prompt_depth"), prompts), task
 
 
-def batch_of(size: int, latent_side: int, device: str = "cpu") -> Batch:
+def batch_of(size: int, latent_side: int, device: str = "cpu") -> DeviceBatch:
     """Random latents and depth, a sixteenth smaller than the view, as 480 is in 512."""
     side = latent_side * 8 * SHOWN_PX // 512
     latents = torch.randn(size, 4, latent_side, latent_side, device=device)
-    return Batch(latents, None, {"depth": torch.rand(size, side, side, device=device) + 0.5})
+    return DeviceBatch(latents, None, {"depth": torch.rand(size, side, side, device=device) + 0.5})
 
 
-def loss_of(model: Perception, task: depth.DepthTask, batch: Batch) -> torch.Tensor:
+def loss_of(model: Perception, task: depth.DepthTask, batch: DeviceBatch) -> torch.Tensor:
     """Forward pass and loss, as the training loop does them."""
     return task.loss(model(batch.latents, None, task.out_size_px(batch)), batch)
 

@@ -35,7 +35,7 @@ from PIL import Image
 from webdataset.compat import WebDataset
 from webdataset.writer import ShardWriter
 
-from shards import BatchStream, Field, ItemView, Order, Record, Schema, ShardSet, finalize_set, write_shard
+from shards import BatchStream, Field, Order, Record, Sample, Schema, ShardSet, seal_set, write_shard
 
 BATCH = 32
 SHARD_RECORDS = 512
@@ -101,7 +101,7 @@ def write_ours(root: Path, samples: int) -> None:
         count = min(SHARD_RECORDS, samples - shard * SHARD_RECORDS)
         made.append(write_shard(root, f"{NAME}-{shard:06d}", SCHEMA, (next(stream) for _ in range(count))))
     recipe = {"source": "benchmarks/reader.py", "samples": samples}
-    finalize_set(root, name=NAME, split="train", recipe=recipe, schema=SCHEMA, shards=made)
+    seal_set(root, name=NAME, split="train", recipe=recipe, schema=SCHEMA, shards=made)
 
 
 def write_plain(root: Path, samples: int) -> None:
@@ -116,7 +116,7 @@ def write_plain(root: Path, samples: int) -> None:
 def run_ours(shards: ShardSet, order: Order, threads: int, json: bool) -> int:
     """One epoch of batches as torch tensors, with the mask bytes of every sample; returns the samples."""
 
-    def decode(view: ItemView) -> dict[str, np.ndarray]:
+    def decode(view: Sample) -> dict[str, np.ndarray]:
         view.payload("mask")
         if json:
             view.meta["sentences"]
@@ -124,7 +124,7 @@ def run_ours(shards: ShardSet, order: Order, threads: int, json: bool) -> int:
 
     seen = 0
     with BatchStream(
-        shards, order, batch_size=BATCH, stop=order.n_items, fields=FIELDS, decode=decode, threads=threads
+        shards, order, batch_size=BATCH, stop=order.n_items, fields=FIELDS, labels=decode, threads=threads
     ) as stream:
         for batch in stream:
             tensors = {name: torch.from_numpy(array) for name, array in batch.arrays.items()}

@@ -21,13 +21,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from vpd.backbones.sd_unet import SdUnet
-from vpd.batch import Batch
-from vpd.config import OptimConfig
-from vpd.model import Perception
-from vpd.optim import build_optimizer, named_groups
-from vpd.tasks import refer
-from vpd.text_adapter import TextAdapter
+from diffusion_perception.assemble import build_head
+from vpd.backbones.sd_unet.unet import SdUnet
+from vpd.model.device_batch import DeviceBatch
+from vpd.model.perception import Perception
+from vpd.model.text_adapter import TextAdapter
+from vpd.tasks.refer import task as refer
+from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.settings import OptimConfig
 
 SD15 = {"block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768, "attention_head_dim": 8}
 VAE = {
@@ -72,20 +73,20 @@ def build(width: int = 320, device: str = "cpu", **options: Any) -> tuple[Percep
     with torch.device(device):
         task = refer.build()
         backbone = SdUnet.from_config(config, **options)
-        head = task.build_head(backbone.spec(TOKENS))
+        head = build_head(task, backbone.spec(TOKENS))
         return Perception(backbone, TextAdapter(backbone.context_width), head), task
 
 
-def fake_batch(model: Perception, batch: int, latent_side: int, device: str = "cpu") -> Batch:
+def fake_batch(model: Perception, batch: int, latent_side: int, device: str = "cpu") -> DeviceBatch:
     """Random latents, text states and masks."""
     side = latent_side * 8
     latents = torch.randn(batch, 4, latent_side, latent_side, device=device)
     text = torch.randn(batch, TOKENS, model.backbone.context_width, device=device)
     mask = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
-    return Batch(latents, text, {"mask": mask})
+    return DeviceBatch(latents, text, {"mask": mask})
 
 
-def loss_of(model: Perception, task: refer.ReferTask, batch: Batch) -> torch.Tensor:
+def loss_of(model: Perception, task: refer.ReferTask, batch: DeviceBatch) -> torch.Tensor:
     """Forward pass and loss, as the training loop does them."""
     return task.loss(model(batch.latents, task.context(batch), task.out_size_px(batch)), batch)
 
@@ -197,7 +198,7 @@ def measure_steps(batches: tuple[int, ...] = (4, 16, 32)) -> None:
     for size in batches:
         batch = fake_batch(model, size, 64, "cuda")
 
-        def step(batch: Batch = batch) -> None:
+        def step(batch: DeviceBatch = batch) -> None:
             with torch.autocast("cuda", torch.bfloat16):
                 loss = loss_of(model, task, batch)
             loss.backward()

@@ -14,10 +14,10 @@ from demo.grid import captioned_grid
 from demo.nyuv2_world import write_nyuv2_world
 from demo.ray_head import RayHead
 from demo.refer_chapter import submit
-from shards.reader import RecordView, ShardSet
-from vpd.depth_labels import metres, per_metre, stored_depth
-from vpd.evaluate import evaluate
-from vpd.tasks.depth import DepthTask
+from shards.reading.reader import ShardSet, StoredRecord
+from vpd.inference.evaluate import evaluate
+from vpd.tasks.depth.labels import metres, per_metre, stored_depth
+from vpd.tasks.depth.task import DepthTask
 
 IMAGES = {"train": 160, "test": 16}
 
@@ -35,7 +35,7 @@ def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
     return summary(out)
 
 
-def depth_of(record: RecordView) -> np.ndarray:
+def depth_of(record: StoredRecord) -> np.ndarray:
     """The measured depth of a record in metres, float32 [H, W], 0 where there is none."""
     field = record.shards.schema.field("depth")
     return metres(stored_depth(record, field), per_metre(field))
@@ -54,10 +54,10 @@ def mean_depth_rmse(train: ShardSet, test: ShardSet, task: DepthTask) -> tuple[f
 
 def summary(out: Path) -> list[str]:
     """What was learnt, beside what needs no learning."""
-    from jobs.config import load
-    from vpd.tasks.depth import build
+    from diffusion_perception.settings import read_file
+    from vpd.tasks.depth.task import build
 
-    options = load("configs/demo/train_depth.yaml")["task"]
+    options = read_file("configs/demo/train_depth.yaml")["task"]
     task = build(**{key: value for key, value in options.items() if key != "name"})
     train, test = (ShardSet.open(out / f"shards/nyuv2-{split}") for split in ("train", "test"))
     mean_m, known = mean_depth_rmse(train, test, task)
@@ -78,13 +78,13 @@ def validations(run: Path) -> list[dict[str, Any]]:
 
 def pictures(out: Path, n: int = 12) -> None:
     """A grid of test pictures: truth and prediction side by side, near light and far dark."""
-    from jobs.trained import load_trained
+    from diffusion_perception.trained import load_trained
 
     trained = load_trained(str(out / "runs/depth"), "best", torch.device("cpu"))
     shards = ShardSet.open(out / "shards/nyuv2-test")
     cells: list[tuple[np.ndarray, str]] = []
 
-    def draw(record: RecordView, outputs: torch.Tensor) -> None:
+    def draw(record: StoredRecord, outputs: torch.Tensor) -> None:
         predicted = trained.task.predictions(record, outputs)[0].numpy()
         truth = depth_of(record)
         truth = np.where(truth > 0, truth, np.nan)[None]

@@ -12,9 +12,10 @@ import torch
 
 from demo.ray_head import RayHead
 from demo.refcoco_world import write_refcoco_world
-from shards.reader import ShardSet
-from shards.view import View
-from vpd.tasks.refer import ReferMetric, decode_rle
+from shards.geometry.view import View
+from shards.reading.reader import ShardSet
+from vpd.tasks.refer.labels import decode_rle
+from vpd.tasks.refer.metric import ReferMetric
 
 SPLITS = {"train": 400, "val": 40, "testA": 12, "testB": 12}
 
@@ -82,7 +83,7 @@ def pictures(out: Path, n: int = 12) -> None:
     from PIL import Image
 
     from demo.grid import captioned_grid
-    from jobs.predict import Predictor
+    from diffusion_perception.predictor import Predictor
 
     predictor = Predictor(str(out / "runs/refer"))
     shards = ShardSet.open(out / "shards/refcoco-val")

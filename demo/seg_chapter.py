@@ -17,12 +17,12 @@ from demo.depth_chapter import validations
 from demo.grid import captioned_grid
 from demo.ray_head import RayHead
 from demo.refer_chapter import submit
-from shards.reader import RecordView, ShardSet
-from vpd.class_labels import stored_label
-from vpd.confusion import Confusion, class_table
-from vpd.evaluate import evaluate
-from vpd.palette import palette
-from vpd.tasks.seg import SegTask
+from shards.reading.reader import ShardSet, StoredRecord
+from vpd.inference.evaluate import evaluate
+from vpd.tasks.seg.draw import palette
+from vpd.tasks.seg.labels import stored_label
+from vpd.tasks.seg.metric import Confusion, class_table
+from vpd.tasks.seg.task import SegTask
 
 IMAGES = {"training": 280, "validation": 16}
 IGNORE = 255
@@ -56,14 +56,14 @@ def most_frequent_class(train: ShardSet, val: ShardSet) -> tuple[str, dict[str, 
 
 def pictures(out: Path, n: int = 12) -> Confusion:
     """A grid of validation pictures: truth and prediction side by side; returns the scores of the whole split."""
-    from jobs.trained import load_trained
+    from diffusion_perception.trained import load_trained
 
     trained = load_trained(str(out / "runs/seg"), "best", torch.device("cpu"))
     task = trained.task
     assert isinstance(task, SegTask)
     cells: list[tuple[np.ndarray, str]] = []
 
-    def draw(record: RecordView, outputs: torch.Tensor) -> None:
+    def draw(record: StoredRecord, outputs: torch.Tensor) -> None:
         if len(cells) == n:
             return
         path = out / "ADEChallengeData2016/images/validation" / record.meta["file_name"]

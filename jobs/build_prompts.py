@@ -9,119 +9,33 @@
 Names come from the command line, from a file (one a line, or a JSON list) or from a source of the build side. Writes
 `<out>.safetensors` and `<out>.json`, which a training run names as its table. The defaults are those of the published
 room classes (vpd_spec 2.2); token-level rows are `prompts.mode=tokens prompts.templates=photo`. Owns the command; what
-a prompt is, `pipeline.prompts`.
+a prompt is, `pipeline.prompts.class_table`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from jobs import cluster, config, plugins
-from pipeline.prompts import LENGTH, ClassTable, PromptSettings, class_table, templates_of
-from shards.errors import ConfigError
-from shards.tables import save_table
-
-TEXT = {"name": "clip_text", "model": "stable-diffusion-v1-5/stable-diffusion-v1-5", "length": LENGTH}
-
-
-@dataclass(frozen=True)
-class PromptsJob:
-    """Settings of a prompt table. Exactly one of names, file and source."""
-
-    out: str  # path of the table, without suffix
-    names: tuple[str, ...] = ()  # class names in the order of their ids
-    file: str = ""  # text file with one name a line, or JSON file with a list of names
-    source: Mapping[str, Any] = field(default_factory=dict)  # source plug-in with classes; options as in a build
-    prompts: PromptSettings = field(default_factory=PromptSettings)
-    text: Mapping[str, Any] = field(default_factory=lambda: dict(TEXT))
-    device: str = ""  # empty: CUDA if there is one
-
-
-def class_names(job: PromptsJob) -> list[str]:
-    """The names a job asks for.
-
-    Raises:
-        ConfigError: none or several of the three ways, a file that holds no list, or a dataset without classes.
-    """
-    given = [way for way in ("names", "file", "source") if getattr(job, way)]
-    if len(given) != 1:
-        raise ConfigError(
-            f"class names come from one of names=[a,b], file=PATH and source=NAME; "
-            f"found {' and '.join(given) or 'none'}."
-        )
-    if job.source:
-        return source_names(job.source)
-    return read_names(Path(job.file)) if job.file else list(job.names)
-
-
-def read_names(path: Path) -> list[str]:
-    """Names from a file: lines of text (empty ones and `#` comments are skipped), or a JSON list.
-
-    Raises:
-        ConfigError: no such file, or JSON that is not a list of names.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"file={path}: cannot be read as text: {error}.") from error
-    if path.suffix != ".json":
-        lines = (line.strip() for line in text.splitlines())
-        return [line for line in lines if line and not line.startswith("#")]
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"file={path}: not readable as JSON: {error}.") from error
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise ConfigError(f"file={path}: holds {type(found).__name__}, expected a JSON list of class names.")
-    return found
-
-
-def source_names(source: Mapping[str, Any]) -> list[str]:
-    """The class list of a source plug-in, in the order of its ids.
-
-    A list that belongs to the published dataset is its module's CLASS_NAMES and needs no data; otherwise the source is
-    built from its options and asked for `class_names` or `classes`.
-
-    Raises:
-        ConfigError: no such source, or one without classes.
-        SourceError: the data is not where the options say.
-    """
-    names = plugins.constant(plugins.SOURCES, source, "CLASS_NAMES")
-    if not names:
-        built = plugins.build_plugin(plugins.SOURCES, cluster.located(source, "source"), "source")
-        names = getattr(built, "class_names", None) or getattr(built, "classes", ())
-    if not names:
-        raise ConfigError(f"source {source['name']}: has no class names of its own; give names= or file=.")
-    return list(names)
-
-
-def build_table(job: PromptsJob) -> ClassTable:
-    """Encode the classes of a job."""
-    import torch
-
-    templates_of(job.prompts)  # a bad template should not wait for the text model
-    names = class_names(job)
-    text = cluster.located(job.text, "text")
-    device = job.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = plugins.build_plugin(plugins.ENCODERS, {"length": LENGTH} | text, "text", device=device)
-    return class_table(names, encoder, job.prompts)
+from diffusion_perception import settings
+from diffusion_perception.places import resolve_path
+from diffusion_perception.prompt_tables import TEXT, PromptsJob, build_table
+from jobs import cluster
+from jobs.command_line import CommandLine
+from shards.contract.tables import save_table
 
 
 def run(words: list[str]) -> None:
-    command = config.CommandLine.parse(words)
-    data: dict[str, Any] = config.load(command.config) if command.config else {}
+    command = CommandLine.parse(words)
+    data: dict[str, Any] = settings.read_file(command.config) if command.config else {}
     data.setdefault("text", dict(TEXT))  # so that text.model=... changes the model and nothing else
     for key, value in command.overrides:
-        config.lay_over(data, key, value)
-    job = config.build(PromptsJob, data)
-    out = Path(cluster.resolve_path(job.out, "out"))
+        settings.lay_over(data, key, value)
+    job = settings.bind(PromptsJob, data)
+    out = Path(resolve_path(job.out, "out"))
     table = build_table(job)
     save_table(out, table.arrays, table.info)
     shape = table.arrays["embeddings"].shape

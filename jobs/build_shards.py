@@ -10,7 +10,7 @@ killed build, and does nothing where a set is finished.
 
 Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
 hands out tasks and writes the manifest last. Ray core rather than Ray Data: measured in ray.md section 2. What a shard
-is made of, and what is already done, is `pipeline.build`'s and `pipeline.ledger`'s.
+is made of, and what is already done, is `pipeline.building.shard`'s and `pipeline.building.ledger`'s.
 """
 
 from __future__ import annotations
@@ -25,40 +25,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 import ray
 from ray.exceptions import ActorDiedError
 
-from jobs import cluster, config, plugins
-from jobs.encoder_actor import BUILDS_PER_ACTOR, BuildJob, EncoderActor
-from pipeline import ledger
-from pipeline.build import finalize
+from diffusion_perception import plugins, settings
+from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed
+from jobs import cluster
+from jobs.command_line import CommandLine
+from jobs.encoder_actor import EncoderActor
+from pipeline.building import ledger
+from pipeline.building.plan import ShardTask, estimate, plan_shards, remaining
+from pipeline.building.shard import finish_set
 from pipeline.example import Source
-from pipeline.plan import ShardTask, estimate, plan_shards, remaining
-from pipeline.prompts import TABLE
+from pipeline.prompts.class_table import TABLE
+from shards.contract.manifest import Manifest
+from shards.contract.schema import Field, Schema
+from shards.contract.tables import write_table
 from shards.errors import ConfigError, ContractError
-from shards.manifest import Manifest
-from shards.schema import Field, Schema
-from shards.tables import write_table
 
 REPORT_EVERY_S = 5.0
 
 
 def run(words: list[str]) -> None:
-    command = config.CommandLine.parse(words, flags=("dry-run", "local"))
-    data = config.load(command.config or "configs/build/refcoco.yaml", command.overrides)
-    job = config.build(BuildJob, data)
-    job = config.replaced(
-        job,
-        {
-            "out": cluster.resolve_path(job.out, "out"),
-            "source": cluster.located(job.source, "source"),
-            "image": cluster.located(job.image, "image"),
-            "text": cluster.located(job.text, "text") if job.text else None,
-        },
-    )
+    command = CommandLine.parse(words, flags=("dry-run", "local"))
+    data = settings.read_file(command.config or "configs/build/refcoco.yaml", command.overrides)
+    job = placed(settings.bind(BuildJob, data))
     if "://" in job.out:
         raise ConfigError(
             f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
         )
     source = plugins.build_plugin(plugins.SOURCES, job.source, "source")
-    print(config.spelled_out(job), flush=True)
+    print(settings.spelled_out(job), flush=True)
     plans = {
         split: plan_shards(source.keys(split), job.settings.records_per_shard, f"{job.name}-{split}")
         for split in job.splits
@@ -115,7 +109,7 @@ def build_split(job: BuildJob, source: Source, split: str, tasks: list[ShardTask
         print(f"[build] {folder.name}: {len(tasks) - len(todo)} of {len(tasks)} shards are done, going on", flush=True)
     _dispatch(split, str(folder), todo, actors, total=len(tasks))
     tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
-    manifest = finalize(tasks, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+    manifest = finish_set(tasks, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
     counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
     print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest
@@ -127,7 +121,7 @@ def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any],
     done_records = done_rejects = 0
     records_in_all = sum(len(task.keys) for task in todo)
     started = reported = time.monotonic()
-    idle = [actor for _ in range(BUILDS_PER_ACTOR) for actor in actors]
+    idle = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors]
     while queue or running:
         while queue and idle:
             actor, task = idle.pop(), queue.pop(0)
@@ -172,9 +166,9 @@ class EncoderPool:
         )
         # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
         options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}
-        options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_PER_ACTOR + 1}
+        options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
-        plain = config.to_plain(job)
+        plain = settings.to_plain(job)
         self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
 
     def __enter__(self) -> list[Any]:

@@ -1,8 +1,7 @@
 """Joining a Ray cluster, and refusing early what would otherwise hang or vanish.
 
-Owns three checks every job makes before it does any work: there is a cluster, it has enough FREE resources (Ray itself
-would wait for ever), and data paths mean the same place on every node (a relative path under an uploaded working
-directory is a temporary folder; ray.md section 1.2).
+Owns the checks every job makes before it does any work: there is a cluster, and it has enough FREE resources (Ray
+itself would wait for ever). What a relative path means is `diffusion_perception.places`'.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import ray
 
+from diffusion_perception.places import PACKAGE, in_uploaded_directory
 from shards.errors import ConfigError, ContractError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+CODE = PACKAGE.parent  # what a worker's path must hold
 
 
 def connect(local: bool = False) -> None:
@@ -33,7 +32,7 @@ def connect(local: bool = False) -> None:
         return
     environment: dict[str, Any] = {}
     if not in_uploaded_directory():  # an uploaded directory is on every worker's path already
-        path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
         environment = {"env_vars": {"PYTHONPATH": path}}
     if local:
         # A private cluster listens on loopback only; without this Ray writes a token file into the home folder.
@@ -92,47 +91,6 @@ def check_free(needed: Mapping[str, float], what: str, wait_s: float = 20.0) -> 
 def has_gpus() -> bool:
     """Whether any node of the cluster has a GPU."""
     return ray.cluster_resources().get("GPU", 0.0) > 0
-
-
-def in_uploaded_directory() -> bool:
-    """Whether this process runs in a copy of the repository that `--working-dir` sent to the cluster."""
-    parts = REPOSITORY.parts
-    return "working_dir_files" in parts or "_ray_pkg_" in str(REPOSITORY)
-
-
-def resolve_path(path: str, setting: str) -> str:
-    """A data path as every node will see it: URLs and absolute paths stay, relative ones start at the repository.
-
-    Raises:
-        ConfigError: a relative path while running from an uploaded working directory, where it would be lost.
-    """
-    if not path or "://" in path or os.path.isabs(path):
-        return path
-    if path.startswith("~"):
-        return os.path.expanduser(path)
-    if in_uploaded_directory():
-        raise ConfigError(
-            f"setting '{setting}' is the relative path '{path}', but this job runs from an uploaded working directory, "
-            "a temporary folder on the cluster. Give an absolute path or a URL that every node can reach, "
-            f"e.g. {setting}=/data/{path}."
-        )
-    return str(REPOSITORY / path)
-
-
-def resolve_model(model: str) -> str:
-    """A model as every worker finds it: a folder of this repository by its absolute path, a hub id as it is."""
-    folder = REPOSITORY / model
-    return str(folder) if model and folder.is_dir() else model
-
-
-def located(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A plug-in's options with its data folder (`root`) and its model made absolute."""
-    options = dict(plugin)
-    if "root" in options:
-        options["root"] = resolve_path(str(options["root"]), f"{where}.root")
-    if "model" in options:
-        options["model"] = resolve_model(str(options["model"]))
-    return options
 
 
 def main(module: str) -> NoReturn:

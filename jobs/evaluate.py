@@ -6,7 +6,7 @@
 
 Prints one row a set and writes `<run>/evaluation-step-N.json`. Owns placement: plain Ray actors, since evaluation needs
 no collectives; worker r of w takes every w-th record, and the driver joins the metric states and checks their count
-against the manifest. The pass itself is `vpd.evaluate`.
+against the manifest. The pass itself is `vpd.inference.evaluate`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from jobs import cluster, config
+from diffusion_perception import settings
+from diffusion_perception.places import resolve_path
+from jobs import cluster
+from jobs.command_line import CommandLine
 from shards.errors import ConfigError
 
 
@@ -40,18 +43,18 @@ class EvaluateJob:
 
 
 def run(words: list[str]) -> None:
-    command = config.CommandLine.parse(words, flags=("local",))
-    data = config.load(command.config) if command.config else {}
+    command = CommandLine.parse(words, flags=("local",))
+    data = settings.read_file(command.config) if command.config else {}
     for key, text in command.overrides:
-        config.lay_over(data, key, text)
-    job = config.build(EvaluateJob, data)
-    job = config.replaced(
+        settings.lay_over(data, key, text)
+    job = settings.bind(EvaluateJob, data)
+    job = settings.replaced(
         job,
         {
-            "run": cluster.resolve_path(job.run, "run"),
-            "sets": tuple(cluster.resolve_path(s, "sets") for s in job.sets),
-            "out": cluster.resolve_path(job.out, "out"),
-            "export": cluster.resolve_path(job.export, "export"),
+            "run": resolve_path(job.run, "run"),
+            "sets": tuple(resolve_path(s, "sets") for s in job.sets),
+            "out": resolve_path(job.out, "out"),
+            "export": resolve_path(job.export, "export"),
         },
     )
     results = evaluate(job, local="local" in command.flags)
@@ -68,9 +71,9 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
     import ray
     import torch
 
-    from jobs.trained import load_trained
-    from shards.reader import ShardSet
-    from vpd.evaluate import check_count
+    from diffusion_perception.trained import load_trained
+    from shards.reading.reader import ShardSet
+    from vpd.inference.evaluate import check_count
 
     trained = load_trained(job.run, job.checkpoint, torch.device("cpu"))  # here too: a bad run fails before a worker
     task, names = trained.task, trained.class_names
@@ -122,7 +125,7 @@ class EvaluateActor:
     def __init__(self, run: str, which: str, cpus: float) -> None:
         import torch
 
-        from jobs.trained import load_trained
+        from diffusion_perception.trained import load_trained
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
@@ -130,9 +133,9 @@ class EvaluateActor:
         self.trained = load_trained(run, which, self.device)
 
     def evaluate(self, url: str, rank: int, world: int, batch_size: int, limit: int, export: str) -> Any:
-        from jobs.parts import open_set
-        from vpd.evaluate import evaluate
-        from vpd.loop import autocast_of
+        from diffusion_perception.assemble import open_set
+        from vpd.inference.evaluate import evaluate
+        from vpd.training.loop import autocast_of
 
         shards = open_set(url, self.trained.data, rank)
         metric = evaluate(

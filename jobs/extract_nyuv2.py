@@ -4,7 +4,7 @@
     python jobs/extract_nyuv2.py root=data/nyuv2                  (writes under data/nyuv2/nyu_depth_v2/official_splits)
     python jobs/extract_nyuv2.py root=/data/mat out=/data/nyuv2 split=train
 
-Owns the command; what is written, and by whose conventions, is `pipeline.sources.nyuv2_extract`'s.
+Owns the command; what is written, and by whose conventions, is `pipeline.sources.nyuv2.extract`'s.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from jobs import cluster, config
-from pipeline.sources.nyuv2_extract import extract_split
-from pipeline.sources.nyuv2_mat import MAT_FILE, SPLITS_FILE
+from diffusion_perception import settings
+from diffusion_perception.places import resolve_path
+from jobs import cluster
+from jobs.command_line import CommandLine
+from pipeline.sources.nyuv2.extract import extract_split
+from pipeline.sources.nyuv2.mat import MAT_FILE, SPLITS_FILE
 
 REPORT_EVERY = 100  # frames
 
@@ -35,13 +38,13 @@ class ExtractJob:
 
 
 def run(words: list[str]) -> None:
-    command = config.CommandLine.parse(words)
-    data: dict[str, Any] = config.load(command.config) if command.config else {}
+    command = CommandLine.parse(words)
+    data: dict[str, Any] = settings.read_file(command.config) if command.config else {}
     for key, value in command.overrides:
-        config.lay_over(data, key, value)
-    job = config.build(ExtractJob, data)
-    root = Path(cluster.resolve_path(job.root, "root"))
-    out = Path(cluster.resolve_path(job.out, "out")) if job.out else root
+        settings.lay_over(data, key, value)
+    job = settings.bind(ExtractJob, data)
+    root = Path(resolve_path(job.root, "root"))
+    out = Path(resolve_path(job.out, "out")) if job.out else root
     written = extract_split(root / job.mat, root / job.splits, out, job.split, _note)
     print(f"wrote {written} pairs of the {job.split} split under {out}")
 

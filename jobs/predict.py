@@ -6,14 +6,13 @@
     python jobs/predict.py run=runs/coco-pose image=park.jpg 'boxes=[[388, 69, 109, 277]]' out=pose.png export=pose.json
 
 Encodes image and sentence the way the run's training set was built (its checkpoint carries the recipe), cuts the image
-into the views of the run's `predict_views`, and writes the picture the task draws. Owns the command; `Predictor` is the
-library form of it.
+into the views of the run's `predict_views`, and writes the picture the task draws. Owns the command; the library form
+is `diffusion_perception.Predictor`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 import numpy as np
 
-from jobs import cluster, config
+from diffusion_perception import settings
+from diffusion_perception.places import resolve_path
+from diffusion_perception.predictor import Predictor
+from jobs import cluster
+from jobs.command_line import CommandLine
 from shards.errors import ConfigError
-from shards.view import View
-from vpd.config import Plugin
-from vpd.plugin import suggestion
+from vpd.training.settings import Plugin
 
 
 @dataclass(frozen=True)
@@ -45,146 +46,24 @@ class PredictJob:
     device: str = ""  # empty: CUDA if there is one
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """An image encoded on the spot, as tasks read a record of a set."""
-
-    key: str
-    meta: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-    def array(self, field: str, first: int = 0, n: int | None = None) -> np.ndarray:
-        rows = self.arrays[field]
-        return rows[first : len(rows) if n is None else first + n]
-
-
-class Predictor:
-    """A trained run, loaded once.
-
-    Args:
-        run: folder of a training run.
-        checkpoint: `best`, `last` or a step number.
-        device: e.g. `cpu` or `cuda`; empty takes CUDA if there is one.
-        views: view plan that cuts an image, by name and options; empty takes the run's.
-    """
-
-    def __init__(self, run: str, checkpoint: str = "best", device: str = "", views: Plugin | None = None) -> None:
-        import torch
-
-        from jobs import plugins
-        from jobs.trained import load_trained
-
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.trained = load_trained(run, checkpoint, self.device)
-        self.task = self.trained.task
-        spec = views or self.trained.predict_views
-        self.plan = plugins.build_plugin(plugins.VIEWS, spec, "views" if views else "predict_views")
-        self.vae = self.trained.encoder("image")
-        self.clip = self.trained.encoder("text") if self.task.uses_text else None
-
-    def __call__(
-        self,
-        image: np.ndarray,
-        sentences: Sequence[str] = (),
-        class_name: str = "",
-        boxes: Sequence[Sequence[float]] = (),
-    ) -> np.ndarray:
-        """Predict one image.
-
-        Args:
-            image: uint8 [H, W, 3].
-            sentences: for tasks that take sentences, one prediction each.
-            class_name: for tasks conditioned on a class; empty is the mean of all classes.
-            boxes: for pose, (x, y, width, height) of each person in pixels; empty: the image is one person's box.
-
-        Returns:
-            float32 [P, C, H, W]: a prediction per sentence, or one; for pose float64 [1, persons, 17, 3].
-
-        Raises:
-            ConfigError: no sentence where the task needs one, an unknown class, or a box outside the image.
-        """
-        import torch
-
-        from vpd.evaluate import predict_record
-
-        if self.task.uses_text and not sentences:
-            raise ConfigError("say what to look for: sentence='the dog on the left'.")
-        record = self.encoded(image, sentences, class_name, boxes)
-        fields = ("text",) if self.task.uses_text else ()
-        with torch.inference_mode():
-            outputs = predict_record(self.trained.model, self.task, record, fields, self.device)
-            return self.task.predictions(record, outputs).cpu().numpy()
-
-    def encoded(
-        self, image: np.ndarray, sentences: Sequence[str], class_name: str, boxes: Sequence[Sequence[float]] = ()
-    ) -> Any:
-        """The image as a record: latents of its views, states of the sentences."""
-        from pipeline.views import consecutive, view_runs
-
-        height, width = image.shape[:2]
-        runs = view_runs(self.plan, "image", (height, width), [corners(box, height, width) for box in boxes])
-        views = [view for run in runs for view in run]
-        arrays = {"latent": np.concatenate([self._latent(image, view) for view in views])}  # [V, 4, h, w]
-        if self.clip is not None:
-            arrays["text"] = self.clip.encode(self.clip.tokenize(list(sentences))).astype(np.float16)  # [S, L, D]
-        meta = {
-            "height": height,
-            "width": width,
-            "class_id": self._class_id(class_name),
-            "items": consecutive([len(run) for run in runs]),
-            "boxes": [{"score": 1.0} for _ in runs],
-            "views": [view.to_json() for view in views],
-        }
-        return ImageRecord("image", meta, arrays)
-
-    def _latent(self, image: np.ndarray, view: View) -> np.ndarray:
-        """`[1, 4, h, w]` of one view."""
-        from pipeline.geometry import render, to_pixels
-
-        pixels = to_pixels([render(image, view)], view.size_px, pad_before_px=[view.pad_before_px])
-        return self.vae.encode(pixels)["latent"]
-
-    def _class_id(self, name: str) -> int:
-        names = self.trained.class_names
-        if not name:
-            return -1  # the mean row of the table
-        if name not in names:
-            hint = suggestion(name, names)
-            raise ConfigError(f"class_name={name}: not a class of this run.{hint} Its classes: {', '.join(names)}.")
-        return names.index(name)
-
-
-def corners(box: Sequence[float], height: int, width: int) -> tuple[float, float, float, float]:
-    """(x, y, width, height) as (x0, y0, x1, y1), the part of it inside an image; ConfigError: there is none."""
-    from pipeline.geometry import box_inside
-
-    if len(box) == 4:
-        x0, y0, x1, y1 = box_inside(box, height, width)
-        if x0 < x1 and y0 < y1:
-            return x0, y0, x1, y1
-    raise ConfigError(
-        f"boxes: {list(box)} is not x, y, width and height inside the image of {width} x {height} pixels."
-    )
-
-
 def run(words: list[str]) -> None:
     from PIL import Image, UnidentifiedImageError
 
-    command = config.CommandLine.parse(words)
+    command = CommandLine.parse(words)
     data: dict[str, Any] = {}
     for key, text in command.overrides:
         # Sentences are taken as they are: "no: the left one" is not YAML.
         if key in ("sentence", "class_name"):
             data[key] = text
         else:
-            config.lay_over(data, key, text)
-    job = config.build(PredictJob, data)
+            settings.lay_over(data, key, text)
+    job = settings.bind(PredictJob, data)
     try:
         with Image.open(job.image) as picture:
             image = np.array(picture.convert("RGB"))  # [H, W, 3]
     except (OSError, UnidentifiedImageError) as error:
         raise ConfigError(f"image={job.image}: not an image file that can be read: {error}") from error
-    predictor = Predictor(cluster.resolve_path(job.run, "run"), job.checkpoint, job.device, job.views)
+    predictor = Predictor(resolve_path(job.run, "run"), job.checkpoint, job.device, job.views)
     output = predictor(image, [job.sentence] if job.sentence else [], job.class_name, job.boxes)[0]
     Image.fromarray(predictor.task.draw(image, output)).save(job.out)
     print(f"wrote {job.out}")

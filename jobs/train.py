@@ -7,9 +7,9 @@
 `--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file; further words are settings (`optim.lr=1e-4`).
 `--dry-run` prints the resolved configuration and the plan. The same command again resumes the run.
 
-Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; the loop itself is `vpd.loop`.
-Checkpoints go to storage by our own store, not through Ray: a controller that dies takes its memory of the newest one
-along (ray.md section 5), and our marker files say what is finished without it.
+Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; the loop itself is
+`vpd.training.loop`. Checkpoints go to storage by our own store, not through Ray: a controller that dies takes its
+memory of the newest one along (ray.md section 5), and our marker files say what is finished without it.
 """
 
 from __future__ import annotations
@@ -18,65 +18,22 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from jobs import cluster, config
-from jobs.parts import build_parts, check_sets
+from diffusion_perception import settings
+from diffusion_perception.assemble import build_parts, check_sets
+from diffusion_perception.train_job import TrainJob, placed
+from jobs import cluster
+from jobs.command_line import CommandLine
 from shards.errors import ConfigError, ContractError
-from vpd.config import DataConfig, LoopConfig, ModelConfig, OptimConfig, Plugin, TrainConfig
 
 _PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Where the frozen encoders come from, for what a set does not store. Empty: the backbone's model."""
-
-    model: str = ""
-    revision: str = ""
-    dtype: str = "float32"
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Where the run is kept and what each worker gets."""
-
-    name: str
-    out: str = "runs"  # folder or URL every node can reach; the run is <out>/<name>
-    workers: int = 1
-    gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
-    cpus_per_worker: float = 1
-    max_failures: int = 3  # restarts after a lost worker before the job fails
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """configs/train/*.yaml."""
-
-    run: RunConfig
-    task: Plugin
-    backbone: Plugin
-    data: DataConfig
-    encoders: EncoderConfig = field(default_factory=EncoderConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    predict_views: Plugin = field(default_factory=dict)  # how jobs/predict.py cuts an image; empty: as the task says
-
-    @property
-    def training(self) -> TrainConfig:
-        return TrainConfig(self.task, self.backbone, self.data, self.model, self.optim, self.loop)
-
-    @property
-    def folder(self) -> str:
-        return f"{self.run.out.rstrip('/')}/{self.run.name}"
-
-
-def read(command: config.CommandLine) -> TrainJob:
+def read(command: CommandLine) -> TrainJob:
     """The job's settings from its command line; data paths are made absolute."""
     task, command = command.take("task")
     method, command = command.take("method")
@@ -85,34 +42,21 @@ def read(command: config.CommandLine) -> TrainJob:
         if not task:
             raise ConfigError("say what to train: --task refer (configs/train/refer.yaml), or --config FILE.")
         path = f"configs/train/{task}_{method}.yaml" if method else f"configs/train/{task}.yaml"
-    data = config.load(path, command.overrides)
+    data = settings.read_file(path, command.overrides)
     named = data.get("task", {})
     named = named.get("name") if isinstance(named, Mapping) else named
     if task and named != task:
         raise ConfigError(f"--task {task} does not go with {path}, whose task is {named!r}. Give one of the two.")
-    job = config.build(TrainJob, data)
-    place = cluster.resolve_path
-    return config.replaced(
-        job,
-        {
-            "run.out": place(job.run.out, "run.out"),
-            "data.train": place(job.data.train, "data.train"),
-            "data.val": place(job.data.val, "data.val"),
-            "model.init": place(job.model.init, "model.init"),
-            "data.table": place(job.data.table, "data.table"),
-            "data.source": cluster.located(job.data.source, "data.source"),
-            "backbone": cluster.located(job.backbone, "backbone"),
-            "encoders.model": cluster.resolve_model(job.encoders.model),
-        },
-    )
+    job = settings.bind(TrainJob, data)
+    return placed(job)
 
 
 def run(words: list[str]) -> None:
-    command = config.CommandLine.parse(words, flags=("dry-run", "local"))
+    command = CommandLine.parse(words, flags=("dry-run", "local"))
     job = read(command)
     manifest = check_sets(job)
     total = job.loop.total_steps(manifest.counts["items"], job.data.batch_size)
-    print(config.spelled_out(job))
+    print(settings.spelled_out(job))
     print(
         f"plan: {manifest.name}: {manifest.counts['items']} items, {total} steps of {job.data.batch_size} "
         f"on {job.run.workers} worker(s); run folder {job.folder}",
@@ -140,7 +84,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     cluster.check_free(needed, f"{job.run.workers} training worker(s) of {resources}")
     trainer = TorchTrainer(
         _worker_loop,
-        train_loop_config={"job": config.to_plain(job)},
+        train_loop_config={"job": settings.to_plain(job)},
         scaling_config=train.ScalingConfig(
             num_workers=job.run.workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),
@@ -181,12 +125,12 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device, prepare_model
 
-    from vpd.checkpoint import Checkpoint, CheckpointStore
-    from vpd.log import RunLog
-    from vpd.loop import train as train_loop
-    from vpd.worker import Worker
+    from vpd.training.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.log import RunLog
+    from vpd.training.loop import train as train_loop
+    from vpd.training.worker import Worker
 
-    job = config.build(TrainJob, arguments["job"])
+    job = settings.bind(TrainJob, arguments["job"])
     context = train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), torch.device(get_device()))
     if worker.device.type == "cpu":
@@ -214,7 +158,7 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
             log,
             wrap=lambda model: prepare_model(model, parallel_strategy_kwargs=ddp),
             report=report,
-            resolved=config.to_plain(job),
+            resolved=settings.to_plain(job),
         )
     finally:
         if log:

@@ -1,7 +1,8 @@
 """What a dataset yields, and what a dataset is.
 
 Owns `Example` (one image with its labels and sentences, at full size and undistorted) and the `Source` protocol.
-Leaves resizing, cropping and flipping to `pipeline.geometry`, and the on-disk form to `shards.schema`.
+Leaves resizing, cropping and flipping to `pipeline.rendering.geometry`, and the on-disk form to
+`shards.contract.schema`.
 
 Sizes are (height, width) in pixels. Shapes: H, W = height and width of the source image.
 """
@@ -15,8 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from shards.contract.schema import Field
 from shards.errors import SourceError
-from shards.schema import Field
 
 FloatBox = tuple[float, float, float, float]  # (x0, y0, x1, y1) in pixels of the picture, half-open
 

@@ -4,59 +4,59 @@ Imports nothing else of this project, no torch and no Ray. The names below are t
 submodules say the rest.
 """
 
-from shards.batch import Batch, ItemView
-from shards.cache import CacheConfig, ShardCache
+from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint, recipe_difference
+from shards.contract.schema import Field, Record, Schema
+from shards.contract.tables import load_table, save_table, write_table
 from shards.errors import (
     ConfigError,
     ContractError,
     CorruptShard,
-    DecodeFailed,
     FingerprintMismatch,
     IncompleteSet,
+    LabelsFailed,
     Reject,
     SchemaMismatch,
     SourceError,
 )
-from shards.manifest import Manifest, ShardRecord, TableRecord, fingerprint, recipe_difference
-from shards.order import Order
-from shards.reader import ItemRef, RecordView, ShardSet
-from shards.schema import Field, Record, Schema
-from shards.stream import BatchStream
-from shards.tables import load_table, save_table, write_table
-from shards.window import WindowedOrder
-from shards.writer import finalize_set, write_shard
+from shards.reading.batch import Sample, SampleBatch
+from shards.reading.order import Order
+from shards.reading.reader import ItemRef, ShardSet, StoredRecord
+from shards.reading.stream import BatchStream
+from shards.reading.window import WindowedOrder
+from shards.storage.cache import CacheConfig, ShardCache
+from shards.writing.writer import seal_set, write_shard
 
 __all__ = [
-    "Batch",
     "BatchStream",
     "CacheConfig",
     "ConfigError",
     "ContractError",
     "CorruptShard",
-    "DecodeFailed",
     "Field",
     "FingerprintMismatch",
     "IncompleteSet",
     "ItemRef",
-    "ItemView",
+    "LabelsFailed",
     "Manifest",
     "Order",
     "Record",
-    "RecordView",
     "Reject",
+    "Sample",
+    "SampleBatch",
     "Schema",
     "SchemaMismatch",
     "ShardCache",
-    "ShardRecord",
+    "ShardEntry",
     "ShardSet",
     "SourceError",
-    "TableRecord",
+    "StoredRecord",
+    "TableEntry",
     "WindowedOrder",
-    "finalize_set",
     "fingerprint",
     "load_table",
     "recipe_difference",
     "save_table",
+    "seal_set",
     "write_shard",
     "write_table",
 ]

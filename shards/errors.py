@@ -5,13 +5,16 @@
     |-- FingerprintMismatch   the set was built from another recipe than the one in hand
     |-- CorruptShard          bytes on disk differ from what was written
     |-- IncompleteSet         no manifest, or a file named by it is missing
-    |-- DecodeFailed          a caller's decode function raised; names the record, keeps the cause
+    |-- LabelsFailed          a caller's labels function raised; names the record, keeps the cause
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
     |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
     `-- ConfigError           an unknown or unread setting, or settings that cannot be combined
 
 A message says what was found, what was expected, where, and what to do about it.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class ContractError(Exception):
@@ -34,8 +37,8 @@ class IncompleteSet(ContractError):
     """The manifest, or a file that it names, does not exist."""
 
 
-class DecodeFailed(ContractError):
-    """A decode function raised; `__cause__` is the original error."""
+class LabelsFailed(ContractError):
+    """A labels function raised; `__cause__` is the original error."""
 
 
 class SourceError(ContractError):
@@ -48,3 +51,9 @@ class Reject(ContractError):
 
 class ConfigError(ContractError):
     """A setting is unknown, unread, or impossible together with another one."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean …?' for the closest known word, or nothing: the end of a message about an unknown one."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -11,10 +11,10 @@ import sys
 
 import numpy as np
 
-from shards.canonical import canonical_json
-from shards.card import schema_table
+from shards.contract.canonical import canonical_json
 from shards.errors import ContractError
-from shards.reader import RecordView, ShardSet
+from shards.reading.reader import ShardSet, StoredRecord
+from shards.writing.card import schema_table
 
 _SHOWN_CHARACTERS = 2000
 
@@ -52,7 +52,7 @@ def _bytes_line(name: str, n_bytes: int, tar_bytes: int, n_records: int) -> str:
     return f"{name:16}{n_bytes:16,}{n_bytes / max(1, tar_bytes):8.1%}{n_bytes / max(1, n_records):14,.0f}"
 
 
-def _describe_record(record: RecordView, items: range) -> str:
+def _describe_record(record: StoredRecord, items: range) -> str:
     lines = [f"record {record.number}: {record.key}, items {items.start} to {items.stop - 1}"]
     for field in record.shards.schema.fields:
         if field.codec == "npy":

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.contract.index import ShardIndex, build_index
+from shards.contract.manifest import Manifest, ShardEntry
+from shards.contract.schema import Schema
+from shards.contract.tables import read_table
 from shards.errors import ContractError
-from shards.index import ShardIndex, build_index
-from shards.manifest import Manifest, ShardRecord
-from shards.schema import Schema
-from shards.storage import LocalFolder
-from shards.tables import read_table
-from shards.writer import check_shard
+from shards.storage.storage import LocalFolder
+from shards.writing.writer import check_shard
 
 
 def find_faults(root: Path) -> Iterator[str]:
@@ -54,7 +54,7 @@ def find_strays(root: Path) -> list[str]:
 
 
 def _shard_faults(
-    root: Path, shard: ShardRecord, schema: Schema, totals: dict[str, int], seen: dict[str, str]
+    root: Path, shard: ShardEntry, schema: Schema, totals: dict[str, int], seen: dict[str, str]
 ) -> Iterator[str]:
     try:
         check_shard(root, shard, deep=True)

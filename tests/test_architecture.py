@@ -11,25 +11,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("shards", "pipeline", "vpd", "jobs")
+OURS = ("shards", "pipeline", "vpd", "diffusion_perception", "jobs")
 MAY_IMPORT = {
     "shards": set(),
     "pipeline": {"shards"},
     "vpd": {"shards"},
-    "jobs": {"shards", "pipeline", "vpd"},
+    "diffusion_perception": {"shards", "pipeline", "vpd"},
+    "jobs": {"shards", "pipeline", "vpd", "diffusion_perception"},
 }
 # Heavy library -> the only places (path prefixes) that may import it.
 HOMES = {
     "ray": ("jobs/",),
-    "yaml": ("jobs/",),
+    "yaml": ("diffusion_perception/",),
     "h5py": ("pipeline/sources/",),
     "scipy": ("pipeline/sources/",),
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "transformers": ("pipeline/encoders/",),
     "diffusers": ("pipeline/encoders/", "vpd/backbones/"),
     "webdataset": ("shards/",),
-    "fsspec": ("shards/", "vpd/checkpoint.py", "jobs/"),
-    "torch": ("vpd/", "pipeline/encoders/", "jobs/"),
+    "fsspec": ("shards/", "vpd/training/checkpoint.py", "jobs/"),
+    "torch": ("vpd/", "pipeline/encoders/", "diffusion_perception/", "jobs/"),
     "argparse": ("jobs/", "shards/verify.py", "shards/inspect.py"),
 }
 
@@ -90,11 +91,11 @@ def test_every_product_module_says_what_it_is_for() -> None:
     ("module", "unwanted"),
     [
         ("shards", ("torch", "ray", "diffusers")),
-        ("shards.reader", ("torch", "ray")),
-        ("shards.stream", ("torch", "ray")),
-        ("pipeline.sources.refcoco", ("torch", "ray", "diffusers", "transformers")),
-        ("vpd.loop", ("ray", "transformers")),
-        ("jobs.config", ("torch", "ray")),
+        ("shards.reading.reader", ("torch", "ray")),
+        ("shards.reading.stream", ("torch", "ray")),
+        ("pipeline.sources.refcoco.source", ("torch", "ray", "diffusers", "transformers")),
+        ("vpd.training.loop", ("ray", "transformers")),
+        ("jobs.command_line", ("torch", "ray")),
     ],
 )
 def test_importing_a_module_loads_nothing_it_does_not_need(module: str, unwanted: tuple[str, ...]) -> None:
@@ -105,5 +106,5 @@ def test_importing_a_module_loads_nothing_it_does_not_need(module: str, unwanted
 
 def test_the_check_itself_sees_a_forbidden_import(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
-    file.write_text("def f():\n    from vpd.loop import train\n    import ray.train\n")
+    file.write_text("def f():\n    from vpd.training.loop import train\n    import ray.train\n")
     assert list(imports(file)) == [("vpd", 2), ("ray", 3)]

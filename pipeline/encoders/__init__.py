@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shards.schema import Field
-from shards.view import Size
+from shards.contract.schema import Field
+from shards.geometry.view import Size
 
 
 class ImageEncoder(Protocol):

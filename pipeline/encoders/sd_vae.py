@@ -20,9 +20,9 @@ from torch import nn
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from shards.contract.schema import Field
 from shards.errors import ConfigError
-from shards.schema import Field
-from shards.view import Size
+from shards.geometry.view import Size
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _LOGVAR_RANGE = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution clamps to

@@ -1,5 +1,4 @@
-"""One module per dataset, found by its name: `pipeline.sources.<name>.build(**options)` returns a Source.
+"""One module or folder per dataset, found by its name: `pipeline.sources.<name>.build(**options)` returns a Source.
 
-The protocol itself is `pipeline.example.Source`. `refer_reader` and `coco_masks` have no `build`: they are the file
-formats that the RefCOCO family shares.
+The protocol itself is `pipeline.example.Source`. `pairs` has no `build`: it is what several sources are made of.
 """

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.example import Example
+from pipeline.files.label_png import counted
+from pipeline.sources.pairs.labels import Folders, LabelPairs
 from shards.errors import SourceError
-
-from .label_pairs import Folders, LabelPairs
-from .label_png import counted
 
 OBJECTS, SCENES = "objectInfo150.txt", "sceneCategories.txt"
 PUBLISHED = {"training": 20_210, "validation": 2_000}  # pictures

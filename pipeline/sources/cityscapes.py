@@ -24,10 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.label_png import IGNORE, counted
+from pipeline.sources.pairs.labels import Folders, LabelPairs
 from shards.errors import ConfigError, SourceError
-
-from .label_pairs import Folders, LabelPairs
-from .label_png import IGNORE, counted
 
 IMAGES, IMAGE_SUFFIX = "leftImg8bit", "_leftImg8bit.png"
 PUBLISHED = {"train": 2_975, "val": 500, "train_extra": 19_998}  # pictures

@@ -22,10 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.label_png import counted
+from pipeline.sources.pairs.labels import Folders, LabelPairs
 from shards.errors import ConfigError, SourceError
-
-from .label_pairs import Folders, LabelPairs
-from .label_png import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 

@@ -22,11 +22,10 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example
-from shards.atomic import sha256_file
+from pipeline.sources.pairs.depths import PairList, load_pair, read_list
+from shards.contract.schema import Field
 from shards.errors import SourceError
-from shards.schema import Field
-
-from .depth_pairs import PairList, load_pair, read_list
+from shards.storage.atomic import sha256_file
 
 PUBLISHED = {"train": 23_158, "test": 652}
 NO_CLASS = -1  # scenes have no class: the depth task's word for it

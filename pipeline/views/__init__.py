@@ -1,8 +1,8 @@
 """Which views of a source image the encoder is shown.
 
 Owns the protocols of plans, how views divide into items, and the only random numbers a plan may use. The View record
-itself is `shards.view`'s; `pipeline.geometry` carries a view out; a plan only decides. One plan is one module here,
-found by its name, exposing `build(**options)`.
+itself is `shards.geometry.view`'s; `pipeline.rendering.geometry` carries a view out; a plan only decides. One plan is
+one module here, found by its name, exposing `build(**options)`.
 
 Why views are recorded rather than drawn in the training loop: a latent cannot be cropped, flipped or recoloured
 afterwards, because the VAE is not equivariant (DESIGN.md section 2). The steps of a view run in a fixed order that
@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.example import FloatBox
 from shards.errors import ConfigError
-from shards.view import Size, View
+from shards.geometry.view import Size, View
 
 
 class ViewPlan(Protocol):

@@ -18,7 +18,7 @@ from pipeline.views import generator
 from pipeline.views.depth_recipes import CUT_DEPTH, RECIPES, DepthRecipe
 from pipeline.views.frame import sides
 from shards.errors import ConfigError
-from shards.view import Size, View
+from shards.geometry.view import Size, View
 
 _LATER = ("frame_px", "enlarged", "units_per_metre")  # named in an identity only where they do something
 

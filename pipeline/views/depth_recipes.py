@@ -1,6 +1,6 @@
 """How a training view of depth is drawn: CutDepth, flip, crop, colour, each with its published probability.
 
-Owns the published recipes and their draws; what a step does to pixels is `pipeline.geometry`'s.
+Owns the published recipes and their draws; what a step does to pixels is `pipeline.rendering.geometry`'s.
     vpd                 a 480 x 480 crop of the 480 x 640 picture, so that only its column is random; padded to 512
                         (0 after normalising, mid grey, and 0 = no measurement in the label); vpd_spec.md 3.3, 1.6
     mmseg_512           the picture resized by a random ratio of 0.8..1.5 of the (768, 512) base, then a 512 crop; 8.2
@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.colour import Step
-from pipeline.cut_depth import MILLIMETRES, SCALED, WRAPPED
+from pipeline.rendering.colour import Step
+from pipeline.rendering.cut_depth import MILLIMETRES, SCALED, WRAPPED
 from pipeline.views.frame import frame_box
 from pipeline.views.keep_ratio import keep_ratio
 from shards.errors import Reject
-from shards.view import Size, View
+from shards.geometry.view import Size, View
 
 CONTRAST, BRIGHTNESS = 0.2, 0.2 * 255  # factor around 1, levels
 GAMMA = (0.8, 1.2)

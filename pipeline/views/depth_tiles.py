@@ -10,7 +10,7 @@ KITTI has 16 windows of its frame of 352 x 1216 (`frame: [352, 1216], windows: 1
                 by none: the depth task counts them as its `uncovered` says
     even        the first window at one border, the last at the other, rounded places between: every column is seen
 
-Owns where the windows are; `vpd.stitch` puts predictions together again from their recorded places.
+Owns where the windows are; `vpd.inference.stitch` puts predictions together again from their recorded places.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.views.frame import frame_box, sides
 from pipeline.views.keep_ratio import keep_ratio
 from pipeline.views.segmentation_tiles import window_spans
 from shards.errors import ConfigError, Reject
-from shards.view import Box, Size, View
+from shards.geometry.view import Box, Size, View
 
 SPACINGS = ("even", "published")
 _SHAPE_PX = (480, 640)  # of NYUv2, for estimates

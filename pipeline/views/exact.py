@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards.errors import ConfigError
-from shards.view import Size, View
+from shards.geometry.view import Size, View
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pipeline.views.keep_ratio import checked_sides
 from shards.errors import Reject
-from shards.view import Box, Size
+from shards.geometry.view import Box, Size
 
 
 def frame_box(height: int, width: int, frame_px: Size | None) -> Box:

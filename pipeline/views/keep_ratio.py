@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shards.errors import ConfigError
-from shards.view import Size
+from shards.geometry.view import Size
 
 
 def keep_ratio(height: int, width: int, base_px: Size, ratio: float = 1.0) -> Size:

@@ -12,8 +12,8 @@ Modes:
 
 A crop is cut at whole source pixels and resized once, with Pillow's bilinear kernel, which antialiases; mmpose samples
 it at fractions of a pixel, without antialiasing. So the sides of a crop lie up to half a source pixel off, but where
-they lie is recorded exactly (`shards.points`): no keypoint is off by this. There is no rotation and no crop of half a
-body: a view has no angle, and keypoints are not read here.
+they lie is recorded exactly (`shards.geometry.points`): no keypoint is off by this. There is no rotation and no crop of
+half a body: a view has no angle, and keypoints are not read here.
 
 `views` shows a whole picture as if it were the box of one person, for a picture that comes without boxes.
 """
@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.colour import Step
 from pipeline.example import FloatBox
+from pipeline.rendering.colour import Step
 from pipeline.views import generator
 from pipeline.views.depth_recipes import BRIGHTNESS, CONTRAST
 from pipeline.views.frame import sides
 from shards.errors import ConfigError
-from shards.view import Size, View
+from shards.geometry.view import Size, View
 
 LATENT_STRIDE_PX = 8
 

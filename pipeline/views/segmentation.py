@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline import photometric
+from pipeline.rendering import photometric
 from pipeline.views import generator
 from pipeline.views.keep_ratio import checked_sides, keep_ratio
 from shards.errors import ConfigError
-from shards.view import Box, Size, View, cut_label
+from shards.geometry.view import Box, Size, View, cut_label
 
 CROP_TRIES = 10
 

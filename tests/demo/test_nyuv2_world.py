@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 
 from demo.nyuv2_world import ROOM_WALL_M, SIZE_PX, frame_of, room_of, write_nyuv2_world
-from pipeline.sources.nyuv2 import CLASS_NAMES, build
+from pipeline.sources.nyuv2.source import CLASS_NAMES, build
 
 IMAGES = {"train": 8, "test": 4}
 MAT = "nyu_depth_v2_labeled.mat"

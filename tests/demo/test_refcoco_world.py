@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 from demo.phrases import referents
 from demo.refcoco_world import run_lengths, scene_of, write_refcoco_world
 from demo.world import render
-from pipeline.sources.refcoco import build
+from pipeline.sources.refcoco.source import build
 
 IMAGES = {"train": 20, "val": 4, "testA": 2, "testB": 2}
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pipeline.example import Example
-from pipeline.sources.refcoco import RefcocoSource
+from pipeline.sources.refcoco.source import RefcocoSource
 
 
 class SlowRefcoco(RefcocoSource):

@@ -12,10 +12,10 @@ from toy_jobs import build_here, train_here, train_settings
 
 from demo.ade20k_world import CLASSES, write_ade20k_world
 from demo.nyuv2_world import write_nyuv2_world
-from jobs import config
-from jobs.parts import build_parts
-from jobs.train import TrainJob
-from jobs.trained import load_trained
+from diffusion_perception.assemble import build_parts
+from diffusion_perception.settings import bind
+from diffusion_perception.train_job import TrainJob
+from diffusion_perception.trained import load_trained
 from shards.errors import ConfigError
 
 LEARNED = {"attention_maps": "", "timestep": None, "output_head": True}
@@ -103,4 +103,4 @@ def test_learned_prompts_are_refused_where_the_text_says_what_to_find(
     over = {f"backbone.{name}": value for name, value in LEARNED.items()}
     settings = train_settings(sets, tiny_sd, tmp_path, over=over | {"model.prompts": {"count": 5, "passes": 2}})
     with pytest.raises(ConfigError, match="task refer finds what a sentence says"):
-        build_parts(config.build(TrainJob, settings), torch.device("cpu"))
+        build_parts(bind(TrainJob, settings), torch.device("cpu"))

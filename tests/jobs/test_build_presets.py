@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import config, plugins
-from jobs.encoder_actor import BuildJob
+from diffusion_perception import plugins
+from diffusion_perception.builder import BuildJob
+from diffusion_perception.settings import bind, read_file
 from shards.errors import SourceError
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "configs" / "build").glob("*.yaml"))
@@ -16,7 +17,7 @@ FILES = sorted((Path(__file__).resolve().parents[2] / "configs" / "build").glob(
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_shipped_build_resolves(file: Path) -> None:
-    job = config.build(BuildJob, config.load(str(file)))
+    job = bind(BuildJob, read_file(str(file)))
     with contextlib.suppress(SourceError):  # its options were understood; the data is not here
         plugins.build_plugin(plugins.SOURCES, job.source, "source")
     assert set(job.views_of) <= set(job.splits)
@@ -31,6 +32,6 @@ def test_a_shipped_build_resolves(file: Path) -> None:
 )
 def test_depth_sets_have_a_view_an_epoch_and_the_published_windows(file: str, train: int, test: int) -> None:
     (path,) = (path for path in FILES if path.stem == file)
-    job = config.build(BuildJob, config.load(str(path)))
+    job = bind(BuildJob, read_file(str(path)))
     plans = {split: plugins.build_plugin(plugins.VIEWS, job.view_spec(split), "views") for split in job.splits}
     assert {split: plan.views_per_image for split, plan in plans.items()} == {"train": train, "test": test}

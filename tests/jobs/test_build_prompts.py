@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffusion_perception.prompt_tables import source_names
 from jobs import build_prompts
+from shards.contract.tables import load_table, save_table
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
-from shards.tables import load_table, save_table
 
 
 def table(tiny_sd: Path, out: Path, *words: str) -> tuple[dict[str, np.ndarray], dict]:
@@ -47,16 +48,16 @@ def test_templates_mode_and_length_are_settings(tiny_sd: Path, tmp_path: Path, c
 
 
 def test_a_source_brings_its_own_list(tiny_sd: Path, tmp_path: Path, world: Path) -> None:
-    from pipeline.sources.nyuv2 import CLASS_NAMES
+    from pipeline.sources.nyuv2.source import CLASS_NAMES
 
     _, info = table(tiny_sd, tmp_path / "rooms", "source=nyuv2", "prompts.templates=name")
     assert info["names"] == list(CLASS_NAMES)  # known without the data
     own = {"name": "image_folders", "root": str(tmp_path), "classes": ["cup", "bed"]}
-    assert build_prompts.source_names(own) == ["cup", "bed"]
+    assert source_names(own) == ["cup", "bed"]
     with pytest.raises(ConfigError, match="has no class names of its own"):
-        build_prompts.source_names({"name": "refcoco", "root": str(world)})
+        source_names({"name": "refcoco", "root": str(world)})
     with pytest.raises(ConfigError, match=r"no module .*Did you mean 'refcoco'"):
-        build_prompts.source_names({"name": "refcocoo"})
+        source_names({"name": "refcocoo"})
 
 
 @pytest.mark.parametrize(

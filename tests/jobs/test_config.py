@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import yaml
 
-from jobs import config
+from diffusion_perception.settings import bind, read_file, replaced, spelled_out, to_plain
+from jobs.command_line import CommandLine
 from jobs.train import is_lost_worker
 from shards.errors import ConfigError
 
@@ -31,8 +33,8 @@ class Outer:
     fast: bool = False
 
 
-def parse(*words: str) -> config.CommandLine:
-    return config.CommandLine.parse(words, flags=("dry-run",))
+def parse(*words: str) -> CommandLine:
+    return CommandLine.parse(words, flags=("dry-run",))
 
 
 def test_three_spellings_of_a_setting_are_one() -> None:
@@ -44,7 +46,7 @@ def test_flags_and_config_are_told_apart_from_settings() -> None:
     command = parse("--dry-run", "--config", "a.yaml", "task=refer")
     assert command.flags == {"dry-run"}
     assert command.config == "a.yaml"
-    assert command.take("task") == ("refer", config.CommandLine("a.yaml", frozenset({"dry-run"}), ()))
+    assert command.take("task") == ("refer", CommandLine("a.yaml", frozenset({"dry-run"}), ()))
 
 
 @pytest.mark.parametrize("words", [["refer"], ["--steps"], ["--steps", "--dry-run"], ["-x"]])
@@ -61,18 +63,18 @@ def test_a_mistyped_flag_gets_a_suggestion() -> None:
 def test_a_whole_configuration_is_built_with_overrides_on_top(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("name: a\noptim: {lr: 1e-4, betas: [0.8, 0.9]}\nplugin: sd_unet\n")
-    built = config.build(Outer, config.load(file, [("optim.lr", "5e-5"), ("sets", "[a, b]"), ("fast", "true")]))
+    built = bind(Outer, read_file(file, [("optim.lr", "5e-5"), ("sets", "[a, b]"), ("fast", "true")]))
     assert built == Outer("a", Inner(5e-5, (0.8, 0.9)), sets=("a", "b"), plugin={"name": "sd_unet"}, fast=True)
 
 
 def test_an_unknown_key_names_the_closest_known_one() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'optim.lr_scale'.*Did you mean 'lr'"):
-        config.build(Outer, {"name": "a", "optim": {"lr_scale": 0.1}})
+        bind(Outer, {"name": "a", "optim": {"lr_scale": 0.1}})
 
 
 def test_a_key_that_lives_one_level_down_is_pointed_to() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean 'optim\.betas'"):
-        config.build(Outer, {"name": "a", "betas": [1, 2]})
+        bind(Outer, {"name": "a", "betas": [1, 2]})
 
 
 @pytest.mark.parametrize(
@@ -90,42 +92,42 @@ def test_a_key_that_lives_one_level_down_is_pointed_to() -> None:
 )
 def test_wrong_values_say_what_was_found_and_expected(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        config.build(Outer, data)
+        bind(Outer, data)
 
 
 def test_naming_another_plugin_drops_the_options_of_the_first(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("name: a\nplugin: {name: refcoco, root: /data}\n")
-    assert config.load(file, [("plugin", "ade20k")])["plugin"] == {"name": "ade20k"}
-    assert config.load(file, [("plugin", "refcoco")])["plugin"] == {"name": "refcoco", "root": "/data"}
+    assert read_file(file, [("plugin", "ade20k")])["plugin"] == {"name": "ade20k"}
+    assert read_file(file, [("plugin", "refcoco")])["plugin"] == {"name": "refcoco", "root": "/data"}
 
 
 def test_a_missing_file_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"no configuration file configs/train/refre.yaml.*Did you mean 'refer'"):
-        config.load("configs/train/refre.yaml")
+        read_file("configs/train/refre.yaml")
 
 
 def test_bad_yaml_and_overrides_through_values_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("a: [1\n")
     with pytest.raises(ConfigError, match="not readable as YAML"):
-        config.load(file)
+        read_file(file)
     file.write_text("a: 1\n")
     with pytest.raises(ConfigError, match="a is 1, which has no settings"):
-        config.load(file, [("a.b", "2")])
+        read_file(file, [("a.b", "2")])
     with pytest.raises(ConfigError, match="not readable as YAML"):
-        config.load(file, [("a", "[1")])
+        read_file(file, [("a", "[1")])
 
 
 def test_plain_data_and_back_is_the_same_configuration() -> None:
     built = Outer("a", Inner(2.0), "online", ("x",), {"name": "p", "k": [1, 2]}, 3, True)
-    assert config.build(Outer, config.to_plain(built)) == built
-    assert config.build(Outer, config.yaml.safe_load(config.spelled_out(built))) == built
+    assert bind(Outer, to_plain(built)) == built
+    assert bind(Outer, yaml.safe_load(spelled_out(built))) == built
 
 
 def test_replaced_changes_a_nested_setting_and_nothing_else() -> None:
     before = Outer("a")
-    after = config.replaced(before, {"optim.lr": 1.0, "name": "b"})
+    after = replaced(before, {"optim.lr": 1.0, "name": "b"})
     assert (after.name, after.optim.lr, after.optim.betas) == ("b", 1.0, before.optim.betas)
     assert before == Outer("a")
 

@@ -13,14 +13,16 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from jobs import config, convert_checkpoint
-from jobs.parts import build_model, build_task
-from jobs.train import TrainJob
-from jobs.trained import load_trained
+from diffusion_perception.assemble import build_model, build_task
+from diffusion_perception.blueprints import from_pretrained
+from diffusion_perception.settings import bind, to_plain
+from diffusion_perception.train_job import TrainJob
+from diffusion_perception.trained import load_trained
+from jobs import convert_checkpoint
+from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError, SchemaMismatch
-from shards.schema import Field, Schema
-from vpd.checkpoint import CheckpointStore
-from vpd.pretrained import from_pretrained, read_blueprint
+from vpd.exchange.pretrained import read_blueprint
+from vpd.training.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +61,9 @@ def run_folder(tiny_sd: Path, tmp_path: Path) -> Path:
 
 def written_run(settings: dict[str, Any], schema: Schema) -> Path:
     """The folder of a run with these settings, with random weights in its one checkpoint."""
-    job = config.build(TrainJob, settings)
+    job = bind(TrainJob, settings)
     state = {
-        "config": config.to_plain(job),
+        "config": to_plain(job),
         "schema": schema.to_json(),
         "recipe": {},
         "class_names": [],
@@ -119,7 +121,7 @@ def test_a_command_line_in_the_file_needs_the_flag(published: Callable[[str], Pa
 def test_a_plain_model_becomes_a_diffusers_folder_that_a_run_can_name(
     published: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from vpd.backbones import sd_unet
+    from vpd.backbones.sd_unet import unet as sd_unet
 
     convert_checkpoint.run([f"in={published('ldm_sd_v1_like.ckpt')}", f"out={tmp_path / 'sd'}"])
     assert sd_unet.build(str(tmp_path / "sd")).context_width == 64
@@ -198,7 +200,7 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(
         ([f"in={tiny_sd}"], "a diffusers folder: it needs no conversion"),
         ([f"in={tmp_path}/absent"], "nothing convertible there"),
         ([f"in={depth}", f"out={tmp_path / 'full'}"], "there is something already"),
-        ([f"in={depth}", "task.max_depth=8"], "no option 'max_depth'"),
+        ([f"in={depth}", "task.max_depth=8"], "unknown setting 'task.max_depth'"),
         ([f"in={depth}", "task=refer"], "the task is read from the checkpoint"),
         (
             [f"in={depth}", "source={name: image_folders, root: /x, classes: [a, b]}"],

@@ -20,7 +20,7 @@ from on_cluster import files, processes_of, refused, succeeded, written
 from toy_jobs import build_settings, train_settings
 
 from demo.ray_head import RayHead
-from shards.reader import ShardSet
+from shards.reading.reader import ShardSet
 from shards.verify import find_faults
 
 pytestmark = pytest.mark.cluster

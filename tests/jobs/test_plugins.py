@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import plugins
+from diffusion_perception import plugins
 from shards.errors import ConfigError
-from vpd import plugin
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_a_missing_option_is_named(outside: str) -> None:
 
 
 def test_an_unknown_name_lists_the_modules_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"no module pipeline.sources.refcoc. Did you mean 'refcoco'"):
+    with pytest.raises(ConfigError, match=r"no module pipeline.sources.refcoc with a build.* Did you mean 'refcoco'"):
         plugins.build_plugin(plugins.SOURCES, {"name": "refcoc"}, "source")
     with pytest.raises(ConfigError, match=r"no module no\.such\.thing"):
         plugins.build_plugin(plugins.SOURCES, {"name": "no.such.thing"}, "source")
@@ -62,9 +61,9 @@ def test_a_spec_without_a_name_lists_the_choices() -> None:
 
 
 def test_listing_plugins_skips_modules_that_are_not_plugins() -> None:
-    assert "refcoco" in plugin.available(plugins.SOURCES)
-    assert "refer_reader" not in plugin.available(plugins.SOURCES)
-    assert plugin.available("vpd.heads") == [
+    assert "refcoco" in plugins.available(plugins.SOURCES)
+    assert "refer_reader" not in plugins.available(plugins.SOURCES)
+    assert plugins.available("vpd.heads") == [
         "depth_decoder",
         "fpn",
         "heat_maps",

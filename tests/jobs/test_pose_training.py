@@ -10,14 +10,14 @@ import pytest
 import torch
 from toy_jobs import build_here
 
-from jobs import config
-from jobs.parts import build_parts
-from jobs.train import TrainJob
+from diffusion_perception.assemble import build_parts
+from diffusion_perception.settings import bind
+from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError
 from tests.pipeline.sources.coco_miniature import write_coco
-from vpd.batch import PIXELS
-from vpd.loop import open_stream
-from vpd.worker import Worker
+from vpd.model.device_batch import PIXELS
+from vpd.training.loop import open_stream
+from vpd.training.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def coco(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 
 def test_latents_encoded_online_are_those_of_the_drawn_views(coco: dict[str, Any]) -> None:
-    job = config.build(TrainJob, coco)
+    job = bind(TrainJob, coco)
     parts = build_parts(job, torch.device("cpu"))
     assert parts.encoders.latents is not None
     seen = set()
@@ -56,6 +56,6 @@ def test_latents_encoded_online_are_those_of_the_drawn_views(coco: dict[str, Any
 
 
 def test_without_prompts_training_says_what_to_set(coco: dict[str, Any]) -> None:
-    job = config.build(TrainJob, {**coco, "model": {}})
+    job = bind(TrainJob, {**coco, "model": {}})
     with pytest.raises(ConfigError, match=r"set model\.prompts\.count=17"):
         build_parts(job, torch.device("cpu"))

@@ -10,12 +10,16 @@ import pytest
 import torch
 import yaml
 
-from jobs import config, plugins
-from jobs.parts import build_task
-from jobs.train import TrainJob, read
+from diffusion_perception import plugins
+from diffusion_perception.assemble import build_schedule, build_task
+from diffusion_perception.blueprints import assembled
+from diffusion_perception.settings import replaced
+from diffusion_perception.train_job import TrainJob
+from jobs.command_line import CommandLine
+from jobs.train import read
 from shards.errors import ConfigError
-from vpd.optim import PRESETS, build_schedule, named_groups
-from vpd.pretrained import Blueprint, assemble
+from vpd.exchange.pretrained import Blueprint
+from vpd.training.optim import PRESETS, named_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "configs" / "train").glob("*.yaml"))
@@ -30,7 +34,7 @@ UNET = {
 
 def resolved(file: Path) -> tuple[TrainJob, Any]:
     """The job of a file, and its network at a tenth of the width, described without weights."""
-    job = read(config.CommandLine(config=str(file)))
+    job = read(CommandLine(config=str(file)))
     task: Any = build_task(job)
     prompts = job.model.prompts
     classes = getattr(task, "classes", 27) if task.uses_classes and not prompts.count else 0
@@ -39,7 +43,7 @@ def resolved(file: Path) -> tuple[TrainJob, Any]:
     table = [classes, 64] if classes else None
     blueprint = Blueprint(job.task, backbone, UNET, tokens, job.model.head, table, job.model.latent_scale)
     blueprint = replace(blueprint, prompts=asdict(prompts) if prompts.count else {})
-    return job, assemble(blueprint)
+    return job, assembled(blueprint)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -81,7 +85,7 @@ def test_a_header_tells_the_published_score_and_every_value_its_source(file: Pat
 )
 def test_presets_give_the_backbone_its_published_share_of_the_rate(file: str, preset: str, factors: dict) -> None:
     job, model = resolved(ROOT / "configs" / "train" / f"{file}.yaml")
-    groups = named_groups(model, config.replaced(job.optim, {"preset": preset}))
+    groups = named_groups(model, replaced(job.optim, {"preset": preset}))
     found = {group["name"]: group["lr"] / job.optim.lr for group in groups}
     assert {name: found[name] for name in factors} == pytest.approx(factors)
 
@@ -89,9 +93,9 @@ def test_presets_give_the_backbone_its_published_share_of_the_rate(file: str, pr
 def test_the_network_of_the_published_sizes_has_the_published_number_of_parameters() -> None:
     """SD 1.5's UNet without its head, adapter and decoder of refer at 40 tokens (vpd_spec 1.1, 2.5, 7.3)."""
     unet = UNET | {"block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 768}
-    job = read(config.CommandLine(config=str(ROOT / "configs" / "train" / "refer.yaml")))
+    job = read(CommandLine(config=str(ROOT / "configs" / "train" / "refer.yaml")))
     backbone = {key: value for key, value in job.backbone.items() if key not in ("model", "revision")}
-    model = assemble(Blueprint(job.task, backbone, unet, 40))
+    model = assembled(Blueprint(job.task, backbone, unet, 40))
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     assert counts["backbone"] == 859_520_964 - 12_164
     assert counts["adapter"] == 1_181_184 + 768

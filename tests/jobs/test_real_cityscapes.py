@@ -11,8 +11,8 @@ from on_cluster import build, evaluated, train
 from PIL import Image
 
 from demo.ray_head import RayHead
-from jobs.predict import Predictor
-from shards.reader import ShardSet
+from diffusion_perception.predictor import Predictor
+from shards.reading.reader import ShardSet
 
 pytestmark = pytest.mark.cluster
 

@@ -11,9 +11,9 @@ from on_cluster import build, evaluated, train
 from PIL import Image
 
 from demo.ray_head import RayHead
-from jobs.predict import Predictor
+from diffusion_perception.predictor import Predictor
 from shards.errors import ConfigError
-from shards.reader import ShardSet
+from shards.reading.reader import ShardSet
 
 pytestmark = pytest.mark.cluster
 SIZE = [128, 64]

@@ -11,7 +11,7 @@ import pytest
 from on_cluster import build, evaluated, train
 
 from demo.ray_head import RayHead
-from shards.reader import ShardSet
+from shards.reading.reader import ShardSet
 
 pytestmark = pytest.mark.cluster
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from toy_jobs import build_here, build_settings, train_here, train_settings
 
-from jobs import config
-from jobs.parts import build_parts, check_sets
-from jobs.train import TrainJob
+from diffusion_perception.assemble import build_parts, check_sets
+from diffusion_perception.settings import bind
+from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError, FingerprintMismatch
-from vpd.checkpoint import CheckpointStore
-from vpd.loop import open_stream
-from vpd.worker import Worker
+from vpd.training.checkpoint import CheckpointStore
+from vpd.training.loop import open_stream
+from vpd.training.worker import Worker
 
 
 def test_stopping_and_resuming_gives_the_losses_of_one_run(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_losses_fall_and_every_step_has_its_own(sets: Path, tiny_sd: Path, tmp_p
 def test_any_number_of_workers_resumes_the_same_order(
     sets: Path, tiny_sd: Path, tmp_path: Path, n_workers: int
 ) -> None:
-    job = config.build(TrainJob, train_settings(sets, tiny_sd, tmp_path))
+    job = bind(TrainJob, train_settings(sets, tiny_sd, tmp_path))
     parts = build_parts(job, torch.device("cpu"))
 
     def items(start: int, stop: int, workers: int) -> list[list[int]]:
@@ -109,7 +109,7 @@ def test_train_and_val_of_different_encoders_are_refused(
     build_here(build_settings(world, other, tmp_path / "sets", splits=["val"]))
     job = train_settings(sets, tiny_sd, tmp_path, over={"data.val": str(tmp_path / "sets" / "tiny-val")})
     with pytest.raises(FingerprintMismatch, match=r"image_encoder\.weights"):
-        check_sets(config.build(TrainJob, job))
+        check_sets(bind(TrainJob, job))
 
 
 def test_online_latents_need_their_source(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:

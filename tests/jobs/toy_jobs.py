@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from jobs import config
-from jobs.encoder_actor import BuildJob, EncoderActor
-from jobs.parts import build_parts
-from jobs.train import TrainJob
-from pipeline import ledger
-from pipeline.build import finalize
-from pipeline.plan import plan_shards
-from pipeline.prompts import TABLE
-from shards.schema import Schema
-from shards.tables import write_table
-from vpd.checkpoint import CheckpointStore
-from vpd.log import RunLog
-from vpd.loop import train
-from vpd.worker import Worker
+from diffusion_perception.assemble import build_parts
+from diffusion_perception.builder import BuildJob, ShardBuilder
+from diffusion_perception.settings import bind, to_plain
+from diffusion_perception.train_job import TrainJob
+from pipeline.building import ledger
+from pipeline.building.plan import plan_shards
+from pipeline.building.shard import finish_set
+from pipeline.prompts.class_table import TABLE
+from shards.contract.schema import Schema
+from shards.contract.tables import write_table
+from vpd.training.checkpoint import CheckpointStore
+from vpd.training.log import RunLog
+from vpd.training.loop import train
+from vpd.training.worker import Worker
 
 
 def build_settings(world: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def build_settings(world: Path, tiny_sd: Path, out: Path, **changes: Any) -> dic
 
 def build_here(settings: dict[str, Any]) -> None:
     """What jobs/build_shards.py does, in this process."""
-    job = config.build(BuildJob, settings)
-    actor = EncoderActor(config.to_plain(job), "cpu")
+    job = bind(BuildJob, settings)
+    actor = ShardBuilder(job, "cpu")
     for split in job.splits:
         folder = Path(job.out, f"{job.name}-{split}")
         folder.mkdir(parents=True)
@@ -52,7 +52,7 @@ def build_here(settings: dict[str, Any]) -> None:
         for task in tasks:
             actor.build(split, str(folder), task)
         tables = [write_table(folder, TABLE, table.arrays, table.info)] if table else []
-        finalize(tasks, actor.source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+        finish_set(tasks, actor.source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
 
 
 def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:
@@ -73,12 +73,12 @@ def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict
 
 def train_here(settings: dict[str, Any]) -> dict[int, float]:
     """Train in this process; the loss of every step so far."""
-    job = config.build(TrainJob, settings)
+    job = bind(TrainJob, settings)
     parts = build_parts(job, torch.device("cpu"))
     store = CheckpointStore(job.folder)
     latest = store.latest()
     log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=lambda text: None)
-    train(job.training, parts, Worker(), store, log, resolved=config.to_plain(job))
+    train(job.training, parts, Worker(), store, log, resolved=to_plain(job))
     log.close()
     lines = [json.loads(line) for line in Path(job.folder, "log.jsonl").read_text().splitlines()]
     return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.build import build_shard, finalize
+from pipeline.building.ledger import open_build
+from pipeline.building.plan import ShardTask, plan_shards, remaining
+from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
+from pipeline.building.shard import build_shard, finish_set
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Example
-from pipeline.ledger import open_build
-from pipeline.plan import ShardTask, plan_shards, remaining
-from pipeline.recipe import BuildSettings, recipe_of, schema_of
 from pipeline.views import ViewPlan, exact
+from shards.contract.manifest import Manifest
+from shards.contract.schema import Field
 from shards.errors import Reject
-from shards.manifest import Manifest
-from shards.schema import Field
-from shards.view import Size
+from shards.geometry.view import Size
 
 SETTINGS = BuildSettings(records_per_shard=4, image_batch=3, text_batch=5, max_rejects=0.5)
 
@@ -141,7 +141,7 @@ class Build:
         for task in todo:
             build_shard(task, self.source, "train", self.plan, self.vae, self.text, self.folder, self.settings)
         schema = schema_of(self.source, self.plan, self.vae, self.text, self.settings)
-        return finalize(self.tasks, self.source, "train", schema, self.recipe, self.folder, self.settings)
+        return finish_set(self.tasks, self.source, "train", schema, self.recipe, self.folder, self.settings)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_set import write_toy_set
 
-from shards.reader import ShardSet
+from shards.reading.reader import ShardSet
+from tests.shards.toy_set import write_toy_set
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_set import SCHEMA, flip_byte
 
 from shards import inspect, verify
+from shards.contract.index import build_index
 from shards.errors import CorruptShard
-from shards.index import build_index
-from shards.reader import ShardSet
+from shards.reading.reader import ShardSet
+from tests.shards.toy_set import SCHEMA, flip_byte
 
 Capture = pytest.CaptureFixture[str]
 
@@ -53,7 +53,7 @@ def test_a_flipped_byte_in_headers_and_padding_is_found(damaged: Path, place: in
 
 
 def test_the_index_is_checked_against_the_tar_even_if_its_hash_was_updated(damaged: Path) -> None:
-    from shards.atomic import sha256_file
+    from shards.storage.atomic import sha256_file
 
     index = build_index(damaged / "toy-000000.tar", SCHEMA)
     index.fields["gist"].hash[2] ^= 1

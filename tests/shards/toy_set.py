@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.manifest import Manifest
-from shards.schema import Field, Record, Schema
-from shards.tables import write_table
-from shards.writer import finalize_set, write_shard
+from shards.contract.manifest import Manifest
+from shards.contract.schema import Field, Record, Schema
+from shards.contract.tables import write_table
+from shards.writing.writer import seal_set, write_shard
 
 SCHEMA = Schema(
     (
@@ -65,7 +65,7 @@ def write_toy_set(root: Path, sizes: tuple[int, ...] = (4, 3, 5)) -> Manifest:
     arrays = {"text": np.eye(3, 2, dtype=np.float16)}
     table = write_table(root, "classes", arrays, {"prompts": ["a", "b", "c"]})
     shards[0] = type(shards[0])(**{**shards[0].to_json(), "rejects": 1})
-    return finalize_set(
+    return seal_set(
         root,
         name=root.name,
         split="train",

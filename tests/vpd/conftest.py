@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vpd.backbones.ldm_keys import unet_key
-from vpd.backbones.sd_unet import SdUnet
+from vpd.backbones.sd_unet.keys import unet_key
+from vpd.backbones.sd_unet.unet import SdUnet
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 

@@ -12,12 +12,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pipeline.views import consecutive, persons
-from shards.points import to_view
-from shards.reader import ShardSet
-from shards.schema import Field, Record, Schema
-from shards.view import View
-from shards.writer import finalize_set, write_shard
-from vpd.heat_maps import MIRROR, target_maps
+from shards.contract.schema import Field, Record, Schema
+from shards.geometry.points import to_view
+from shards.geometry.view import View
+from shards.reading.reader import ShardSet
+from shards.writing.writer import seal_set, write_shard
+from vpd.tasks.pose.heat_maps import MIRROR, target_maps
 
 HEIGHT, WIDTH = 300, 400
 EXACT = persons.build(flip=True)
@@ -105,7 +105,7 @@ def write_set(root, records):
     """A finished set, opened."""
     schema = Schema((Field("latent", "npy", "float16", ("V", 4, 32, 24), "view"), Field("meta", "json")), "view")
     shard = write_shard(root, f"{root.name}-000000", schema, records)
-    finalize_set(
+    seal_set(
         root, name=root.name, split="val", recipe={}, schema=schema, shards=[shard], rejects=[], tables=[], card={}
     )
     return ShardSet.open(root)

@@ -14,7 +14,7 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-from vpd.heads.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
+from vpd.heads.ops.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
 
 NECK_STRIDE_PX = 32
 INITS = ("vpd", "mmseg")

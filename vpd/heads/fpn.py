@@ -19,14 +19,9 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
+from vpd.heads.ops.resize import resize
 
 Norm = Callable[[int], nn.Module]
-
-
-def resize(x: torch.Tensor, size_px: Sequence[int]) -> torch.Tensor:
-    """Bilinear, corners not aligned; `x` itself if it has the size."""
-    size = tuple(size_px)
-    return x if tuple(x.shape[-2:]) == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 class SemanticFpn(nn.Module):

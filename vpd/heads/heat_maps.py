@@ -15,8 +15,8 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-from vpd.heads import rearranged
-from vpd.heads.fpn import resize
+from vpd.heads.ops.likeness import rearranged
+from vpd.heads.ops.resize import resize
 
 GROUPS = 16  # of the normalisations
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-from vpd.heads import rearranged
-from vpd.heads.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
+from vpd.heads.ops.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
+from vpd.heads.ops.likeness import rearranged
 
 NECK_STRIDE_PX = 8
 

@@ -18,8 +18,10 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-from vpd.heads import Prediction, rearranged
-from vpd.heads.fpn import ConvNormRelu, Norm, class_convolution, resize
+from vpd.heads import Prediction
+from vpd.heads.fpn import ConvNormRelu, Norm, class_convolution
+from vpd.heads.ops.likeness import rearranged
+from vpd.heads.ops.resize import resize
 
 GROUPS = 16  # of the normalisation of a widened level
 

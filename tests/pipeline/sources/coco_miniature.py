@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.sources.coco_persons import KEYPOINTS
+from pipeline.sources.coco_keypoints.persons import KEYPOINTS
 
 HEIGHT, WIDTH = 48, 64
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.files.label_png import IGNORE
 from pipeline.sources.ade20k import build, read_objects
-from pipeline.sources.label_png import IGNORE
 from shards.errors import Reject, SourceError
 from tests.pipeline.sources.ade_miniature import FIVE_COLUMNS, SIX_COLUMNS, write_pair, write_tree
 

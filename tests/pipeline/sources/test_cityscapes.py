@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.files.label_png import IGNORE
 from pipeline.sources.cityscapes import CLASSES, build
-from pipeline.sources.label_png import IGNORE
+from shards.contract.schema import check_key
 from shards.errors import ConfigError, Reject, SourceError
-from shards.schema import check_key
 
 KEY = "ulm%2Fulm_000001_000019"
 # train id of every label id, written down a second time from vpd_spec's table

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from pipeline.sources.image_folders import build, read_classes
-from pipeline.sources.label_pairs import key_of
+from pipeline.sources.pairs.labels import key_of
+from shards.contract.schema import check_key
 from shards.errors import ConfigError, Reject, SourceError
-from shards.schema import check_key
 
 CLASSES = ["sound", "crack"]
 

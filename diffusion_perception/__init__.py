@@ -1,0 +1,72 @@
+"""The library: everything a program, a notebook or a command needs, without Ray.
+
+    from diffusion_perception import Predictor, ShardSet
+
+Names are loaded when they are first asked for, so importing this package loads neither torch nor Ray, diffusers or
+transformers. The commands in `jobs` are thin on what is here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _refuse_strangers() -> None:
+    """ImportError if a file of the user's stands where this project's own packages should be found."""
+    for name in ("shards", "pipeline", "vpd"):
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin != _ROOT / name / "__init__.py":
+            raise ImportError(
+                f"`import {name}` finds {origin or 'nothing'}, not this project's own package at {_ROOT / name}. A "
+                f"file or folder named {name} earlier on Python's path hides it: rename yours, or run from elsewhere."
+            )
+
+
+_refuse_strangers()
+
+_PUBLIC = {  # name -> module that defines it
+    "Predictor": "diffusion_perception.predictor",
+    "ShardSet": "shards.reading.reader",
+    "ShardBuilder": "diffusion_perception.builder",
+    "BuildJob": "diffusion_perception.builder",
+    "TrainJob": "diffusion_perception.train_job",
+    "Trained": "diffusion_perception.trained",
+    "load_trained": "diffusion_perception.trained",
+    "from_pretrained": "diffusion_perception.blueprints",
+    "read_file": "diffusion_perception.settings",
+    "bind": "diffusion_perception.settings",
+}
+
+if TYPE_CHECKING:
+    from diffusion_perception.blueprints import from_pretrained
+    from diffusion_perception.builder import BuildJob, ShardBuilder
+    from diffusion_perception.predictor import Predictor
+    from diffusion_perception.settings import bind, read_file
+    from diffusion_perception.train_job import TrainJob
+    from diffusion_perception.trained import Trained, load_trained
+    from shards.reading.reader import ShardSet
+
+__all__ = [
+    "BuildJob",
+    "Predictor",
+    "ShardBuilder",
+    "ShardSet",
+    "TrainJob",
+    "Trained",
+    "bind",
+    "from_pretrained",
+    "load_trained",
+    "read_file",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

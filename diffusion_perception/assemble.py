@@ -1,0 +1,263 @@
+"""From a training configuration to the objects a run is made of.
+
+Owns the joints between the packages that may not know each other: which plug-ins a configuration names, which frozen
+encoder (`pipeline`) stands in for what a shard set does not store, and whether it is the one the set was built with.
+Imports torch only inside functions, so that a driver can read settings and manifests without it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import plugins
+from shards.contract.manifest import Manifest, recipe_difference
+from shards.errors import ConfigError, FingerprintMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from diffusion_perception.train_job import TrainJob
+    from shards.contract.schema import Schema
+    from shards.reading.reader import ShardSet
+    from vpd.backbones import FeatureSpec
+    from vpd.model.device_batch import Encoders
+    from vpd.model.perception import Perception
+    from vpd.tasks import Task
+    from vpd.training.loop import Parts
+    from vpd.training.schedules import Schedule
+    from vpd.training.settings import DataConfig
+
+
+CLASS_TABLE = "classes"  # name of a set's table of class embeddings (pipeline.prompts.class_table)
+
+# What training and validation sets must share; views, sources and precisions may differ.
+SAME_IN_BOTH = tuple(
+    f"{encoder}.{part}" for encoder in ("image_encoder", "text_encoder") for part in ("weights", "tokenizer", "length")
+)
+
+
+def open_set(url: str, data: DataConfig, rank: int = 0) -> ShardSet:
+    """A shard set; if it is remote, through this worker's own part of the configured local cache."""
+    from shards.reading.reader import ShardSet
+    from shards.storage.cache import CacheConfig
+
+    folder = Path(data.cache_dir or Path(tempfile.gettempdir(), "diffusion-perception-shards"), f"worker-{rank}")
+    cache = CacheConfig(str(folder), max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
+    return ShardSet.open(url, cache=cache)
+
+
+def check_sets(job: TrainJob) -> Manifest:
+    """Read the manifests a run needs and make sure they fit together; returns the training set's.
+
+    Raises:
+        IncompleteSet: a set is not there or was never finished.
+        FingerprintMismatch: training and validation set were encoded differently.
+    """
+    train = Manifest.load(job.data.train)
+    if job.data.val:
+        val = Manifest.load(job.data.val)
+        apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_IN_BOTH)]
+        if apart:
+            raise FingerprintMismatch(
+                f"data.train ({train.name}) and data.val ({val.name}) were built differently:\n  "
+                + "\n  ".join(apart)
+                + "\nBuild both with the same configuration."
+            )
+    return train
+
+
+def build_task(job: TrainJob) -> Task:
+    """The task object a configuration names."""
+    return plugins.build_plugin(plugins.TASKS, job.task, "task")
+
+
+def build_schedule(schedule: Mapping[str, Any], total: int, steps_per_epoch: float) -> Schedule:
+    """The learning-rate curve that `optim.schedule` names, over a run of `total` steps.
+
+    Raises:
+        ConfigError: unknown name or option, or a curve that does not fit the run.
+    """
+    return plugins.build_plugin(plugins.SCHEDULES, schedule, "optim.schedule", total, steps_per_epoch)
+
+
+def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray | None = None) -> Perception:
+    """Backbone, conditioning and head, with the pretrained UNet loaded.
+
+    The number of context tokens (and so of attention-map channels) is that of the learned prompts, or is read from the
+    set, never assumed.
+
+    Args:
+        classes: rows of the class table, float32 [C, D] or [C, T, D], for a task that uses one.
+    """
+    import torch
+
+    from vpd.model.perception import Perception
+
+    torch.manual_seed(job.loop.seed)
+    backbone = plugins.build_plugin(plugins.BACKBONES, job.backbone, "backbone")
+    tokens = context_tokens(job, task, schema)
+    head = build_head(task, backbone.spec(tokens), None if classes is None else len(classes), **job.model.head)
+    return Perception.conditioned(
+        backbone,
+        head,
+        job.model.prompts,
+        gamma_init=job.model.gamma_init,
+        latent_scale=job.model.latent_scale,
+        class_embeddings=None if classes is None else torch.from_numpy(classes),
+        tokens=tokens,
+    )
+
+
+def build_head(task: Task, spec: FeatureSpec, rows: int | None = None, **options: Any) -> nn.Module:
+    """The head a task takes, or the one that `options` name.
+
+    Args:
+        rows: of the class table, if the context comes from one.
+        options: `model.head`: a name (of `vpd.heads`) and options of the head.
+
+    Raises:
+        ConfigError: no such head, an option it does not take, or one that does not fit the task or the backbone.
+    """
+    chosen = {"name": task.head, **task.head_defaults(), **options}
+    return plugins.build_plugin(plugins.HEADS, chosen, "model.head", spec, **task.head_options(rows))
+
+
+def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
+    """Tokens of the context: the learned prompts, or those of the set's text.
+
+    Raises:
+        ConfigError: learned prompts for a task whose context is a sentence.
+    """
+    if not job.model.prompts.count:
+        return task.tokens(schema)
+    if task.uses_text:
+        raise ConfigError(
+            f"model.prompts.count is {job.model.prompts.count}, but task {task.name} finds what a sentence says: "
+            "learned prompts take the place of text. Use depth, seg or pose."
+        )
+    return job.model.prompts.count
+
+
+def class_table(job: TrainJob, task: Task, shards: ShardSet) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Class embeddings and names a task asks for: data.table if it is set, else the table stored in the training set.
+
+    Raises:
+        IncompleteSet: the set has no such table; the message says how to make one.
+    """
+    from shards.contract.tables import load_table
+    from shards.errors import IncompleteSet
+
+    if not task.uses_classes or job.model.prompts.count:
+        return None, ()
+    if job.data.table:
+        arrays, info = load_table(job.data.table)
+        return arrays["embeddings"], tuple(info["names"])
+    if CLASS_TABLE not in {table.name for table in shards.manifest.tables}:
+        raise IncompleteSet(
+            f"task {task.name} needs class embeddings, and {shards.manifest.name} was built without `prompts`. Make a "
+            "table with jobs/build_prompts.py and name it in data.table, or rebuild the set with prompts."
+        )
+    arrays, info = shards.table(CLASS_TABLE)
+    return arrays["embeddings"], tuple(info["names"])
+
+
+def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
+    """Everything the training loop needs."""
+    from vpd.exchange.pretrained import initialise
+    from vpd.training.loop import Parts
+
+    train_set = open_set(job.data.train, job.data, rank)
+    val_set = open_set(job.data.val, job.data, rank) if job.data.val else None
+    task = build_task(job)
+    load_pixels = _pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
+    rows, names = class_table(job, task, train_set)
+    model = build_model(job, task, train_set.schema, rows)
+    if job.model.init:
+        initialise(model, job.model.init)
+    return Parts(
+        task=task,
+        model=model,
+        class_names=names,
+        schedule=partial(build_schedule, job.optim.schedule),
+        train_set=train_set,
+        val_set=val_set,
+        encoders=build_encoders(job, train_set.schema, train_set.manifest.recipe, device),
+        load_pixels=load_pixels,
+    )
+
+
+def build_encoders(job: TrainJob, schema: Schema, recipe: Mapping[str, Any], device: torch.device) -> Encoders:
+    """The frozen encoders that stand in for what a set does not store, or is told not to use.
+
+    Raises:
+        FingerprintMismatch: an encoder's weights are not those the set was built with.
+    """
+    from vpd.model.device_batch import Encoders, text_fields
+
+    text = latents = None
+    if text_fields(schema, job.data.text) == ("tokens",):
+        clip = encoder(job, "clip_text", device, length=schema.field("tokens").shape[-1])
+        check_same_weights(clip.fingerprint, recipe["text_encoder"], "text encoder")
+        text = on_device(clip.encode, device)
+    if job.data.latents == "online":
+        vae = encoder(job, "sd_vae", device)
+        check_same_weights(vae.fingerprint, recipe["image_encoder"], "VAE")
+        latents = on_device(lambda pixels: vae.encode(pixels)["latent"], device)
+    return Encoders(latents, text)
+
+
+def on_device(encode: Callable[[np.ndarray], np.ndarray], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """An encoder of the build side, which speaks NumPy, as a function on tensors of a device; float32 out."""
+    import torch
+
+    return lambda tensor: torch.from_numpy(encode(tensor.cpu().numpy())).to(device).float()
+
+
+def encoder(job: TrainJob, name: str, device: torch.device, **options: Any) -> Any:
+    """A frozen encoder of the build side, by default from the backbone's own model."""
+    model = job.encoders.model or job.backbone.get("model", "")
+    revision = job.encoders.revision or job.backbone.get("revision")
+    spec = {"name": name, "model": model, "revision": revision, "dtype": job.encoders.dtype, **options}
+    return plugins.build_plugin(plugins.ENCODERS, spec, "encoders", device=str(device))
+
+
+def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
+    """Sample -> the pixels its latent was made from, rendered again from the dataset.
+
+    Raises:
+        ConfigError: no data.source.
+        FingerprintMismatch: the dataset there is not the one the set was built from.
+    """
+    from pipeline.rendering.geometry import render, to_pixels
+    from shards.geometry.view import View
+
+    if not job.data.source:
+        raise ConfigError("data.latents is 'online': set data.source to the `source` of the set's build configuration.")
+    source = plugins.build_plugin(plugins.SOURCES, job.data.source, "data.source")
+    if lines := recipe_difference(manifest.recipe["source"], source.identity(manifest.split)):
+        raise FingerprintMismatch(f"data.source is not what {manifest.name} was built from:\n  " + "\n  ".join(lines))
+
+    def load(item: Any) -> Any:
+        row = item.row if manifest.schema.item_axis == "view" else 0  # sentences share their record's first view
+        view, example = View.from_json(item.meta["views"][row]), source.load(manifest.split, item.key)
+        shown = render(example.image, view, example.labels)
+        return to_pixels([shown], view.size_px, pad_before_px=[view.pad_before_px])[0]  # [3, H, W]
+
+    return load
+
+
+def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+    """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
+    apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
+    if apart:
+        lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
+        raise FingerprintMismatch(
+            f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"
+            "Set encoders.model (and encoders.revision) to the model the set was built with, or rebuild the set."
+        )

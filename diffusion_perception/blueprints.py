@@ -1,0 +1,65 @@
+"""From a blueprint to the network it describes, and whole models from their folders.
+
+Owns the joint between a saved model's `config.json` (`vpd.exchange.pretrained`) and the plug-ins it names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from diffusion_perception import plugins
+from diffusion_perception.assemble import build_head
+from vpd.exchange.importing.report import Report, check_fit
+from vpd.exchange.pretrained import MODEL, Blueprint, load_weights, read_blueprint, with_weights
+from vpd.model.perception import Perception
+from vpd.tasks import Task
+from vpd.training.settings import PromptConfig
+
+
+def task_of(blueprint: Blueprint) -> Task:
+    """The task object of a blueprint.
+
+    Raises:
+        ConfigError: an unknown task, or options it does not take.
+    """
+    return plugins.build_plugin(plugins.TASKS, blueprint.task, "task")
+
+
+def assembled(blueprint: Blueprint) -> Perception:
+    """The network of a blueprint on the meta device: every name and shape, no weights.
+
+    Raises:
+        ConfigError: an unknown task or backbone, or settings that do not fit each other.
+    """
+    options = {key: value for key, value in blueprint.backbone.items() if key != "name"}
+    with torch.device("meta"):
+        module = plugins.find(plugins.BACKBONES, blueprint.backbone, "backbone")
+        backbone = module.from_config(blueprint.unet, **options)
+        table = torch.empty(tuple(blueprint.class_table)) if blueprint.class_table else None
+        rows = None if table is None else len(table)
+        head = build_head(task_of(blueprint), backbone.spec(blueprint.tokens), rows, **blueprint.head)
+        return Perception.conditioned(
+            backbone,
+            head,
+            PromptConfig(**blueprint.prompts),
+            latent_scale=blueprint.latent_scale,
+            class_embeddings=table,
+            tokens=blueprint.tokens,
+        )
+
+
+def from_pretrained(folder: str | Path) -> tuple[Perception, Blueprint]:
+    """The model of a folder, in float32, eval mode, on the CPU, and its blueprint.
+
+    Raises:
+        ConfigError: not such a folder, or a file of it cannot be read.
+        SchemaMismatch: the weights are not those of the blueprint; the message names the first keys.
+    """
+    folder = Path(folder)
+    blueprint = read_blueprint(folder)
+    weights, model = load_weights(folder), assembled(blueprint)
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    check_fit(Report(str(folder / MODEL), "of its config.json"), weights, expected)
+    return with_weights(model, weights), blueprint

@@ -1,0 +1,167 @@
+"""A build's settings, and the object that builds its shards one after the other.
+
+Owns configs/build/*.yaml as dataclasses. Weights, source and annotations are loaded once and at first use. Placement,
+dispatch and the manifest are the caller's; what a shard is made of, `pipeline.building.shard`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import places, plugins, settings
+from pipeline.building.plan import ShardTask
+from pipeline.building.recipe import BuildSettings
+from pipeline.example import Source
+from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
+from shards.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.encoders import ImageEncoder, TextEncoder
+
+Plugin = Mapping[str, Any]
+BUILDS_AT_ONCE = 2  # while one shard is hashed and synced, the next is decoded; they take turns at the encoder
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the encoder actors get. A GPU encodes hundreds of images a second and needs about two CPUs to feed it."""
+
+    actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
+    gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
+    cpus_per_actor: float = 2
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """configs/build/*.yaml."""
+
+    name: str  # a set is <out>/<name>-<split>
+    source: Plugin
+    splits: tuple[str, ...]
+    views: Plugin
+    image: Plugin  # image encoder
+    text: Plugin | None = None  # text encoder, for sentences or class prompts
+    prompts: PromptSettings | None = None  # also store a table of the source's class names, encoded
+    views_of: Mapping[str, Any] = field(default_factory=dict)  # split -> another view plan than `views`
+    out: str = "data/shards"  # folder every node reaches
+    settings: BuildSettings = field(default_factory=BuildSettings)
+    resources: Resources = field(default_factory=Resources)
+
+    def view_spec(self, split: str) -> Plugin:
+        return self.views_of.get(split, self.views)
+
+
+def placed(job: BuildJob) -> BuildJob:
+    """The job with every path and model as all workers find it."""
+    return settings.replaced(
+        job,
+        {
+            "out": places.resolve_path(job.out, "out"),
+            "source": places.located(job.source, "source"),
+            "image": places.located(job.image, "image"),
+            "text": places.located(job.text, "text") if job.text else None,
+        },
+    )
+
+
+class ShardBuilder:
+    """Lives as long as the build: weights, source and annotations are loaded once.
+
+    Loading happens at first use and not in the constructor, so that making one costs nothing. `describe`, `build` and
+    `progress` may be called from several threads.
+
+    Args:
+        job: settings.
+        device: e.g. `cpu` or `cuda`.
+    """
+
+    def __init__(self, job: BuildJob, device: str = "cpu") -> None:
+        self.job = job
+        self.device = device
+        self._turn = threading.Lock()
+        self._progress: dict[str, tuple[int, int]] = {}
+
+    @cached_property
+    def source(self) -> Source:
+        return plugins.build_plugin(plugins.SOURCES, self.job.source, "source")
+
+    @cached_property
+    def image(self) -> ImageEncoder:
+        import torch
+
+        if self.device == "cpu":
+            torch.set_num_threads(max(int(self.job.resources.cpus_per_actor), 1))
+        return plugins.build_plugin(plugins.ENCODERS, self.job.image, "image", device=self.device)
+
+    @cached_property
+    def text(self) -> TextEncoder | None:
+        text = self.job.text
+        return plugins.build_plugin(plugins.ENCODERS, text, "text", device=self.device) if text else None
+
+    @cached_property
+    def sentences(self) -> TextEncoder | None:
+        """The text encoder, if the source has sentences to encode."""
+        return self.text if self.source.item_axis == "sentence" else None
+
+    @cached_property
+    def table(self) -> ClassTable | None:
+        """The source's classes, encoded as `prompts` says."""
+        if self.job.prompts is None:
+            return None
+        names = getattr(self.source, "class_names", ())
+        if not names or self.text is None:
+            raise ConfigError(
+                f"'prompts' encodes the source's class names with the 'text' encoder; source {self.job.source['name']} "
+                f"has {len(names)} class names and text is {dict(self.job.text or {})}. Remove 'prompts', or add them."
+            )
+        return class_table(names, self.text, self.job.prompts)
+
+    def describe(self, split: str) -> tuple[dict[str, Any], Any, ClassTable | None]:
+        """(recipe, schema as JSON, class table) of a split's set."""
+        from pipeline.building.recipe import recipe_of, schema_of
+
+        views, settings, table = self._views(split), self.job.settings, self.table
+        recipe = recipe_of(self.source, split, views, self.image, self.sentences, settings)
+        if table is not None:
+            recipe["classes"] = dict(table.info)
+        return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
+
+    def build(self, split: str, folder: str, task: ShardTask) -> tuple[int, int]:
+        """Build one shard; (records, rejects)."""
+        from pipeline.building.shard import build_shard
+
+        with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
+            source, image, sentences = self.source, self.image, self.sentences
+
+        def note(records: int, rejects: int) -> None:
+            self._progress[task.name] = (records, rejects)
+
+        try:
+            built = build_shard(
+                task,
+                source,
+                split,
+                self._views(split),
+                image,
+                sentences,
+                Path(folder),
+                self.job.settings,
+                note,
+                self._turn,
+            )
+        finally:
+            self._progress.pop(task.name, None)
+        return (built.shard.records if built.shard else 0), len(built.rejects)
+
+    def progress(self) -> tuple[int, int]:
+        """(records, rejects) of the shards being built."""
+        running = list(self._progress.values())
+        return sum(records for records, _ in running), sum(rejects for _, rejects in running)
+
+    def _views(self, split: str) -> Any:
+        return plugins.build_plugin(plugins.VIEWS, self.job.view_spec(split), "views")

@@ -1,0 +1,74 @@
+"""configs/train/*.yaml: every setting of a training run, from where it is placed to what it learns.
+
+Owns the whole of it and where it is kept; what the loop reads is `vpd.training.settings`', how the settings become
+objects `diffusion_perception.assemble`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from diffusion_perception import places, settings
+from vpd.training.settings import DataConfig, LoopConfig, ModelConfig, OptimConfig, Plugin, TrainConfig
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Where the frozen encoders come from, for what a set does not store. Empty: the backbone's model."""
+
+    model: str = ""
+    revision: str = ""
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where the run is kept and what each worker gets."""
+
+    name: str
+    out: str = "runs"  # folder or URL every node can reach; the run is <out>/<name>
+    workers: int = 1
+    gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
+    cpus_per_worker: float = 1
+    max_failures: int = 3  # restarts after a lost worker before the job fails
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """configs/train/*.yaml."""
+
+    run: RunConfig
+    task: Plugin
+    backbone: Plugin
+    data: DataConfig
+    encoders: EncoderConfig = field(default_factory=EncoderConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    predict_views: Plugin = field(default_factory=dict)  # how jobs/predict.py cuts an image; empty: as the task says
+
+    @property
+    def training(self) -> TrainConfig:
+        return TrainConfig(self.task, self.backbone, self.data, self.model, self.optim, self.loop)
+
+    @property
+    def folder(self) -> str:
+        return f"{self.run.out.rstrip('/')}/{self.run.name}"
+
+
+def placed(job: TrainJob) -> TrainJob:
+    """The job with every path and model as all workers find it."""
+    path = places.resolve_path
+    return settings.replaced(
+        job,
+        {
+            "run.out": path(job.run.out, "run.out"),
+            "data.train": path(job.data.train, "data.train"),
+            "data.val": path(job.data.val, "data.val"),
+            "model.init": path(job.model.init, "model.init"),
+            "data.table": path(job.data.table, "data.table"),
+            "data.source": places.located(job.data.source, "data.source"),
+            "backbone": places.located(job.backbone, "backbone"),
+            "encoders.model": places.resolve_model(job.encoders.model),
+        },
+    )

@@ -1,0 +1,141 @@
+"""A trained model, loaded from a run's checkpoint or from a model folder, ready to evaluate or predict.
+
+Owns what both kinds have in common for their users (`Trained`). How a run writes its checkpoints is
+`vpd.training.resume`'s, the form of a model folder `vpd.exchange.pretrained`'s. Imports torch only inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import plugins, settings
+from diffusion_perception.assemble import (
+    build_model,
+    build_task,
+    check_same_weights,
+    context_tokens,
+    encoder,
+    on_device,
+)
+from shards.contract.manifest import Manifest
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusion_perception.train_job import TrainJob
+    from vpd.model.device_batch import Encoders
+    from vpd.model.perception import Perception
+    from vpd.tasks import Task
+    from vpd.training.checkpoint import Checkpoint
+    from vpd.training.settings import DataConfig
+
+
+@dataclass
+class Trained:
+    """A trained model, loaded: everything needed to evaluate or predict, without its training data."""
+
+    where: str  # checkpoint or model folder
+    step: int
+    task: Task
+    model: Perception
+    data: DataConfig  # of its training; the defaults for a model folder
+    precision: str
+    tokens: int  # context tokens of a sample
+    size_px: tuple[int, int]  # what the image encoder saw in training
+    class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
+    predict_views: Mapping[str, Any]
+    encoder: Callable[[str], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
+
+    def encoders_for(self, manifest: Manifest) -> Encoders:
+        """The encoders that stand in for what a set does not store."""
+        from vpd.model.device_batch import Encoders, text_fields
+
+        if text_fields(manifest.schema, self.data.text) != ("tokens",):
+            return Encoders()
+        clip = self.encoder("text")
+        check_same_weights(clip.fingerprint, manifest.recipe["text_encoder"], "text encoder")
+        return Encoders(text=on_device(clip.encode, next(self.model.parameters()).device))
+
+
+def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:
+    """A finished checkpoint of a run, the configuration it was trained with, and its saved state."""
+    from diffusion_perception.train_job import TrainJob
+    from vpd.training.checkpoint import CheckpointStore
+
+    store = CheckpointStore(folder)
+    newest = store.named("last", "")
+    trained = settings.bind(TrainJob, store.load_state(newest)["config"])
+    task = build_task(trained)
+    checkpoint = store.named(which, task.metric_name, higher_is_better=task.higher_is_better)
+    return checkpoint, trained, store.load_state(checkpoint)
+
+
+def load_trained(folder: str, which: str, device: torch.device) -> Trained:
+    """A trained model on a device, in eval mode: from a run's checkpoint, or from a model folder
+    (`vpd.exchange.pretrained`)."""
+    from vpd.exchange.pretrained import is_pretrained
+
+    return _from_model_folder(folder, device) if is_pretrained(folder) else _from_run(folder, which, device)
+
+
+def _from_run(folder: str, which: str, device: torch.device) -> Trained:
+    from shards.contract.schema import Schema
+    from vpd.backbones import LATENT_STRIDE_PX
+    from vpd.training.checkpoint import CheckpointStore
+
+    checkpoint, job, state = saved_run(folder, which)
+    schema, task = Schema.from_json(state["schema"]), build_task(job)
+    weights = CheckpointStore(folder).load(checkpoint, "model")
+    rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
+    model = build_model(job, task, schema, None if rows is None else rows.numpy())
+    model.load_state_dict(weights)
+    height, width = schema.field("latent").shape[-2:]
+    size_px = (LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width))
+    tokens = context_tokens(job, task, schema)
+
+    def load_encoder(kind: str) -> Any:
+        return encoder(job, "sd_vae", device) if kind == "image" else encoder(job, "clip_text", device, length=tokens)
+
+    return Trained(
+        where=checkpoint.path,
+        step=checkpoint.step,
+        task=task,
+        model=model.to(device).eval(),
+        data=job.data,
+        precision=job.loop.precision,
+        tokens=tokens,
+        size_px=size_px,
+        class_names=tuple(state["class_names"]),
+        predict_views=job.predict_views or task.predict_views(size_px),
+        encoder=load_encoder,
+    )
+
+
+def _from_model_folder(folder: str, device: torch.device) -> Trained:
+    from diffusion_perception.blueprints import from_pretrained, task_of
+    from vpd.exchange.pretrained import encoder_options
+    from vpd.training.settings import DataConfig
+
+    model, blueprint = from_pretrained(folder)
+    task = task_of(blueprint)
+    height, width = blueprint.size_px
+
+    def load_encoder(kind: str) -> Any:
+        options = encoder_options(folder, blueprint, kind)
+        return plugins.build_plugin(plugins.ENCODERS, options, f"encoders.{kind}", device=str(device))
+
+    return Trained(
+        where=folder,
+        step=0,
+        task=task,
+        model=model.to(device).eval(),
+        data=DataConfig(train=""),
+        precision="auto",
+        tokens=blueprint.tokens,
+        size_px=(height, width),
+        class_names=tuple(blueprint.class_names),
+        predict_views=task.predict_views((height, width)),
+        encoder=load_encoder,
+    )

@@ -1,0 +1,117 @@
+"""What is already done in a set folder that is still being built: `<set>/_build/`.
+
+    _build/recipe.json      the recipe the folder was started with; another one is refused
+    _build/<shard>.json     one per finished shard, written in one step after its tar has its final name
+
+Owns these files and nothing else: shards and the manifest are `shards.writing.writer`'s. The folder disappears when the
+set is finished, because the manifest then says everything.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shards.contract.canonical import canonical_json, parse_json
+from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, fingerprint, recipe_difference
+from shards.errors import CorruptShard, FingerprintMismatch, IncompleteSet
+from shards.storage.atomic import sweep, write_atomic
+from shards.writing.writer import BUILD_FOLDER
+
+_RECIPE_NAME = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One source sample that is not in the set, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FinishedShard:
+    """What building one shard came to. `shard` is None where every one of its samples was rejected."""
+
+    name: str
+    keys_sha256: str
+    shard: ShardEntry | None
+    rejects: tuple[Rejected, ...]
+
+
+def open_build(folder: Path, recipe: Mapping[str, Any]) -> Manifest | None:
+    """Prepares a set folder for building by `recipe`; call it once, before any worker starts.
+
+    Returns the manifest if the set is already finished, None if there is something to do. Raises FingerprintMismatch,
+    field by field, if the folder was built or begun by another recipe, and IncompleteSet if it holds shards of
+    unknown origin.
+    """
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        manifest.check_fingerprint(recipe)
+        remove_ledger(folder)  # a build may have been killed between its manifest and this
+        sweep(folder)
+        return manifest
+    path = folder / BUILD_FOLDER / _RECIPE_NAME
+    if path.exists():
+        begun = parse_json(path.read_bytes(), str(path))
+        if fingerprint(begun) != fingerprint(recipe):
+            lines = "\n  ".join(recipe_difference(json.loads(canonical_json(recipe)), begun, folder.name))
+            raise FingerprintMismatch(
+                f"{folder} holds an unfinished build by another recipe:\n  {lines}\n"
+                "Restore these settings to continue it, or build into another set name. Nothing was deleted."
+            )
+    elif strangers := sorted(path.name for path in folder.glob("*.tar")):
+        raise IncompleteSet(
+            f"{folder} holds {len(strangers)} shards, such as {strangers[0]}, but neither {MANIFEST_NAME} nor "
+            f"{BUILD_FOLDER}/{_RECIPE_NAME} to say where they are from. Move them away, or build into another set name"
+        )
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, canonical_json(dict(recipe), "recipe", indent=1) + b"\n")
+    sweep(folder)
+    sweep(path.parent)
+    return None
+
+
+def remove_ledger(folder: Path) -> None:
+    """Removes the ledger of a set whose manifest says everything."""
+    if (folder / BUILD_FOLDER).is_dir():
+        shutil.rmtree(folder / BUILD_FOLDER)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    return Manifest.load(folder) if (folder / MANIFEST_NAME).exists() else None
+
+
+def write_finished(folder: Path, finished: FinishedShard) -> None:
+    content = {
+        "keys_sha256": finished.keys_sha256,
+        "shard": None if finished.shard is None else finished.shard.to_json(),
+        "rejects": [vars(reject) for reject in finished.rejects],
+    }
+    path = _path(folder, finished.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, canonical_json(content, path.name))
+
+
+def read_finished(folder: Path, name: str) -> FinishedShard | None:
+    """None if the shard is not finished. Raises CorruptShard for a record that cannot be understood."""
+    path = _path(folder, name)
+    if not path.exists():
+        return None
+    content = parse_json(path.read_bytes(), str(path))
+    try:
+        shard = None if content["shard"] is None else ShardEntry(**content["shard"])
+        rejects = tuple(Rejected(**reject) for reject in content["rejects"])
+        return FinishedShard(name, content["keys_sha256"], shard, rejects)
+    except (KeyError, TypeError) as error:
+        raise CorruptShard(f"{path} does not record a finished shard ({error!r}); delete it to rebuild") from error
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / BUILD_FOLDER / f"{name}.json"

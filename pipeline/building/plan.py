@@ -1,0 +1,168 @@
+"""Which shard holds which keys, what is left to do, and what it will cost. Nothing here reads an image or a model.
+
+The plan is a function of the source's keys, the records per shard and the set's name; it is the same on every machine
+and after every restart. A shard is the unit of work, of retry and of resume (DESIGN.md section 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.building.ledger import FinishedShard, read_finished, read_manifest
+from pipeline.building.recipe import TEXT_MODES
+from shards.contract.manifest import ShardEntry
+from shards.contract.schema import Field
+from shards.errors import ConfigError, CorruptShard, IncompleteSet, SourceError
+from shards.writing.writer import check_shard
+
+# One H200, SD 1.5 encoder at 512 x 512. Estimates from operation counts, not measurements: perf.md 4.1.
+GPU_IMAGES_PER_S = {"float16": (280, 400), "tf32": (150, 200)}
+
+_MEMBER_OVERHEAD_BYTES = 512 + 128 + 256  # tar header, npy header, half a block of padding
+_META_BYTES_PER_REF = 1000  # one RLE mask and its ids, about
+_META_BYTES_PER_VIEW = 300  # a View record
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to build: small and picklable, this is what travels to a worker."""
+
+    name: str
+    index: int
+    keys: tuple[str, ...]
+
+    @property
+    def keys_sha256(self) -> str:
+        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
+
+
+def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> list[ShardTask]:
+    """Consecutive runs of keys, in the source's order. Raises SourceError for no keys or a key that comes twice."""
+    if not keys:
+        raise SourceError(f"{set_name}: the source has no keys in this split; check its folder and the split's name")
+    if len(set(keys)) != len(keys):
+        twice = next(key for position, key in enumerate(keys) if key in keys[:position])
+        raise SourceError(f"{set_name}: key {twice!r} comes twice in the source; keys must be unique")
+    starts = range(0, len(keys), records_per_shard)
+    return [
+        ShardTask(f"{set_name}-{index:06d}", index, tuple(keys[start : start + records_per_shard]))
+        for index, start in enumerate(starts)
+    ]
+
+
+def remaining(tasks: Sequence[ShardTask], folder: Path) -> list[ShardTask]:
+    """Tasks whose shard is absent, was built from other keys, or is not on disk as recorded.
+
+    Sizes and index hashes are compared, tar hashes are not: `shards.check` reads every byte when asked to.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        finished = {task.name: read_finished(folder, task.name) for task in tasks}
+        return [task for task in tasks if not _is_finished(task, finished[task.name], folder)]
+    shards = {shard.name: shard for shard in manifest.shards}
+    # A task the manifest does not name had no usable sample: finished sets hold no empty shards.
+    return [task for task in tasks if task.name in shards and not _is_on_disk(shards[task.name], folder)]
+
+
+def _is_finished(task: ShardTask, finished: FinishedShard | None, folder: Path) -> bool:
+    if finished is None or finished.keys_sha256 != task.keys_sha256:
+        return False
+    return finished.shard is None or _is_on_disk(finished.shard, folder)
+
+
+def _is_on_disk(shard: ShardEntry, folder: Path) -> bool:
+    try:
+        check_shard(folder, shard)
+    except (IncompleteSet, CorruptShard):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a build will take, from counts alone. `text_bytes` has an entry per text mode; `total_bytes` uses `text`."""
+
+    records: int
+    items: int
+    views: int
+    sentences: int
+    shards: int
+    latent_bytes: int
+    text_bytes: dict[str, int]
+    other_bytes: int
+    text: str
+    gpu_s: dict[str, tuple[float, float]]
+
+    @property
+    def total_bytes(self) -> int:
+        return self.latent_bytes + self.text_bytes[self.text] + self.other_bytes
+
+    def lines(self) -> list[str]:
+        """For a person, before the build starts."""
+        text = ", ".join(
+            f"{_size(amount)} as {mode}{' (chosen)' if mode == self.text else ''}"
+            for mode, amount in self.text_bytes.items()
+        )
+        times = ", ".join(f"{low:,.0f}-{high:,.0f} s in {dtype}" for dtype, (low, high) in self.gpu_s.items())
+        return [
+            f"{self.records:,} records, {self.items:,} items, {self.views:,} views, {self.sentences:,} sentences "
+            f"in {self.shards:,} shards",
+            f"latents {_size(self.latent_bytes)}; text {text}; meta and tar {_size(self.other_bytes)}",
+            f"total {_size(self.total_bytes)}, without dense labels",
+            f"image encoding on one H200, estimated from operation counts: {times}",
+        ]
+
+
+def estimate(
+    counts: Mapping[str, int],
+    *,
+    view_fields: Sequence[Field],
+    view_size_px: tuple[int, int],
+    views_per_image: int,
+    text_length: int = 0,
+    text_width: int = 0,
+    text: str = "states",
+    records_per_shard: int = 512,
+) -> Estimate:
+    """Sizes and times of a build. `counts` is a source's ("images", and where they exist "refs", "sentences", "boxes");
+    `view_fields` an image encoder's. Dense labels are not counted: their size depends on the pictures."""
+    if text not in TEXT_MODES:
+        raise ConfigError(f"estimate: text is {text!r}, expected one of {', '.join(TEXT_MODES)}")
+    records, sentences = counts["images"], counts.get("sentences", 0)
+    shown = counts.get("boxes", records)  # an image, or each of its boxes, is shown
+    views = shown * views_per_image
+    items = counts.get("refs", shown)  # without sentences, what is shown is one item that owns its views
+    token_bytes = sentences * text_length * 4  # int32
+    state_bytes = sentences * text_length * text_width * 2  # float16
+    members = len(view_fields) + 1 + (0 if not sentences else 2 if text == "states" else 1)
+    relative_pixels = view_size_px[0] * view_size_px[1] / 512**2
+    return Estimate(
+        records=records,
+        items=items,
+        views=views,
+        sentences=sentences,
+        shards=math.ceil(records / records_per_shard),
+        latent_bytes=views * sum(_row_bytes(field) for field in view_fields),
+        text_bytes={"states": token_bytes + state_bytes, "tokens": token_bytes},
+        other_bytes=records * members * _MEMBER_OVERHEAD_BYTES
+        + items * _META_BYTES_PER_REF
+        + views * _META_BYTES_PER_VIEW,
+        text=text,
+        gpu_s={
+            dtype: (views * relative_pixels / fast, views * relative_pixels / slow)
+            for dtype, (slow, fast) in GPU_IMAGES_PER_S.items()
+        },
+    )
+
+
+def _row_bytes(field: Field) -> int:
+    width = {"float16": 2, "float32": 4}[field.dtype]
+    return width * math.prod(side for side in field.row_shape if isinstance(side, int))
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1e9:.2f} GB" if amount >= 1e9 else f"{amount / 1e6:.1f} MB"

@@ -1,0 +1,87 @@
+"""The settings of a build, the schema they lead to, and the recipe: everything that determines the bytes of a set.
+
+The recipe is hashed into the set's fingerprint (`shards.contract.manifest`). How many threads work, how far they run
+ahead and how many rejects are tolerated do not change a byte, so they are settings but not recipe. EncoderBatch sizes
+are recipe: a GPU may choose another algorithm, with other rounding, for another batch shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.encoders import ImageEncoder, TextEncoder
+from pipeline.example import Source
+from pipeline.views import ViewPlan
+from shards.contract.schema import Field, Schema
+from shards.errors import ConfigError
+
+TEXT_MODES = ("states", "tokens")
+META_FIELD = Field("meta", "json", unit="items, views, sentences and what the source says about the image")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a set is built. `text`: "states" stores CLIP states and token ids; "tokens" stores token ids only, and the
+    trainer encodes them: 61 KB less per RefCOCO sentence. `max_rejects` is a fraction of the split's images."""
+
+    records_per_shard: int = 512
+    text: str = "states"
+    image_batch: int = 16
+    text_batch: int = 64
+    decode_threads: int = 4
+    decode_ahead: int = 32  # images decoded and resized before the encoder needs them, 0.8 MB each at 512 x 512
+    max_rejects: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("records_per_shard", "image_batch", "text_batch", "decode_threads", "decode_ahead"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"build: {name} is {value!r}, expected a whole number of at least 1")
+        if self.text not in TEXT_MODES:
+            raise ConfigError(f"build: text is {self.text!r}, expected one of {', '.join(TEXT_MODES)}")
+        if not 0 <= self.max_rejects <= 1:
+            raise ConfigError(f"build: max_rejects is {self.max_rejects!r}, expected a fraction from 0 to 1")
+
+
+def text_fields(text: TextEncoder, settings: BuildSettings) -> tuple[Field, ...]:
+    """Token ids always; states when they are stored. S sentences, one row each."""
+    tokens = Field("tokens", "npy", "int32", ("S", text.length), "sentence", "token ids, padded")
+    shape = ("S", text.length, text.width)
+    states = Field(
+        "text", "npy", "float16", shape, "sentence", "last hidden states after the final layer norm, no mask"
+    )
+    return (tokens, states) if settings.text == "states" else (tokens,)
+
+
+def schema_of(
+    source: Source, view_plan: ViewPlan, vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings
+) -> Schema:
+    """What a record of this build holds: tensors first, then the source's labels, meta last."""
+    encoded = vae.fields(view_plan.size_px) + (text_fields(text, settings) if text is not None else ())
+    return Schema((*encoded, *source.label_fields, META_FIELD), source.item_axis)
+
+
+def recipe_of(
+    source: Source,
+    split: str,
+    view_plan: ViewPlan,
+    vae: ImageEncoder,
+    text: TextEncoder | None,
+    settings: BuildSettings,
+) -> dict[str, Any]:
+    """The recipe as plain JSON. Two builds with equal recipes write equal bytes on the same kind of device; no path,
+    no host name and no number of workers is part of it. On a CPU the same number of torch threads is needed too: torch
+    splits a sum among them, and the last bit of a latent can differ."""
+    schema = schema_of(source, view_plan, vae, text, settings)
+    return {
+        "source": source.identity(split),
+        "split": split,
+        "views": view_plan.identity(),
+        "image_encoder": {**vae.fingerprint, "batch": settings.image_batch},
+        "text_encoder": None if text is None else {**text.fingerprint, "batch": settings.text_batch},
+        "text": None if text is None else settings.text,
+        "records_per_shard": settings.records_per_shard,
+        "fields": {field.member: f"{field.dtype} {list(field.shape)}".strip() for field in schema.fields},
+        "item_axis": schema.item_axis,
+    }

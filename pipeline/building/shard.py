@@ -1,0 +1,196 @@
+"""Builds one shard, and finishes a set: what a job calls, on any machine, in any order, as often as it likes.
+
+Four stages run at once, each ahead of the next, and all of them keep the order of the keys:
+    decode threads    source.load, views, render            -> uint8 views
+    batch thread      pixels in [-1, 1], tokens             -> full batches of one shape, never across shards
+    encoder thread    image encoder, text encoder, no more  -> rows of latents and states
+    calling thread    records, tar, hashes                  -> the shard, then its entry in `_build/`
+A sample that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason;
+everything else that fails ends the shard and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pipeline.building.ledger import (
+    FinishedShard,
+    Rejected,
+    read_finished,
+    read_manifest,
+    remove_ledger,
+    write_finished,
+)
+from pipeline.building.plan import ShardTask
+from pipeline.building.prefetch import in_thread, map_ahead
+from pipeline.building.recipe import BuildSettings, schema_of
+from pipeline.building.stages import batches_of, encode, record_of, rendered
+from pipeline.encoders import ImageEncoder, TextEncoder
+from pipeline.example import Source
+from pipeline.views import ViewPlan
+from shards.contract.manifest import Manifest, ShardEntry, TableEntry
+from shards.contract.schema import Record, Schema
+from shards.errors import CorruptShard, IncompleteSet, SourceError
+from shards.writing.writer import seal_set, write_shard
+
+Progress = Callable[[int, int], None]  # (records written, rejects) of this shard so far
+_BATCHES_AHEAD = 2
+_REJECTS_SHOWN = 5
+
+
+def build_shard(
+    task: ShardTask,
+    source: Source,
+    split: str,
+    view_plan: ViewPlan,
+    vae: ImageEncoder,
+    text: TextEncoder | None,
+    folder: Path,
+    settings: BuildSettings,
+    progress: Progress | None = None,
+    turn: Lock | None = None,
+) -> FinishedShard:
+    """Writes `<task.name>.tar` and `.idx` into `folder`, then `_build/<task.name>.json`; returns what that says.
+
+    The bytes depend on the recipe and the source alone, not on threads or on how often this was tried. Whoever calls
+    it has called `ledger.open_build` on the folder. Raises SourceError and the encoder's own errors; the folder then
+    has no trace of the shard.
+
+    Writing ends with hashing and syncing, when the encoders have nothing to do. To keep them busy, call this for the
+    next shard from another thread with the same `turn`: it decodes at once and encodes as soon as this one has done so.
+    """
+    schema = schema_of(source, view_plan, vae, text, settings)
+    samples = map_ahead(
+        partial(rendered, source, split, view_plan), task.keys, settings.decode_threads, settings.decode_ahead
+    )
+    batches = in_thread(batches_of(samples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
+    outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
+    rejects: list[Rejected] = []
+
+    def records() -> Generator[Record, None, None]:
+        done = 0
+        for outcome in outcomes:
+            record = outcome if isinstance(outcome, Rejected) else record_of(outcome)
+            if isinstance(record, Rejected):
+                rejects.append(record)
+            else:
+                yield record
+                done += 1
+            if progress is not None:
+                progress(done, len(rejects))
+
+    with closing(samples), closing(batches), closing(outcomes), closing(records()) as accepted:
+        first = next(accepted, None)
+        shard = None if first is None else write_shard(folder, task.name, schema, chain([first], accepted))
+    if shard is not None:
+        shard = replace(shard, rejects=len(rejects))
+    finished = FinishedShard(task.name, task.keys_sha256, shard, tuple(rejects))
+    write_finished(folder, finished)
+    return finished
+
+
+def build_shards(
+    tasks: Iterable[ShardTask],
+    source: Source,
+    split: str,
+    view_plan: ViewPlan,
+    vae: ImageEncoder,
+    text: TextEncoder | None,
+    folder: Path,
+    settings: BuildSettings,
+) -> Iterator[FinishedShard]:
+    """`build_shard` of one task after the other, each encoding while the one before it is hashed and synced."""
+    turn = Lock()
+
+    def build(task: ShardTask) -> FinishedShard:
+        return build_shard(task, source, split, view_plan, vae, text, folder, settings, turn=turn)
+
+    return map_ahead(build, tasks, threads=2, ahead=1)
+
+
+def finish_set(
+    tasks: Sequence[ShardTask],
+    source: Source,
+    split: str,
+    schema: Schema,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    settings: BuildSettings,
+    tables: Sequence[TableEntry] = (),
+) -> Manifest:
+    """Turns the finished shards of `tasks` into a set named after `folder`: rejects, card, and the manifest last.
+
+    On a set that is already finished, it only checks that shards built again are the ones the manifest names. Raises
+    IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the samples were rejected or none
+    is left, CorruptShard if a shard built again differs.
+    """
+    results = {task.name: read_finished(folder, task.name) for task in tasks}
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        _check_repaired(manifest, [result for result in results.values() if result is not None])
+        remove_ledger(folder)
+        return manifest
+    absent = [name for name, result in results.items() if result is None]
+    if absent:
+        raise IncompleteSet(
+            f"{folder}: {len(absent)} of {len(tasks)} shards are not built, the first is {absent[0]}; build them first"
+        )
+    finished = [result for result in results.values() if result is not None]
+    _check_rejects(finished, sum(len(task.keys) for task in tasks), folder, settings.max_rejects)
+    rejects = [{"shard": part.name, **vars(reject)} for part in finished for reject in part.rejects]
+    return seal_set(
+        folder,
+        name=folder.name,
+        split=split,
+        recipe=recipe,
+        schema=schema,
+        shards=_without_empty(finished),
+        rejects=rejects,
+        tables=tables,
+        card=source.card(),
+    )
+
+
+def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:
+    """Records of the shards that exist. A set holds no empty shard, yet every reject counts: those of an empty shard
+    are counted with its neighbour (rejects.jsonl keeps the true name)."""
+    shards, carried = [], 0
+    for part in finished:
+        if part.shard is None:
+            carried += len(part.rejects)
+        else:
+            shards.append(replace(part.shard, rejects=part.shard.rejects + carried))
+            carried = 0
+    if carried:
+        shards[-1] = replace(shards[-1], rejects=shards[-1].rejects + carried)
+    return shards
+
+
+def _check_rejects(finished: Sequence[FinishedShard], samples: int, folder: Path, limit: float) -> None:
+    rejects = [reject for part in finished for reject in part.rejects]
+    if len(rejects) <= limit * samples and len(rejects) < samples:
+        return
+    shown = "".join(f"\n  {reject.key}: {reject.reason}" for reject in rejects[:_REJECTS_SHOWN])
+    raise SourceError(
+        f"{folder.name}: {len(rejects)} of {samples} samples were rejected, max_rejects allows {limit:.2%}:{shown}\n"
+        "Repair the source and rebuild, or raise max_rejects if these are known to be bad; built shards are kept"
+    )
+
+
+def _check_repaired(manifest: Manifest, rebuilt: Sequence[FinishedShard]) -> None:
+    named = {shard.name: shard for shard in manifest.shards}
+    for part in rebuilt:
+        found = None if part.shard is None else part.shard.tar_sha256
+        expected = named[part.name].tar_sha256 if part.name in named else None
+        if found != expected:
+            raise CorruptShard(
+                f"{part.name} was built again and differs from the one in the manifest (sha256 {found} against "
+                f"{expected}); the source's files or the device have changed. Build into another set name"
+            )

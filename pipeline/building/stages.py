@@ -1,0 +1,164 @@
+"""The stages between a key and a record: render, batch, encode, assemble. Each works in the order of the keys.
+
+Owns what a sample is on its way and the fixed-shape batches; `build` decides which thread runs which stage, and
+`shards.writing.writer` takes the records. A Reject travels along as a Rejected in its sample's place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from pipeline.building.ledger import Rejected
+from pipeline.building.recipe import BuildSettings
+from pipeline.building.text_states import TextStates
+from pipeline.encoders import ImageEncoder, TextEncoder
+from pipeline.example import Source
+from pipeline.rendering.geometry import render, to_pixels
+from pipeline.views import ViewPlan, consecutive, view_runs
+from shards.contract.schema import Record
+from shards.errors import Reject
+from shards.geometry.view import Size, View
+
+
+@dataclass
+class RenderedExample:
+    """An Example on its way: the image is gone, its rendered views wait for the encoder, then for each other."""
+
+    key: str
+    meta: dict[str, Any]
+    sentences: tuple[str, ...]
+    items: tuple[tuple[int, int], ...]
+    labels: Mapping[str, np.ndarray | bytes]
+    views: list[View]
+    images: list[np.ndarray]  # uint8 [h, w, 3] each
+    tokens: np.ndarray | None = None  # int32 [S, L]
+
+
+@dataclass
+class EncoderBatch:
+    """`filled` rows of `pixels` are images. `complete` samples, in order, have their last view here or earlier."""
+
+    pixels: np.ndarray  # float32 [B, 3, h, w]
+    filled: int
+    complete: list[RenderedExample | Rejected]
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """A sample whose arrays exist: one row of every encoded field for each view, and where its text states are."""
+
+    sample: RenderedExample
+    rows: list[dict[str, np.ndarray]]
+    states: TextStates | None
+
+
+def rendered(source: Source, split: str, view_plan: ViewPlan, key: str) -> RenderedExample | Rejected:
+    """Load, choose views, render; runs in any thread."""
+    try:
+        example = source.load(split, key)
+        size_px = (example.height_px, example.width_px)
+        runs = view_runs(view_plan, key, size_px, example.boxes_px, example.labels)
+        views = [view for run in runs for view in run]
+        images = [render(example.image, view, example.labels) for view in views]
+    except Reject as reject:
+        return Rejected(key, str(reject))
+    items = example.items or consecutive([len(run) for run in runs])
+    return RenderedExample(key, example.meta, example.sentences, items, example.labels, views, images)
+
+
+def batches_of(
+    samples: Iterable[RenderedExample | Rejected],
+    vae: ImageEncoder,
+    text: TextEncoder | None,
+    size_px: Size,
+    settings: BuildSettings,
+) -> Generator[EncoderBatch, None, None]:
+    """Views in full batches; the last one is padded with zeros, so that the encoder only ever sees one shape."""
+    shape = (settings.image_batch, 3, *size_px)
+    batch = EncoderBatch(vae.allocate(shape), 0, [])
+    for sample in samples:
+        if isinstance(sample, RenderedExample):
+            if text is not None:
+                sample.tokens = text.tokenize(list(sample.sentences))
+            for image, view in zip(sample.images, sample.views, strict=True):
+                if batch.filled == settings.image_batch:
+                    yield batch
+                    batch = EncoderBatch(vae.allocate(shape), 0, [])
+                row = batch.pixels[batch.filled : batch.filled + 1]
+                to_pixels([image], size_px, out=row, pad_before_px=[view.pad_before_px])
+                batch.filled += 1
+            sample.images = []
+        batch.complete.append(sample)
+    batch.pixels[batch.filled :] = 0.0
+    yield batch
+
+
+def encode(
+    batches: Iterator[EncoderBatch], vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings, turn: Lock
+) -> Generator[EncodedExample | Rejected, None, None]:
+    """What the encoders make of each sample. Samples wait here until their sentences' batch is full.
+
+    `turn` is held from the first batch to the last: shards built at the same time with the same encoders take turns.
+    """
+    states = TextStates(text, settings.text_batch) if text is not None and settings.text == "states" else None
+    rows: deque[dict[str, np.ndarray]] = deque()  # encoded views that belong to no sample yet
+    waiting: deque[EncodedExample | Rejected] = deque()
+    first = next(batches)  # before the turn, so that decoding is under way when it comes
+    with turn:
+        for batch in chain([first], batches):
+            if batch.filled:
+                arrays = vae.encode(batch.pixels)
+                rows.extend({name: array[row] for name, array in arrays.items()} for row in range(batch.filled))
+            for sample in batch.complete:
+                if isinstance(sample, Rejected):
+                    waiting.append(sample)
+                    continue
+                if states is not None and sample.tokens is not None:
+                    states.ask(sample.tokens)
+                waiting.append(EncodedExample(sample, [rows.popleft() for _ in sample.views], states))
+            while waiting and _is_ready(waiting[0]):
+                yield waiting.popleft()
+        if states is not None:
+            states.flush()
+    yield from waiting
+
+
+def record_of(encoded: EncodedExample) -> Record | Rejected:
+    """The record of an encoded sample; a reject if something is not finite in the dtype it is stored in."""
+    sample, rows = encoded.sample, encoded.rows
+    values: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # [V, ...] each
+    if sample.tokens is not None:
+        values["tokens"] = sample.tokens
+        if encoded.states is not None:
+            values["text"] = encoded.states.of(sample.tokens)
+    for name, array in values.items():
+        if not _is_finite(array):
+            problem = "NaN" if np.isnan(array).any() else f"a value beyond the range of {array.dtype}"
+            return Rejected(sample.key, f"{name} of {sample.key} holds {problem} after encoding")
+    meta = {
+        **sample.meta,
+        "items": [list(run) for run in sample.items],
+        "views": [view.to_json() for view in sample.views],
+    }
+    if sample.sentences:
+        meta["sentences"] = list(sample.sentences)
+    return Record(sample.key, {**values, **sample.labels, "meta": meta})
+
+
+def _is_ready(entry: EncodedExample | Rejected) -> bool:
+    if isinstance(entry, Rejected) or entry.states is None or entry.sample.tokens is None:
+        return True
+    return entry.states.knows(entry.sample.tokens)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    if array.dtype == np.float16:  # NumPy has no fast float16: looking at the exponent bits takes a tenth of the time
+        return not array.size or int((array.view(np.uint16) & 0x7FFF).max()) < 0x7C00
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

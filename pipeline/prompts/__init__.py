@@ -1,0 +1,1 @@
+"""Class names as prompts, and prompts as a table of text embeddings."""

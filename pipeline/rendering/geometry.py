@@ -1,0 +1,95 @@
+"""Carries a View out on images, and turns rendered images into encoder pixels.
+
+Owns the order of the steps: CutDepth strips on the source picture, box, resize, window, flip, colour, enlarging.
+Leaves the colour
+arithmetic to `pipeline.rendering.colour` and the strips to `pipeline.rendering.cut_depth`.
+
+Images are uint8 RGB [H, W, 3]; the conventions of sizes and boxes, and the cutting of labels, are
+`shards.geometry.view`'s. Resizing is Pillow's own, because the published refer pipeline calls torchvision's Resize on
+PIL images, which is exactly `Image.resize(..., BILINEAR)` with its antialiasing; other libraries differ by up to 12
+levels (perf.md 4.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from pipeline.example import FloatBox
+from pipeline.rendering import colour, cut_depth
+from shards.errors import ConfigError
+from shards.geometry.view import Size, View, check_inside
+
+_PIL_KERNELS = {
+    "pil_bilinear": Image.Resampling.BILINEAR,
+    "pil_bicubic": Image.Resampling.BICUBIC,
+    "pil_nearest": Image.Resampling.NEAREST,
+}
+
+
+def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | bytes] | None = None) -> np.ndarray:
+    """Image uint8 [H, W, 3] -> what the view shows of it, without padding: uint8 [h, w, 3], C-contiguous.
+
+    `labels` are the example's, at full size; only views with a CutDepth strip look at them.
+
+    Raises Reject when the view's box does not lie inside the image, ConfigError for a colour step that does not exist
+    or lacks its label.
+    """
+    check_inside(image, view)
+    strips, steps = cut_depth.split(view.colour)
+    if strips:
+        image = cut_depth.paste(image, strips, labels or {})
+    x0, y0, x1, y1 = view.box_px
+    picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    height, width = view.resized_px
+    picture = picture.resize((width, height), _PIL_KERNELS[view.kernel])
+    x0, y0, x1, y1 = view.window_px
+    shown = np.asarray(picture)[y0:y1, x0:x1]  # [h, w, 3]
+    if view.flip:
+        shown = shown[:, ::-1]
+    shown = np.ascontiguousarray(colour.apply(shown, steps))
+    if view.enlarged_px is not None:
+        height, width = view.enlarged_px
+        shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BILINEAR))
+    return shown
+
+
+def box_inside(box_xywh_px: Sequence[float], height: int, width: int) -> FloatBox:
+    """The part (x0, y0, x1, y1) of a box (x, y, width, height) that lies inside a picture; x0 >= x1 or y0 >= y1 where
+    there is none."""
+    x, y, w, h = box_xywh_px
+    return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+
+
+def to_pixels(
+    images: Sequence[np.ndarray],
+    canvas_px: Size,
+    out: np.ndarray | None = None,
+    pad_before_px: Sequence[Size] | None = None,
+) -> np.ndarray:
+    """Rendered images, uint8 [h, w, 3] each -> encoder pixels float32 [B, 3, H, W] in [-1, 1].
+
+    The arithmetic is that of ToTensor followed by Normalize(0.5, 0.5), in float32 and in the same order. An image
+    smaller than the canvas lies in its top-left corner, or `pad_before_px` (rows, columns) away from it; the rest is
+    0 *after* normalising, which is mid grey. `out`, when given, holds at least B images; its rows beyond B are left
+    alone.
+    """
+    height, width = canvas_px
+    if out is None:
+        out = np.empty((len(images), 3, height, width), np.float32)
+    corners = pad_before_px or [(0, 0)] * len(images)
+    for target, image, (top, left) in zip(out, images, corners, strict=False):  # [3, H, W], [h, w, 3]
+        h, w = image.shape[:2]
+        if top + h > height or left + w > width:
+            raise ConfigError(
+                f"an image of {h} x {w} pixels does not fit the canvas of {height} x {width} at {(top, left)}"
+            )
+        if (h, w) != canvas_px:
+            target[:] = 0.0
+        content = target[:, top : top + h, left : left + w]
+        np.divide(image.transpose(2, 0, 1), np.float32(255), out=content, dtype=np.float32)
+        content -= np.float32(0.5)
+        content /= np.float32(0.5)
+    return out

@@ -1,0 +1,228 @@
+"""Reads the annotation files of the RefCOCO family: `refs(<split_by>).p` and `instances.json`.
+
+Owns unpickling without running anything, checking every record, and joining refs with annotations and images. Leaves
+images, splits and rejects to `refcoco`, mask arithmetic to `coco_masks`. Keys that nobody needs (`file_name`, `raw`,
+`tokens`, `sent_ids` of a ref; `bbox`, `area`, `iscrowd`) are not read: the ref's file_name is not the name of a file,
+and each sentence carries its own id.
+
+Format: `reference/data_formats.md` 1.3; layout and meaning follow lichengunc/refer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.sources.refcoco.masks import Rle, encode_mask
+from shards.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    sent_id: int
+    sent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One referred object: which annotation, and what people called it."""
+
+    ref_id: int
+    ann_id: int
+    image_id: int
+    category_id: int
+    split: str
+    sentences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    ann_id: int
+    image_id: int
+    category_id: int
+    segmentation: Any  # list of polygons, or {"size", "counts"}; checked where it is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Refer:
+    """Everything the refs of one (dataset, split_by) point to. `sha256` maps file names to the hash of their bytes."""
+
+    refs: tuple[Ref, ...]
+    annotations: Mapping[int, Annotation]
+    images: Mapping[int, ImageEntry]
+    categories: Mapping[int, str]
+    sha256: Mapping[str, str]
+
+    @property
+    def splits(self) -> list[str]:
+        return sorted({ref.split for ref in self.refs})
+
+    def refs_of(self, split: str) -> list[Ref]:
+        """Refs of one split in file order."""
+        return [ref for ref in self.refs if ref.split == split]
+
+    def mask(self, ref: Ref, rule: str = "union") -> Rle:
+        """KeyError where the ref's annotation or image is absent, BadSegmentation where it cannot be drawn."""
+        entry = self.images[ref.image_id]
+        return encode_mask(self.annotations[ref.ann_id].segmentation, entry.height, entry.width, rule)
+
+
+def load_refer(refs_path: Path, instances_path: Path) -> Refer:
+    """Reads both files. Only the annotations and images that some ref names are kept. Raises SourceError."""
+    refs_bytes, instances_bytes = _read(refs_path), _read(instances_path)
+    refs = parse_refs(refs_bytes, refs_path)
+    annotations, images, categories = parse_instances(instances_bytes, instances_path, refs)
+    sha256 = {
+        refs_path.name: hashlib.sha256(refs_bytes).hexdigest(),
+        instances_path.name: hashlib.sha256(instances_bytes).hexdigest(),
+    }
+    return Refer(refs, annotations, images, categories, sha256)
+
+
+def parse_refs(payload: bytes, path: Path) -> tuple[Ref, ...]:
+    """The records of a refs pickle, in file order. Raises SourceError naming the record's index and the file."""
+    records = unpickle_plain(payload, path)
+    if not isinstance(records, list) or not records:
+        found = "an empty list" if records == [] else type(records).__name__
+        raise SourceError(f"{path}: holds {found}; expected a list of refs. Download it again from lichengunc/refer.")
+    refs: list[Ref] = []
+    first_seen: dict[int, int] = {}
+    for index, record in enumerate(records):
+        where = f"{path}: ref {index} of {len(records)}"
+        sentences = []
+        for number, entry in enumerate(_take(record, "sentences", list, where)):
+            at = f"{where}, sentence {number}"
+            sentences.append(Sentence(_take(entry, "sent_id", int, at), _take(entry, "sent", str, at)))
+        ref = Ref(
+            ref_id=_take(record, "ref_id", int, where),
+            ann_id=_take(record, "ann_id", int, where),
+            image_id=_take(record, "image_id", int, where),
+            category_id=_take(record, "category_id", int, where),
+            split=_take(record, "split", str, where),
+            sentences=tuple(sentences),
+        )
+        if ref.image_id < 0:
+            raise SourceError(f"{where}: image_id is {ref.image_id}; expected 0 or more")
+        if first_seen.setdefault(ref.ref_id, index) != index:
+            raise SourceError(f"{where}: ref_id {ref.ref_id} was already used by ref {first_seen[ref.ref_id]}")
+        refs.append(ref)
+    return tuple(refs)
+
+
+def parse_instances(
+    payload: bytes, path: Path, refs: tuple[Ref, ...]
+) -> tuple[dict[int, Annotation], dict[int, ImageEntry], dict[int, str]]:
+    """Annotations and images that `refs` name, and all category names, each by id. Raises SourceError."""
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{path}: is not valid JSON ({error}). It may be cut short: download it again.") from error
+    wanted_annotations = {ref.ann_id for ref in refs}
+    wanted_images = {ref.image_id for ref in refs}
+    annotations: dict[int, Annotation] = {}
+    for index, entry in enumerate(_take(content, "annotations", list, str(path))):
+        where = f"{path}: annotation {index}"
+        if (ann_id := _take(entry, "id", int, where)) not in wanted_annotations:
+            continue
+        if ann_id in annotations:
+            raise SourceError(f"{where}: id {ann_id} occurs twice")
+        annotations[ann_id] = Annotation(
+            ann_id=ann_id,
+            image_id=_take(entry, "image_id", int, where),
+            category_id=_take(entry, "category_id", int, where),
+            segmentation=_take(entry, "segmentation", (list, dict), where),
+        )
+    images: dict[int, ImageEntry] = {}
+    for index, entry in enumerate(_take(content, "images", list, str(path))):
+        where = f"{path}: image {index}"
+        if (image_id := _take(entry, "id", int, where)) not in wanted_images:
+            continue
+        if image_id in images:
+            raise SourceError(f"{where}: id {image_id} occurs twice")
+        file_name = _take(entry, "file_name", str, where)
+        height, width = _take(entry, "height", int, where), _take(entry, "width", int, where)
+        if Path(file_name).name != file_name or "\\" in file_name or height < 1 or width < 1:
+            raise SourceError(
+                f"{where}: file_name {file_name!r}, {height} x {width}; expected a plain file name and a positive size"
+            )
+        images[image_id] = ImageEntry(image_id, file_name, height, width)
+    categories: dict[int, str] = {}
+    for index, entry in enumerate(_take(content, "categories", list, str(path))):
+        where = f"{path}: category {index}"
+        categories[_take(entry, "id", int, where)] = _take(entry, "name", str, where)
+    return annotations, images, categories
+
+
+def unpickle_plain(payload: bytes, path: Path) -> Any:
+    """Loads a pickle made of builtin containers, numbers and text only; never imports or calls anything.
+
+    Python 2 wrote text as byte strings. Where those are not ASCII they are read as latin1, which keeps every byte.
+    Raises SourceError for anything else found in the file, and for a damaged file.
+    """
+    try:
+        try:
+            return _PlainUnpickler(payload, path, "ASCII").load()
+        except UnicodeDecodeError:
+            return _PlainUnpickler(payload, path, "latin1").load()
+    except (
+        *(pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError),
+        *(AttributeError, TypeError, OverflowError, MemoryError),
+    ) as error:
+        raise SourceError(
+            f"{path}: is not a readable pickle ({type(error).__name__}: {error}). It may be cut short, or an error "
+            "page saved under this name: download it again."
+        ) from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def __init__(self, payload: bytes, path: Path, encoding: str) -> None:
+        super().__init__(io.BytesIO(payload), encoding=encoding)
+        self._path = path
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        raise SourceError(
+            f"{self._path}: asks for the Python object {module_name}.{global_name}. A refs file holds only lists, "
+            "dicts, numbers and text, so this one can run code and was not loaded. Download it from a source you trust."
+        )
+
+    def persistent_load(self, pid: Any, /) -> Any:
+        raise SourceError(
+            f"{self._path}: refers to an object outside the file (persistent id {pid!r}). A refs file holds only "
+            "lists, dicts, numbers and text. Download it again from a source you trust."
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _take(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """record[key], checked; bool does not pass for int."""
+    if not isinstance(record, dict):
+        raise SourceError(f"{where}: is {type(record).__name__}; expected a dict with the key {key!r}")
+    if key not in record:
+        raise SourceError(f"{where}: the key {key!r} is missing; found {sorted(map(repr, record))}")
+    value = record[key]
+    if isinstance(value, bool) or not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(k.__name__ for k in kinds)
+        raise SourceError(f"{where}: {key!r} is {type(value).__name__}; expected {names}")
+    return value

@@ -1,0 +1,190 @@
+"""The `.idx` beside every tar: where each payload lies and the xxh3 hash of each of its rows.
+
+One safetensors file (nothing to unpickle), built by walking the finished tar, so it describes what is on
+disk. A member of codec npy is located at its array data, after the npy header. Arrays, R records and F fields
+of a shard:
+
+    keys u8 [bytes], key_ends u64 [R]        the record keys, one after the other
+    items u32 [I, 3]                         record in the shard, first_row, n_rows
+    <field>.offset, <field>.length u64 [R]   the payload in the tar
+    <field>.rows u32 [R]                     how many hashes it has: rows of its axis, else 1
+    <field>.shape u32 [R, dims]              npy only
+    <field>.hash u64 [sum of rows]           xxh3_64 of each row's bytes
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import xxhash
+
+from shards.contract.canonical import parse_json
+from shards.contract.npy import MAX_HEADER_BYTES, parse_header
+from shards.contract.schema import META, Field, Schema, check_axis, check_items
+from shards.errors import CorruptShard, SchemaMismatch
+
+_Part = tuple[int, int, tuple[int, ...], list[int]]  # offset, length, shape, row hashes of one payload
+_END_BYTES = 2 * tarfile.BLOCKSIZE  # a tar ends in two zero blocks
+
+
+@dataclass(frozen=True)
+class FieldIndex:
+    """Location of one field in R records; see the module's table."""
+
+    offset: np.ndarray  # u64 [R]
+    length: np.ndarray  # u64 [R]
+    rows: np.ndarray  # u32 [R]
+    shape: np.ndarray  # u32 [R, dims]; dims = 0 unless npy
+    hash: np.ndarray  # u64 [sum of rows]
+
+
+_PARTS = tuple(FieldIndex.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Index of one shard."""
+
+    keys: np.ndarray  # u8 [bytes]
+    key_ends: np.ndarray  # u64 [R]
+    items: np.ndarray  # u32 [I, 3]: record, first_row, n_rows
+    fields: dict[str, FieldIndex]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The named arrays of the file."""
+        named = {"keys": self.keys, "key_ends": self.key_ends, "items": self.items}
+        for name, field in self.fields.items():
+            named.update({f"{name}.{part}": array for part, array in vars(field).items()})
+        return named
+
+    def key_list(self) -> list[str]:
+        """The record keys, in order."""
+        text = self.keys.tobytes()
+        return [text[start:end].decode() for start, end in pairwise([0, *self.key_ends.tolist()])]
+
+    def axis_rows(self, schema: Schema) -> dict[str, int]:
+        """Total rows of every axis. All fields of an axis have the same rows, so the first one is counted."""
+        first = {field.axis: field.name for field in reversed(schema.fields) if field.axis}
+        return {axis: int(self.fields[first[axis]].rows.sum()) for axis in schema.axes}
+
+    def save(self, path: Path) -> None:
+        """Write the file at `path` (plain write: the caller renames it into place)."""
+        path.write_bytes(safetensors.numpy.save(self.arrays()))
+
+    @staticmethod
+    def load(payload: bytes, schema: Schema, where: str) -> ShardIndex:
+        """The index in a file's bytes; CorruptShard naming `where` if it is not one for this schema."""
+        try:
+            named = safetensors.numpy.load(payload)
+            fields = {
+                field.name: FieldIndex(**{part: named[f"{field.name}.{part}"] for part in _PARTS})
+                for field in schema.fields
+            }
+            return ShardIndex(named["keys"], named["key_ends"], named["items"], fields)
+        except (KeyError, safetensors.SafetensorError) as error:
+            raise CorruptShard(f"{where}: no index for this schema ({error}); rebuild this shard") from error
+
+
+def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
+    """Walk a tar, check every member against the schema, and hash every row.
+
+    CorruptShard for a damaged tar, SchemaMismatch for a sound one with other contents.
+    """
+    keys: list[bytes] = []
+    items: list[tuple[int, int, int]] = []
+    parts: dict[str, list[_Part]] = {field.name: [] for field in schema.fields}
+    members = _members(tar_path)
+    for key, offset, payload in members:
+        record = len(keys)
+        key = _key_of(key, schema.fields[0], tar_path)
+        letters: dict[str, int] = {}
+        axis_rows: dict[str, int] = {}
+        for position, field in enumerate(schema.fields):
+            if position:
+                name, offset, payload = next(members, ("end of file", 0, b""))
+                if name != f"{key}.{field.member}":
+                    raise SchemaMismatch(f"{tar_path.name}: found {name}, expected {key}.{field.member}")
+            where = f"{tar_path.name}: {key}.{field.member}"
+            shape, skip = _shape(field, payload, letters, where)
+            if field.axis:
+                check_axis(field, shape[0], axis_rows, where)
+            row_hashes = _row_hashes(payload[skip:], shape[0] if field.axis else 1)
+            parts[field.name].append((offset + skip, len(payload) - skip, shape, row_hashes))
+            if field.name == META:
+                meta = parse_json(payload, where)
+                runs = check_items(meta, axis_rows[schema.item_axis], f"{tar_path.name}: {key}")
+                items += [(record, first, count) for first, count in runs]
+        keys.append(key.encode())
+    fields = {field.name: _field_index(parts[field.name], len(field.shape)) for field in schema.fields}
+    return ShardIndex(
+        np.frombuffer(b"".join(keys), np.uint8),
+        np.cumsum([len(key) for key in keys], dtype=np.uint64),
+        np.array(items, np.uint32).reshape(-1, 3),
+        fields,
+    )
+
+
+def _members(tar_path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """(name, data offset, bytes) of every member; CorruptShard if the walk ends too early."""
+    try:
+        with tarfile.open(tar_path, "r:") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is None:
+                    raise CorruptShard(f"{tar_path.name}: {member.name} is no plain file; rebuild this shard")
+                payload = file.read()
+                if len(payload) != member.size:
+                    raise CorruptShard(f"{tar_path.name}: {member.name} is cut short; rebuild this shard")
+                yield member.name, member.offset_data, payload
+            end = tar.offset
+    except tarfile.TarError as error:
+        raise CorruptShard(f"{tar_path.name}: the tar is damaged ({error}); rebuild this shard") from error
+    # tarfile takes a damaged header for the end of the archive, so look at what lies behind it
+    with tar_path.open("rb") as raw:
+        raw.seek(end)
+        rest = raw.read()
+    if len(rest) < _END_BYTES or rest.strip(b"\0"):
+        raise CorruptShard(
+            f"{tar_path.name}: no end of archive at byte {end}: the tar is cut, or a header is damaged; "
+            "rebuild this shard or download it again"
+        )
+
+
+def _key_of(name: str, first: Field, tar_path: Path) -> str:
+    if not name.endswith(f".{first.member}"):
+        raise SchemaMismatch(f"{tar_path.name}: found {name}, a record starts with .{first.member}")
+    return name.removesuffix(f".{first.member}")
+
+
+def _shape(field: Field, payload: bytes, letters: dict[str, int], where: str) -> tuple[tuple[int, ...], int]:
+    """(array shape, header bytes) of an npy member, checked; ((), 0) for other codecs."""
+    if field.codec != "npy":
+        return (), 0
+    dtype, shape, header_bytes = parse_header(payload[:MAX_HEADER_BYTES], where)
+    field.check_shape(dtype, shape, letters, where)
+    if header_bytes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize != len(payload):
+        raise CorruptShard(f"{where}: {len(payload)} bytes, not enough for {list(shape)}; rebuild this shard")
+    return shape, header_bytes
+
+
+def _row_hashes(payload: bytes, rows: int) -> list[int]:
+    row_bytes = len(payload) // rows if rows else 0
+    view = memoryview(payload)
+    return [xxhash.xxh3_64_intdigest(view[row * row_bytes : (row + 1) * row_bytes]) for row in range(rows)]
+
+
+def _field_index(parts: Sequence[_Part], dims: int) -> FieldIndex:
+    return FieldIndex(
+        np.array([offset for offset, _, _, _ in parts], np.uint64),
+        np.array([length for _, length, _, _ in parts], np.uint64),
+        np.array([len(hashes) for _, _, _, hashes in parts], np.uint32),
+        np.array([shape for _, _, shape, _ in parts], np.uint32).reshape(len(parts), dims),
+        np.array([value for _, _, _, hashes in parts for value in hashes], np.uint64),
+    )

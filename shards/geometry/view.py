@@ -1,0 +1,180 @@
+"""The recorded geometry of a view: how a stored latent was made from its source image, and how labels are cut alike.
+
+Owns the View record, which rides in a record's meta["views"], and `cut_label`, because both sides need the same
+answer: the build side shows the encoder what a view says (`pipeline.rendering.geometry`), the train side cuts the
+full-size label by it at load. Which views an image gets is `pipeline.views`'.
+
+Sizes are (h, w); boxes are (x0, y0, x1, y1), half-open, x to the right, y down, the origin at the top-left corner of
+the top-left pixel. The steps run in a fixed order that covers the published pipelines: cut `box_px`, resize it to
+`resized_px`, cut `window_px`, flip, recolour, enlarge, pad. Labels are resized with Pillow's nearest rule, as the
+published masks are (vpd_spec.md 7.2), restated on indices so that every dtype works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shards.errors import ConfigError, Reject, SchemaMismatch
+
+if TYPE_CHECKING:
+    from shards.reading.batch import Sample
+    from shards.reading.reader import StoredRecord
+
+Size = tuple[int, int]  # (h, w)
+Box = tuple[int, int, int, int]  # (x0, y0, x1, y1), half-open
+
+_OPTIONAL = {"enlarged_px": None, "pad_before_px": (0, 0)}  # added to the contract later; absent is these values
+
+KERNELS = ("pil_bilinear", "pil_bicubic", "pil_nearest")
+
+
+@dataclass(frozen=True)
+class View:
+    """One crop of one source image. Sizes are (h, w); boxes are (x0, y0, x1, y1), half-open.
+
+    `box_px` is in source pixels, `window_px` in pixels of the resized box. `size_px`, what the encoder sees, is the
+    window plus `pad_before_px` (rows at the top, columns at the left) and `pad_px` (rows at the bottom, columns at the
+    right). `colour` lists (step, number, ...) in the order of application; what the steps do is said in
+    `pipeline.rendering.colour` and `pipeline.rendering.cut_depth`.
+
+    `enlarged_px`, if given, is the window's size after one more bilinear resize, and no padding: Meta Prompts shows
+    the encoder 512 pixels of a 480 pixel crop (vpd_spec.md 10.2). Labels and predictions keep the window's size.
+    """
+
+    size_px: Size
+    box_px: Box
+    resized_px: Size
+    window_px: Box
+    kernel: str = "pil_bilinear"
+    flip: bool = False
+    pad_px: Size = (0, 0)
+    colour: tuple[tuple[str | float, ...], ...] = ()
+    enlarged_px: Size | None = None
+    pad_before_px: Size = (0, 0)
+
+    def __post_init__(self) -> None:
+        _check_box("box_px", self.box_px)
+        _check_box("window_px", self.window_px, within=self.resized_px)
+        if self.kernel not in KERNELS:
+            raise ConfigError(f"view: resize kernel {self.kernel!r} is unknown; known: {', '.join(KERNELS)}")
+        shown, before, after = self.shown_px, self.pad_before_px, self.pad_px
+        padded = (before[0] + shown[0] + after[0], before[1] + shown[1] + after[1])
+        if min(*before, *after) < 0 or padded != self.size_px:
+            raise ConfigError(
+                f"view: size_px is {self.size_px}, but {before} of padding, the window's {shown} and pad_px {after} "
+                f"are {padded}; they must agree"
+            )
+        if self.enlarged_px is not None and self.is_padded:
+            raise ConfigError(f"view: enlarged to {self.enlarged_px} and padded to {self.size_px}; expected only one")
+
+    @property
+    def content_px(self) -> Size:
+        """Size of the window: of the label and the prediction of the view, without padding."""
+        x0, y0, x1, y1 = self.window_px
+        return y1 - y0, x1 - x0
+
+    @property
+    def shown_px(self) -> Size:
+        """Size of the window as the encoder sees it: enlarged, or as it is."""
+        return self.content_px if self.enlarged_px is None else self.enlarged_px
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether the encoder sees anything but picture."""
+        return any((*self.pad_px, *self.pad_before_px))
+
+    def mirrored(self) -> View:
+        """The mirror image of the view. A view is flipped before it is padded, so the padding changes sides too."""
+        (top, left), (bottom, right) = self.pad_before_px, self.pad_px
+        return replace(self, flip=not self.flip, pad_before_px=(top, right), pad_px=(bottom, left))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data. The later steps, which most views lack, are named only where they do something."""
+        record = asdict(self)
+        return {name: _listed(value) for name, value in record.items() if record[name] != _OPTIONAL.get(name, ...)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> View:
+        """Inverse of `to_json`. Raises SchemaMismatch when the names are not a view's."""
+        names = set(cls.__dataclass_fields__)
+        if not names - _OPTIONAL.keys() <= set(record) <= names:
+            raise SchemaMismatch(
+                f"view record: found {sorted(record)}, expected {sorted(names)}; it was written by another version"
+            )
+        return cls(**{name: _tupled(value) for name, value in record.items()})
+
+
+def cut_label(label: np.ndarray, view: View, fill: float = 0) -> np.ndarray:
+    """The part of a full-size label that a view shows.
+
+    Args:
+        label: [H, W], any dtype.
+        view: the record of the view.
+        fill: the label's own "nothing here": the ignore value of a segmentation, 0 for depth and masks.
+
+    Returns:
+        [h, w] in the label's dtype, nearest neighbour: the view's `size_px`, or the window's size where it is enlarged.
+
+    Raises:
+        Reject: the view's box does not lie inside the label.
+    """
+    check_inside(label, view)
+    x0, y0, x1, y1 = view.box_px
+    rows = y0 + _nearest(y1 - y0, view.resized_px[0])
+    columns = x0 + _nearest(x1 - x0, view.resized_px[1])
+    x0, y0, x1, y1 = view.window_px
+    shown = label[rows[y0:y1, None], columns[None, x0:x1]]  # [h, w] without padding
+    if view.flip:
+        shown = shown[:, ::-1]
+    if view.is_padded:
+        (top, left), (bottom, right) = view.pad_before_px, view.pad_px
+        shown = np.pad(shown, ((top, bottom), (left, right)), constant_values=fill)
+    return np.ascontiguousarray(shown)
+
+
+def recorded_views(record: StoredRecord | Sample) -> list[View]:
+    """All views of a record, in the order of their latents."""
+    return [View.from_json(view) for view in record.meta.get("views", [])]
+
+
+def drawn_view(item: Sample) -> View:
+    """The one view that was drawn of an item whose rows are views; SchemaMismatch if its record does not have it."""
+    views = item.meta.get("views", [])
+    if item.row >= len(views):
+        raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
+    return View.from_json(views[item.row])
+
+
+def check_inside(array: np.ndarray, view: View) -> None:
+    """Reject a view whose box reaches outside an image or label [H, W, ...]."""
+    height, width = array.shape[:2]
+    _, _, x1, y1 = view.box_px
+    if x1 > width or y1 > height:
+        raise Reject(f"view box {view.box_px} reaches outside the image of {width} x {height} pixels")
+
+
+def _nearest(source: int, target: int) -> np.ndarray:
+    """Source index of every target pixel, by Pillow's nearest rule: a running sum of steps, rounded down."""
+    step = source / target
+    centres = np.add.accumulate(np.r_[step * 0.5, np.full(target - 1, step)])
+    return centres.astype(np.intp)
+
+
+def _check_box(name: str, box: Box, within: Size | None = None) -> None:
+    x0, y0, x1, y1 = box
+    height, width = within if within is not None else (y1, x1)
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        inside = f" inside {width} x {height} pixels" if within is not None else ""
+        raise ConfigError(f"view: {name} is {box}, expected a non-empty (x0, y0, x1, y1){inside}")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,180 @@
+"""Plans what a stream reads next: from positions to items, rows, byte offsets and expected hashes, for many
+batches at once.
+
+NumPy does the arithmetic for thousands of samples together and hands over plain lists, so that the loop that
+copies touches each sample only to copy and to hash. Reads nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shards.contract.npy import storage_dtype
+from shards.contract.schema import Field
+from shards.errors import ConfigError
+from shards.reading.order import SampleOrder, check_world, keyed, rank_slice
+from shards.reading.reader import ShardSet
+
+_CHUNK_SAMPLES = 4096
+UNITS = ("item", "row")
+DRAWS = ("random", "cycle")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where a stream is in the order: global batches of `batch_size` from `position` to `stop`, rank's share
+    of each.
+    """
+
+    batch_size: int
+    rank: int
+    world: int
+    position: int
+    stop: int | None
+
+    def __post_init__(self) -> None:
+        check_world(self.batch_size, self.rank, self.world)
+        if self.position < 0 or (self.stop is not None and self.stop < self.position):
+            raise ConfigError(f"position {self.position}, stop {self.stop}: expected 0 <= position <= stop")
+
+    def batches(self, limit: int) -> list[tuple[int, int, range]]:
+        """(position, samples in the global batch, this rank's positions) of the next `limit` batches."""
+        batches = []
+        for start in range(self.position, self.position + limit * self.batch_size, self.batch_size):
+            count = self.batch_size if self.stop is None else min(self.batch_size, self.stop - start)
+            if count <= 0:
+                break
+            share = rank_slice(count, self.rank, self.world)
+            batches.append((start, count, range(start + share.start, start + share.stop)))
+        return batches
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Everything needed to read one rank's batch of b samples; lists and arrays have b entries."""
+
+    position: int  # global samples before this batch
+    count: int  # samples in the global batch
+    positions: np.ndarray  # i64 [b]
+    items: np.ndarray  # i64 [b]
+    records: np.ndarray  # i64 [b]
+    rows: np.ndarray  # i64 [b] on the item axis of the record
+    shards: list[int]
+    reads: list[tuple[list[int], list[int]]]  # per field: offsets, hashes
+    members: dict[str, tuple[list[int], list[int], list[int]]]  # not npy: starts, ends, hashes
+
+
+def batch_field(shards: ShardSet, name: str) -> Field:
+    """A field that can be copied into batch buffers; ConfigError if its rows differ in shape or it is not
+    npy.
+    """
+    field = shards.schema.field(name)
+    if field.codec != "npy" or any(isinstance(size, str) for size in field.row_shape):
+        raise ConfigError(
+            f"field {name} ({field.codec}, row shape {list(field.row_shape)}) varies by record; "
+            "read it in labels= instead of naming it in fields="
+        )
+    return field
+
+
+def row_bytes(field: Field) -> int:
+    """Bytes of one row of a field that `batch_field` accepted."""
+    size = storage_dtype(field.dtype).itemsize
+    for length in field.row_shape:
+        size *= int(length)
+    return size
+
+
+@dataclass(frozen=True)
+class RowDraw:
+    """Which row of an item's run a sample gets.
+
+    `random` draws by (seed, epoch, item), anew each epoch. `cycle` starts at a row drawn by (seed, item) and takes the
+    next one each epoch, so that every row comes equally often: V views in V epochs, each once. With unit "row" every
+    row is a sample of its own and nothing is drawn.
+    """
+
+    seed: int
+    how: str
+    unit: str
+
+
+def plan_batches(
+    shards: ShardSet, order: SampleOrder, part: Slice, fields: Sequence[Field], draw: RowDraw
+) -> Iterator[BatchPlan]:
+    """Plans of this rank's batches, in order, computed a few thousand samples at a time. Empty shares are
+    left out.
+    """
+    index = shards.index
+    limit = max(1, _CHUNK_SAMPLES * part.world // part.batch_size)
+    while batches := part.batches(limit):
+        positions = np.concatenate([np.arange(own.start, own.stop) for _, _, own in batches])  # [P]
+        items, records, rows = _locate(shards, order, positions, draw)
+        shard_list = index.shard[records].tolist()
+        reads = [_read_of(shards, field, records, rows) for field in fields]
+        members = {
+            field.name: _member_of(shards, field, records)
+            for field in shards.schema.fields
+            # tensors are planned above
+            if field.codec != "npy"
+        }
+        start = 0
+        for position, count, own in batches:
+            here = slice(start, start + len(own))
+            start = here.stop
+            if own:
+                yield BatchPlan(
+                    position, count, positions[here], items[here], records[here], rows[here],
+                    shard_list[here],
+                    [(offsets[here], hashes[here]) for offsets, hashes in reads],
+                    {name: (starts[here], ends[here], hashes[here])
+                     for name, (starts, ends, hashes) in members.items()},
+                )  # fmt: skip
+        last, count, _ = batches[-1]
+        part = Slice(part.batch_size, part.rank, part.world, last + count, part.stop)
+
+
+def _locate(
+    shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: RowDraw
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(items, records, rows) [P]."""
+    samples = order.at(positions)
+    index = shards.index
+    if draw.unit == "row":
+        items = np.searchsorted(index.row_ends, samples, side="right")
+        runs = index.items[items]  # [P, 3]
+        return items, runs[:, 0], runs[:, 1] + samples - (index.row_ends[items] - runs[:, 2])
+    runs = index.items[samples]
+    epochs = positions // order.n_items
+    if draw.how == "cycle":
+        drawn = (keyed(draw.seed, samples) >> np.uint64(1)).astype(np.int64) % runs[:, 2] + epochs
+    else:
+        drawn = (keyed(draw.seed, epochs, samples) >> np.uint64(1)).astype(np.int64)
+    return samples, runs[:, 0], runs[:, 1] + drawn % runs[:, 2]
+
+
+def _read_of(
+    shards: ShardSet,
+    field: Field,
+    records: np.ndarray,
+    rows: np.ndarray,
+) -> tuple[list[int], list[int]]:
+    """(offsets, hashes) of one row per sample; lists of [P]."""
+    table = shards.index.fields[field.name]
+    row = rows if field.axis == shards.schema.item_axis else np.zeros_like(rows)
+    offsets = table.offset[records] + row * row_bytes(field)
+    return offsets.tolist(), table.hash[table.first_hash[records] + row].tolist()
+
+
+def _member_of(shards: ShardSet, field: Field, records: np.ndarray) -> tuple[list[int], list[int], list[int]]:
+    """(starts, ends, hashes) of one whole member per sample; lists of [P]."""
+    table = shards.index.fields[field.name]
+    starts = table.offset[records]
+    return (
+        starts.tolist(),
+        (starts + table.length[records]).tolist(),
+        table.hash[table.first_hash[records]].tolist(),
+    )

@@ -1,0 +1,65 @@
+"""A seeded bijection of any number of items, by arithmetic alone.
+
+A Feistel network on the smallest power of two that holds the items, walked until it lands inside ("cycle walking",
+Black and Rogaway 2002). Mixing function: splitmix64's finaliser (Steele, Lea and Flood 2014). All of it is 64-bit
+integer arithmetic, the same on every machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDS = 4
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_MASK_64 = (1 << 64) - 1
+
+
+def keyed(seed: int, *parts: np.ndarray | int) -> np.ndarray:
+    """u64 [P] hash of a seed and any number of integers or arrays [P]; [1] if there are only integers."""
+    key = _mix(np.full(1, seed & _MASK_64, np.uint64))
+    for part in parts:
+        key = _mix(key ^ (np.atleast_1d(part).astype(np.uint64) * _GOLDEN + _MULTIPLY_2))
+    return key
+
+
+def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """i64 [P]: where a permutation of 0 .. size - 1, chosen by key, takes index; all three are [P], 0 <=
+    index < size.
+    """
+    result = index.astype(np.uint64)
+    bits = np.frexp((size - 1).astype(np.float64))[1].astype(np.uint64)  # smallest with 2**bits >= size
+    size, key = size.astype(np.uint64), np.broadcast_to(key, index.shape)
+    todo = np.arange(len(result))
+    while len(todo):
+        result[todo] = _feistel(result[todo], bits[todo], key[todo])
+        todo = todo[result[todo] >= size[todo]]
+    return result.astype(np.int64)
+
+
+def _feistel(value: np.ndarray, bits: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """A bijection on 0 .. 2**bits - 1: every round hashes each half into the other, then adds a constant to
+    the whole.
+
+    The addition matters for small sets: xor alone makes even permutations only.
+    """
+    low_bits = bits // np.uint64(2)
+    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
+    high_mask = (np.uint64(1) << (bits - low_bits)) - np.uint64(1)
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    for _ in range(_ROUNDS):
+        key = _mix(key + _GOLDEN)
+        low, high = value & low_mask, value >> low_bits
+        high = high ^ (_mix(low ^ key) & high_mask)
+        low = low ^ (_mix(high + key) & low_mask)
+        value = ((high << low_bits | low) + (key >> np.uint64(32))) & mask
+    return value
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser: u64 -> u64, every output bit depends on every input bit."""
+    # arrays wrap at 64 bits without a warning, which is what is wanted here
+    value = (value ^ (value >> np.uint64(30))) * _MULTIPLY_1
+    value = (value ^ (value >> np.uint64(27))) * _MULTIPLY_2
+    return value ^ (value >> np.uint64(31))

@@ -1,0 +1,206 @@
+"""Random access to a finished set: records and items by number, read by offset, every byte checked before it
+is given out.
+
+Trusts the manifest and nothing else: opening checks that all files exist with the recorded sizes and that the
+indexes have the recorded hashes; every read checks the xxh3 of what it read. Local tars are memory-mapped;
+remote ones arrive through a ShardCache. Members that nobody reads are not hashed: `python -m shards.verify`
+does that. A file cut short while it is mapped ends the process with SIGBUS; do not rewrite a set in place
+under a reader.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+
+from shards.contract.canonical import parse_meta
+from shards.contract.index import ShardIndex
+from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.contract.npy import storage_dtype
+from shards.contract.schema import META, Field
+from shards.contract.tables import read_table
+from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
+from shards.reading.setindex import SetIndex, join
+from shards.storage.atomic import sha256_bytes
+from shards.storage.cache import CacheConfig, ShardCache
+from shards.storage.storage import Folder, open_folder
+
+_OPEN_THREADS = 8
+
+
+class ItemRef(NamedTuple):
+    """An item: its record, and its run of rows on the schema's item axis."""
+
+    record: int
+    first_row: int
+    n_rows: int
+
+
+class ShardSet:
+    """A set opened for reading; safe to share between threads. Make one with `ShardSet.open`."""
+
+    def __init__(self, folder: Folder, manifest: Manifest, index: SetIndex, *, verify: bool) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.schema = manifest.schema
+        self.index = index
+        self.verify = verify
+        self.n_records = len(index.shard)
+        self.n_items = len(index.items)
+        self.n_rows = int(index.items[:, 2].sum())
+
+    @staticmethod
+    def open(
+        url: str | Path,
+        *,
+        verify: bool = True,
+        cache: ShardCache | CacheConfig | None = None,
+    ) -> ShardSet:
+        """Open the set at a folder path or fsspec URL; remote ones need `cache`.
+
+        `verify=False` skips the hash of each read, not the checks made here. Raises IncompleteSet for a
+        missing manifest, tar or index, CorruptShard for one that is not as recorded.
+        """
+        cache = cache.build() if isinstance(cache, CacheConfig) else cache
+        folder = open_folder(url, cache)
+        if folder.is_remote and cache is None:
+            raise ConfigError(f"{folder} is remote; open it with cache=CacheConfig(folder, max_bytes)")
+        manifest = Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
+
+        def load(shard: ShardEntry) -> ShardIndex:
+            folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+            payload = folder.read(f"{shard.name}.idx")
+            if sha256_bytes(payload) != shard.idx_sha256:
+                raise CorruptShard(
+                    f"{shard.name}.idx: sha256 differs from the manifest's, in {folder}; rebuild this shard"
+                )
+            return ShardIndex.load(payload, manifest.schema, f"{shard.name}.idx")
+
+        with ThreadPoolExecutor(_OPEN_THREADS) as pool:  # one round trip per shard for remote sets
+            indexes = list(pool.map(load, manifest.shards))
+        return ShardSet(folder, manifest, join(manifest, indexes), verify=verify)
+
+    def item(self, item: int) -> ItemRef:
+        """The item with a global number; IndexError outside 0 .. n_items - 1."""
+        _check_number("item", item, self.n_items, self.manifest.name)
+        return ItemRef(*self.index.items[item].tolist())
+
+    def items_of_record(self, record: int) -> range:
+        """Global numbers of the items of a record."""
+        _check_number("record", record, self.n_records, self.manifest.name)
+        return range(int(self.index.first_item[record]), int(self.index.first_item[record + 1]))
+
+    def record(self, record: int) -> StoredRecord:
+        """The record with a global number; IndexError outside 0 .. n_records - 1."""
+        _check_number("record", record, self.n_records, self.manifest.name)
+        return StoredRecord(self, record)
+
+    def shard_items(self, unit: str = "item") -> tuple[int, ...]:
+        """Items (or rows of the item axis, `unit="row"`) per shard, for a WindowedOrder."""
+        weight = self.index.items[:, 2] if unit == "row" else np.ones(self.n_items, np.int64)
+        shard_of_item = self.index.shard[self.index.items[:, 0]]
+        totals = np.zeros(len(self.manifest.shards), np.int64)
+        np.add.at(totals, shard_of_item, weight)
+        return tuple(totals.tolist())
+
+    def table(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(arrays, info) of a table of the set, checked. IncompleteSet naming the available ones if there is
+        none.
+        """
+        for table in self.manifest.tables:
+            if table.name == name:
+                return read_table(self.folder, table)
+        names = [table.name for table in self.manifest.tables]
+        raise IncompleteSet(f"{self.manifest.name} has no table {name!r}, only {names}; rebuild it with one")
+
+    def shard_bytes(self, shard: int) -> np.ndarray:
+        """A shard's tar as read-only uint8 [tar_bytes]."""
+        named = self.manifest.shards[shard]
+        return self.folder.array(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
+
+    def prefetch(self, shard: int) -> None:
+        """Say that a shard will be read soon."""
+        named = self.manifest.shards[shard]
+        self.folder.prefetch(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
+
+    def read(self, field: Field, record: int, first: int = 0, n: int | None = None) -> memoryview:
+        """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; valid while it is
+        referenced.
+        """
+        table = self.index.fields[field.name]
+        rows = int(table.rows[record])
+        n = rows - first if n is None else n
+        if not 0 <= first <= first + n <= rows:
+            where = f"{self.index.key(record)}.{field.member}"
+            raise SchemaMismatch(f"{where}: rows {first} to {first + n} asked for, it has {rows}")
+        row_bytes = int(table.length[record]) // rows if rows else 0
+        start = int(table.offset[record]) + first * row_bytes
+        payload = self.shard_bytes(int(self.index.shard[record])).data[start : start + n * row_bytes]
+        if self.verify:
+            expected = table.hash[int(table.first_hash[record]) + first :][:n].tolist()
+            for row in range(n):
+                found = xxhash.xxh3_64_intdigest(payload[row * row_bytes : (row + 1) * row_bytes])
+                if found != expected[row]:
+                    raise self.corrupt(field, record, first + row)
+        return payload
+
+    def corrupt(self, field: Field, record: int, row: int) -> CorruptShard:
+        """The error for a row whose bytes have another hash than the index says."""
+        table = self.index.fields[field.name]
+        row_bytes = int(table.length[record]) // max(1, int(table.rows[record]))
+        shard = self.manifest.shards[int(self.index.shard[record])]
+        return CorruptShard(
+            f"{shard.name}.tar in {self.folder}: "
+            f"record {self.index.key(record)}, field {field.name}, row {row}, "
+            f"at byte {int(table.offset[record]) + row * row_bytes}: xxh3 differs from the index; "
+            "rebuild this shard or download it again"
+        )
+
+
+class StoredRecord:
+    """One record, read field by field as asked."""
+
+    def __init__(self, shards: ShardSet, number: int) -> None:
+        self.shards = shards
+        self.number = number
+        self._meta: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """The record's key."""
+        return self.shards.index.key(self.number)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The parsed meta member; parsed once, at first use."""
+        meta = self._meta
+        if meta is None:
+            meta = self._meta = parse_meta(self.payload(META), self.key)
+        return meta
+
+    def payload(self, field: str) -> memoryview:
+        """A member's bytes, checked, without a copy; for npy the array data without its header."""
+        return self.shards.read(self.shards.schema.field(field), self.number)
+
+    def array(self, field: str, first: int = 0, n: int | None = None) -> np.ndarray:
+        """Rows first .. first + n - 1 of an npy field as a copy [n, *row_shape]; the whole array by default.
+
+        A field without an axis has one row, itself, and comes as [*shape].
+        """
+        known = self.shards.schema.field(field)
+        if known.codec != "npy":
+            raise SchemaMismatch(f"field {field} is {known.codec}, not npy; use payload({field!r})")
+        payload = self.shards.read(known, self.number, first, n)
+        shape = self.shards.index.fields[field].shape[self.number].tolist()
+        if known.axis:
+            shape[0] = -1
+        return np.frombuffer(payload, storage_dtype(known.dtype)).reshape(shape).copy()
+
+
+def _check_number(kind: str, number: int, count: int, name: str) -> None:
+    if not 0 <= number < count:
+        raise IndexError(f"{kind} {number} of {name}: expected 0 to {count - 1}")

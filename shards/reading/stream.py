@@ -1,0 +1,267 @@
+"""The exact stream: batches of a set in a given order, for one rank, from any position, read ahead by
+threads.
+
+A batch is a pure function of (set, order, draw_seed, position, batch size); ranks take slices of it. Each row
+is copied once, from the memory map into its slot of a reused buffer, and hashed there, so what is delivered
+is what was checked. A whole batch is one job of a thread: there is no hand-over per sample. What to read is
+planned in `gather`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+import xxhash
+
+from shards.contract.npy import storage_dtype
+from shards.contract.schema import META, Field
+from shards.errors import ConfigError, ContractError, LabelsFailed, SchemaMismatch
+from shards.reading.batch import Sample, SampleBatch
+from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches, row_bytes
+from shards.reading.order import SampleOrder
+from shards.reading.reader import ShardSet
+from shards.reading.window import WindowedOrder
+
+_HELD_BATCHES = 2  # the one in the caller's hands and the one before
+_SHARDS_AHEAD = 2
+
+Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+
+
+Labels = Callable[[Sample], Mapping[str, np.ndarray]]
+
+
+class _Buffers:
+    """The arrays of one batch in flight, kept from batch to batch as long as shapes stay the same."""
+
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
+        self._arrays: dict[str, np.ndarray] = {}
+        self._rows: dict[str, list[np.ndarray]] = {}
+
+    def array(self, name: str, count: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array [count, *shape], reused if the one at hand has room."""
+        held = self._arrays.get(name)
+        if held is None or held.shape[1:] != shape or held.dtype != dtype or len(held) < count:
+            held = self._arrays[name] = self._allocate((count, *shape), dtype)
+            self._rows.pop(name, None)
+        return held[:count]
+
+    def byte_rows(self, name: str) -> list[np.ndarray]:
+        """The rows of an array as bytes, sliced once and not once a batch."""
+        rows = self._rows.get(name)
+        if rows is None:
+            array = self._arrays[name]
+            rows = self._rows[name] = list(array.view(np.uint8).reshape(len(array), -1))
+        return rows
+
+
+class BatchStream:
+    """Iterator of SampleBatch; a context manager, so that its threads end when the caller does.
+
+    `batch_size`, `position` and `stop` count global samples; `rank` of `world` gets its slice of every batch.
+    The last batch before `stop` may be smaller, and is shared out evenly; a rank whose share is empty ends
+    one batch earlier. `fields` are npy fields copied into batch buffers that `allocate(shape, dtype)` makes
+    (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads.
+    `unit="row"` counts an epoch in rows of the item axis, every one once, where `"item"` draws one row of
+    each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`).
+
+    `threads=0` reads in the caller's thread. `ahead` batches are being read or ready. Raises ConfigError for
+    settings that do not fit; iteration raises CorruptShard, LabelsFailed (with the record's key) or
+    SchemaMismatch, and closes.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        order: SampleOrder,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        position: int = 0,
+        stop: int | None = None,
+        fields: Sequence[str] = (),
+        draw_seed: int = 0,
+        draw: str = "random",
+        labels: Labels | None = None,
+        threads: int = 2,
+        ahead: int = 2,
+        allocate: Allocate = np.empty,
+        unit: str = "item",
+    ) -> None:
+        _check(shards, order, unit, threads, ahead)
+        self.position = position  # global samples handed out so far
+        self._shards = shards
+        self._order = order
+        self._fields = [batch_field(shards, name) for name in fields]
+        self._labels = labels
+        part = Slice(batch_size, rank, world, position, stop)
+        if draw not in DRAWS:
+            raise ConfigError(f"draw is {draw!r}; expected one of {', '.join(DRAWS)}")
+        self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit))
+        self._ahead = ahead if threads else 0
+        self._buffers = [_Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
+        self._planned = 0
+        self._pending: deque[Future[SampleBatch]] = deque()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shard-read") if threads else None
+        self._closed = False
+
+    def __iter__(self) -> BatchStream:
+        return self
+
+    def __enter__(self) -> BatchStream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __next__(self) -> SampleBatch:
+        if self._closed:
+            raise StopIteration
+        with ExitStack() as on_error:
+            on_error.callback(self.close)  # also at the end of the stream
+            batch = self._next_batch()
+            if batch is None:
+                raise StopIteration
+            on_error.pop_all()
+        self.position = batch.next_position
+        return batch
+
+    def close(self) -> None:
+        """Stop reading ahead and join the threads. Batches in hand stay valid."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pending.clear()
+
+    def _next_batch(self) -> SampleBatch | None:
+        # Asking for batch j frees the buffers of batch j - 2, so with `ahead` + 2 sets of buffers, batches up
+        # to j + `ahead` may be under way: a job never has to wait for a buffer.
+        if self._pool is None:
+            plan = next(self._plans, None)
+            return None if plan is None else self._read(plan, self._take_buffers())
+        while len(self._pending) <= self._ahead and (plan := next(self._plans, None)) is not None:
+            self._announce(plan)
+            self._pending.append(self._pool.submit(self._read, plan, self._take_buffers()))
+        return self._pending.popleft().result() if self._pending else None
+
+    def _take_buffers(self) -> _Buffers:
+        self._planned += 1
+        return self._buffers[self._planned % len(self._buffers)]
+
+    def _announce(self, plan: BatchPlan) -> None:
+        if self._shards.folder.cache is not None and isinstance(self._order, WindowedOrder):
+            for shard in self._order.shards_near(plan.position, _SHARDS_AHEAD):
+                self._shards.prefetch(shard)
+
+    def _read(self, plan: BatchPlan, buffers: _Buffers) -> SampleBatch:
+        shards, count = self._shards, len(plan.items)
+        tars = {shard: shards.shard_bytes(shard) for shard in dict.fromkeys(plan.shards)}
+        sources = [tars[shard] for shard in plan.shards]
+        if shards.verify:
+            _check_meta(shards, plan, sources)
+        arrays = {}
+        for field, (offsets, hashes) in zip(self._fields, plan.reads, strict=True):
+            shape = tuple(int(size) for size in field.row_shape)
+            arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
+            _copy_rows(shards, plan, field, sources, offsets, hashes, buffers.byte_rows(field.name))
+        batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items)
+        if self._labels is not None:
+            _add_labels(batch, self._labels, buffers)
+        return batch
+
+
+def _copy_rows(
+    shards: ShardSet,
+    plan: BatchPlan,
+    field: Field,
+    sources: list[np.ndarray],
+    offsets: list[int],
+    hashes: list[int],
+    targets: list[np.ndarray],
+) -> None:
+    """Copy one row per sample into its slot; with `verify`, hash the copy."""
+    size = row_bytes(field)
+    copy, digest, verify = np.copyto, xxhash.xxh3_64_intdigest, shards.verify
+    for target, source, offset, expected in zip(targets, sources, offsets, hashes, strict=False):
+        copy(target, source[offset : offset + size])
+        if verify and digest(target.data) != expected:
+            place = next(place for place, other in enumerate(targets) if other is target)
+            row = int(plan.rows[place]) if field.axis == shards.schema.item_axis else 0
+            raise shards.corrupt(field, int(plan.records[place]), row)
+
+
+def _check_meta(shards: ShardSet, plan: BatchPlan, sources: list[np.ndarray]) -> None:
+    """Hash every sample's meta, read or not: it says what the tensors are."""
+    digest = xxhash.xxh3_64_intdigest
+    for place, (source, start, end, expected) in enumerate(zip(sources, *plan.members[META], strict=True)):
+        if digest(source[start:end].data) != expected:
+            raise shards.corrupt(shards.schema.field(META), int(plan.records[place]), 0)
+
+
+def _add_labels(batch: SampleBatch, labels: Labels, buffers: _Buffers) -> None:
+    """Run `labels` for every sample and copy what it returns into batch arrays."""
+    made: dict[str, np.ndarray] = {}
+    for place in range(len(batch)):
+        sample = batch.sample(place)
+        try:
+            values = labels(sample)
+        except ContractError:
+            raise
+        except Exception as error:  # any error of a caller's function: passed on with the record it was about
+            raise LabelsFailed(
+                f"labels failed for record {sample.key}, item {sample.item}: {type(error).__name__}: {error}"
+            ) from error
+        if place == 0:
+            for name, value in values.items():
+                if name in batch.arrays:
+                    raise ConfigError(f"labels returns {name!r}, which is also in fields=; rename it")
+                made[name] = buffers.array(name, len(batch), np.shape(value), np.asarray(value).dtype)
+        if values.keys() != made.keys():
+            raise SchemaMismatch(
+                f"record {sample.key}: labels returned {sorted(values)}, for the first sample {sorted(made)}"
+            )
+        for name, value in values.items():
+            if np.shape(value) != made[name].shape[1:]:
+                raise SchemaMismatch(
+                    f"record {sample.key}: labels returned {name} of shape {list(np.shape(value))}, "
+                    f"the batch has {list(made[name].shape[1:])}; pad it there, or use batches of one"
+                )
+            made[name][place] = value
+    batch.arrays.update(made)
+
+
+def _check(shards: ShardSet, order: SampleOrder, unit: str, threads: int, ahead: int) -> None:
+    if unit not in UNITS:
+        raise ConfigError(f"unit {unit!r} is unknown; choose from {', '.join(UNITS)}")
+    expected = shards.n_rows if unit == "row" else shards.n_items
+    if order.n_items != expected:
+        raise ConfigError(
+            f"the order is over {order.n_items} samples, {shards.manifest.name} has {expected} {unit}s; "
+            f"use order_of(shards, seed=..., unit={unit!r})"
+        )
+    if threads < 0 or ahead < 1:
+        raise ConfigError(f"threads={threads}, ahead={ahead}: expected threads >= 0 and ahead >= 1")
+    if isinstance(order, WindowedOrder) and order.shard_items != shards.shard_items(unit):
+        raise ConfigError(
+            f"the windowed order has other shard sizes than {shards.manifest.name}; "
+            f"use order_of(shards, seed=..., window_shards=..., unit={unit!r})"
+        )
+    cache = shards.folder.cache
+    if cache is None:
+        return
+    sizes = [shard.tar_bytes for shard in shards.manifest.shards]
+    if isinstance(order, WindowedOrder):
+        needed_bytes = sum(sorted(sizes)[-(order.window + 1) :])
+        advice = f"raise limit_bytes or lower window={order.window}"
+    else:
+        needed_bytes, advice = sum(sizes), "raise limit_bytes or use a WindowedOrder"
+    if needed_bytes > cache.limit_bytes:
+        raise ConfigError(
+            f"this order uses {needed_bytes} bytes at a time, the cache holds {cache.limit_bytes}; {advice}"
+        )

@@ -1,0 +1,102 @@
+"""The order for remote sets: shards in random order, items mixed within a window of shards that moves by one.
+
+Every shard's items are cut into `window` random pieces. Phase t of an epoch takes piece 0 of the shard that
+enters at t, piece 1 of the one before, and so on, and shuffles them together. So at most `window` shards are
+in use at a time, one enters and one leaves per phase, every item comes exactly once an epoch, and each shard
+is fetched once an epoch. Near both ends of an epoch fewer shards are mixed. Like `order`, pure arithmetic: a
+position is looked up in O(window) after O(shards x window) work for its epoch, which is kept for the last few
+epochs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from shards.errors import ConfigError
+from shards.reading.permutation import keyed, permute
+
+_SHARDS, _PHASE, _PIECE = 1, 2, 3  # which permutation a key is for
+
+
+@dataclass(frozen=True)
+class WindowedOrder:
+    """`shard_items[s]` items in shard s; a seeded order that uses `window` shards at a time."""
+
+    shard_items: tuple[int, ...]
+    seed: int
+    window: int
+
+    def __post_init__(self) -> None:
+        if not self.shard_items or min(self.shard_items) < 1:
+            raise ConfigError(f"a window needs shards of at least one item each, got {self.shard_items[:8]}")
+        if self.window < 1:
+            raise ConfigError(f"window is {self.window}, expected at least one shard")
+
+    @property
+    def n_items(self) -> int:
+        """Samples in an epoch."""
+        return sum(self.shard_items)
+
+    def items(self, start: int, stop: int) -> np.ndarray:
+        """Item ids i64 [stop - start] at global positions start .. stop - 1."""
+        return self.at(np.arange(start, stop))
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Item ids i64 [P] at global positions i64 [P]."""
+        epochs, places = np.divmod(np.asarray(positions, np.int64), self.n_items)
+        result = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            mine = epochs == epoch
+            result[mine] = self._in_epoch(int(epoch), places[mine])
+        return result
+
+    def shards_near(self, position: int, ahead: int) -> list[int]:
+        """The shards in use at a position, longest in use first, then the next `ahead` that will enter."""
+        epoch, place = divmod(position, self.n_items)
+        table = _epoch_table(self, epoch)
+        phase = int(np.searchsorted(table.phase_ends, place, side="right"))
+        near = table.shards[max(0, phase - self.window + 1) : phase + 1 + ahead].tolist()
+        missing = phase + 1 + ahead - len(table.shards)
+        if missing > 0:
+            near += _epoch_table(self, epoch + 1).shards[: min(missing, ahead)].tolist()
+        return list(dict.fromkeys(near))
+
+    def _in_epoch(self, epoch: int, places: np.ndarray) -> np.ndarray:
+        table = _epoch_table(self, epoch)
+        phase = np.searchsorted(table.phase_ends, places, side="right")  # [P]
+        piece_ends = table.piece_ends[phase]  # [P, window]
+        size = piece_ends[:, -1]
+        place = places - (table.phase_ends[phase] - size)
+        place = permute(place, size, keyed(self.seed, epoch, _PHASE, phase))  # shuffled within the phase
+        piece = (place[:, None] >= piece_ends).sum(axis=1)  # [P]
+        piece_starts = np.pad(piece_ends[:, :-1], ((0, 0), (1, 0)))
+        before = np.take_along_axis(piece_starts, piece[:, None], axis=1)[:, 0]
+        shard = table.shards[phase - piece]
+        count = np.array(self.shard_items)[shard]
+        inside = count * piece // self.window + place - before
+        inside = permute(inside, count, keyed(self.seed, epoch, _PIECE, shard))  # random pieces
+        return table.first_item[shard] + inside
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    shards: np.ndarray  # i64 [S] in order of entry
+    first_item: np.ndarray  # i64 [S] by shard
+    piece_ends: np.ndarray  # i64 [phases, window] running size of the pieces of a phase
+    phase_ends: np.ndarray  # i64 [phases] running size of the phases
+
+
+@lru_cache(maxsize=8)
+def _epoch_table(order: WindowedOrder, epoch: int) -> _Epoch:
+    counts = np.array(order.shard_items, np.int64)  # [S]
+    number = np.arange(len(counts))
+    shards = permute(number, np.full_like(number, len(counts)), keyed(order.seed, epoch, _SHARDS))
+    cuts = counts[shards][:, None] * np.arange(order.window + 1) // order.window  # [S, window + 1]
+    pieces = np.zeros((len(counts) + order.window - 1, order.window), np.int64)  # [phases, window]
+    for piece in range(order.window):
+        pieces[piece : piece + len(counts), piece] = cuts[:, piece + 1] - cuts[:, piece]
+    piece_ends = np.cumsum(pieces, axis=1)
+    return _Epoch(shards, np.cumsum(counts) - counts, piece_ends, np.cumsum(piece_ends[:, -1]))

@@ -1,0 +1,1 @@
+"""Producing a set: shards with deterministic bytes, the card, and the manifest that is written last."""

@@ -1,0 +1,159 @@
+"""Writes shards and finishes sets: equal records give equal bytes, and a killed writer leaves nothing that
+looks whole.
+
+A shard is written under a temporary name, synced, hashed, indexed from what is on disk, then renamed: index
+first, tar second, so a tar under its final name always has its index. The tar is plain USTAR with fixed times
+and owners, one member after the other in schema order. The caller keeps the ShardEntry (a build keeps it
+under `_build/`); `seal_set` writes the manifest, which is what makes the set readable. Which records go
+into which shard is the caller's plan.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shards.contract.canonical import canonical_json, parse_json
+from shards.contract.index import ShardIndex, build_index
+from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
+from shards.contract.schema import Record, Schema, check_key
+from shards.errors import CorruptShard, SchemaMismatch
+from shards.storage.atomic import flush, publish, sha256_file, temporary_files, write_atomic
+from shards.storage.storage import LocalFolder
+from shards.writing.card import render_card
+
+BUILD_FOLDER = "_build"
+_OWNERSHIP: dict[str, Any] = {"user": "shards", "group": "shards", "mode": 0o444}
+
+
+def write_shard(folder: Path, name: str, schema: Schema, records: Iterable[Record]) -> ShardEntry:
+    """Write `<name>.tar` and `<name>.idx` into `folder` and return what the manifest will say about them.
+
+    An existing shard of that name is replaced in one step. Raises SchemaMismatch for a record that does not
+    fit, for a key used twice and for no records at all; nothing stays behind in any of these cases.
+    """
+    from webdataset.writer import TarWriter  # imports torch, which readers do not need
+
+    check_key(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    tar_path, idx_path = folder / f"{name}.tar", folder / f"{name}.idx"
+    keys: set[str] = set()
+    with temporary_files(tar_path, idx_path) as (new_tar, new_idx):
+        with new_tar.open("wb") as file:
+            with TarWriter(file, mtime=0, encoder=False, compress=False, **_OWNERSHIP) as tar:
+                for record in records:
+                    if record.key in keys:
+                        raise SchemaMismatch(f"{name}: key {record.key!r} comes twice; make keys unique")
+                    keys.add(record.key)
+                    for member, payload in schema.encode(record):
+                        # one call per member: webdataset sorts a call by name, tensors are to lie together
+                        tar.write({"__key__": record.key, member.removeprefix(f"{record.key}."): payload})
+            file.flush()
+            flush(file.fileno())
+        if not keys:
+            raise SchemaMismatch(f"{name}: no records; plan fewer shards, or look into the rejects")
+        index = build_index(new_tar, schema)
+        index.save(new_idx)
+        with new_idx.open("rb") as file:
+            flush(file.fileno())
+        shard = ShardEntry(
+            name,
+            len(keys),
+            len(index.items),
+            new_tar.stat().st_size,
+            sha256_file(new_tar),
+            sha256_file(new_idx),
+        )
+        publish(new_idx, idx_path)
+        publish(new_tar, tar_path)
+    return shard
+
+
+def check_shard(folder: Path, shard: ShardEntry, *, deep: bool = False) -> None:
+    """IncompleteSet or CorruptShard unless the shard's files are as recorded: size and index hash, or all
+    (`deep`).
+    """
+    files = LocalFolder(folder)
+    files.check_size(f"{shard.name}.tar", shard.tar_bytes)
+    files.read(f"{shard.name}.idx")
+    checks = [("idx", shard.idx_sha256)] + ([("tar", shard.tar_sha256)] if deep else [])
+    for suffix, expected in checks:
+        found = sha256_file(folder / f"{shard.name}.{suffix}")
+        if found != expected:
+            raise CorruptShard(
+                f"{shard.name}.{suffix}: sha256 is {found[:12]}…, recorded {expected[:12]}…, "
+                f"in {folder}; rebuild this shard or download it again"
+            )
+
+
+def seal_set(
+    root: Path,
+    *,
+    name: str,
+    split: str,
+    recipe: Mapping[str, Any],
+    schema: Schema,
+    shards: Sequence[ShardEntry],
+    rejects: Sequence[Mapping[str, Any]] = (),
+    tables: Sequence[TableEntry] = (),
+    card: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Turn finished shards in `root` into a set: rejects, card, wids index, manifest last, then drop
+    `_build/`.
+
+    `rejects` are one JSON object per sample left out, in shard order; `card` the facts about the source.
+    Raises IncompleteSet or CorruptShard if a shard is not as recorded, SchemaMismatch if counts or keys do
+    not add up.
+    """
+    counts = _count(root, schema, shards)
+    if counts["rejects"] != len(rejects):
+        raise SchemaMismatch(
+            f"{name}: shards count {counts['rejects']} rejects, {len(rejects)} were given; pass all of them"
+        )
+    # the recipe as a reader will see it: lists for tuples
+    plain: dict[str, Any] = parse_json(canonical_json(dict(recipe), "recipe"), "recipe")
+    manifest = Manifest(name, split, plain, fingerprint(plain), schema, tuple(shards), counts, tuple(tables))
+    lines = [canonical_json(dict(reject), "rejects.jsonl") + b"\n" for reject in rejects]
+    write_atomic(root / "rejects.jsonl", b"".join(lines))
+    write_atomic(root / "README.md", render_card(manifest, card or {}).encode())
+    write_atomic(root / "wids.json", canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n")
+    manifest.write(root)
+    if (root / BUILD_FOLDER).is_dir():
+        shutil.rmtree(root / BUILD_FOLDER)
+    return manifest
+
+
+def _count(root: Path, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:
+    """records, items, rejects and rows per axis, from the index files; also checks the shards and that keys
+    differ.
+    """
+    totals = dict.fromkeys(("records", "items", "rejects", *schema.axes), 0)
+    owner: dict[str, str] = {}
+    for shard in shards:
+        check_shard(root, shard)
+        index = ShardIndex.load((root / f"{shard.name}.idx").read_bytes(), schema, f"{shard.name}.idx")
+        for count in ("records", "items", "rejects"):
+            totals[count] += getattr(shard, count)
+        for axis, rows in index.axis_rows(schema).items():
+            totals[axis] += rows
+        for key in index.key_list():
+            if key in owner:
+                raise SchemaMismatch(f"key {key!r} is in {owner[key]} and in {shard.name}; make keys unique")
+            owner[key] = shard.name
+    return totals
+
+
+def _wids_index(manifest: Manifest) -> dict[str, Any]:
+    """What webdataset's random-access reader `wids` expects."""
+    shardlist = [
+        {"url": f"{shard.name}.tar", "nsamples": shard.records, "filesize": shard.tar_bytes}
+        for shard in manifest.shards
+    ]
+    return {
+        "__kind__": "wids-shard-index-v1",
+        "wids_version": 1,
+        "name": manifest.name,
+        "shardlist": shardlist,
+    }

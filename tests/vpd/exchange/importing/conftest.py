@@ -1,0 +1,43 @@
+"""Published-format checkpoints as files, written once a session."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vpd.exchange.importing.files import read_checkpoint
+
+Published = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def published(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The path of a recorded checkpoint, by its name: ldm_sd_v1_like.ckpt, vpd_depth_last.ckpt, ..."""
+    folder = tmp_path_factory.mktemp("published")
+
+    def path(name: str) -> Path:
+        target = folder / name
+        if not target.exists():
+            with lzma.open(golden / f"{name}.xz") as packed:
+                target.write_bytes(packed.read())
+        return target
+
+    return path
+
+
+@pytest.fixture
+def altered(published: Published, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of a recorded checkpoint with its weights changed by a function of the state dict."""
+
+    def write(name: str, change: Callable[[dict[str, torch.Tensor]], object], wrap: str = "state_dict") -> Path:
+        weights = dict(read_checkpoint(published(name), allow_namespace=True).weights)
+        change(weights)
+        target = tmp_path / "altered.ckpt"
+        torch.save({wrap: weights} if wrap else weights, target)
+        return target
+
+    return write

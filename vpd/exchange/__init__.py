@@ -1,0 +1,1 @@
+"""Models in and out: folders of ours, diffusers folders, and the checkpoints of other projects."""

@@ -1,0 +1,1 @@
+"""Operations that several heads share. None of them is a head: nothing here has a `build`."""

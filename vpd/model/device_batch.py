@@ -1,0 +1,103 @@
+"""From arrays of the stream to tensors on the device.
+
+Owns the hand-over: pinned buffers, the copy to the device, and the choice between what is stored in the shards and
+what is encoded online (`Encoders`). Reading and decoding are left to `shards.reading.stream`; which labels exist, to
+the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from shards.contract.schema import Schema
+from shards.errors import ConfigError
+
+PIXELS = "pixels"  # array name of an item's rendered view, float32 [3, H, W] in [-1, 1], when latents are online
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Frozen encoders that stand in for stored tensors; None where the stored ones are used.
+
+    They are handed in as functions because the encoders belong to the build side (`pipeline.encoders`).
+    """
+
+    latents: Callable[[torch.Tensor], torch.Tensor] | None = None  # [B, 3, H, W] in [-1, 1] -> [B, 4, h, w] raw mean
+    text: Callable[[torch.Tensor], torch.Tensor] | None = None  # [S, L] token ids -> [S, L, D] last hidden states
+
+
+@dataclass
+class DeviceBatch:
+    """One training batch on the device."""
+
+    latents: torch.Tensor  # [B, 4, h, w] float32, raw posterior mean
+    text: torch.Tensor | None  # [B, L, D] float32 text states, None for tasks without sentences
+    labels: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+
+def text_fields(schema: Schema, choice: str) -> tuple[str, ...]:
+    """The stored text field to read: `text` (states) or `tokens`, or none if the set has no sentences.
+
+    Raises:
+        ConfigError: stored states are asked for and the set was built with tokens only.
+    """
+    names = {f.name for f in schema.fields}
+    if "tokens" not in names:
+        return ()
+    if choice == "online" or (choice == "auto" and "text" not in names):
+        return ("tokens",)
+    if "text" not in names:
+        raise ConfigError(
+            "data.text is 'stored', but this set holds token ids only. Use data.text=online, or rebuild the set "
+            "with text.store=states."
+        )
+    return ("text",)
+
+
+def pinned_allocator(device: torch.device) -> Callable[[tuple[int, ...], np.dtype], np.ndarray]:
+    """How the stream gets its batch buffers: page-locked for a CUDA device, so that copies run beside the kernels."""
+    if device.type != "cuda":
+        return lambda shape, dtype: np.empty(shape, dtype)
+    return lambda shape, dtype: torch.empty(
+        shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=True
+    ).numpy()
+
+
+def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch.device) -> DeviceBatch:
+    """Copy one batch of arrays to the device and fill in what is encoded online.
+
+    Args:
+        arrays: `latent` float16 [B, 4, h, w] or `pixels` float32 [B, 3, H, W]; `text` float16 [B, L, D] or
+            `tokens` int32 [B, L]; every other array is a label.
+    """
+    on_device = {name: _copy(array, device) for name, array in arrays.items()}
+    if PIXELS in on_device:
+        assert encoders.latents is not None, "pixels are only decoded when latents are encoded online"
+        on_device.pop("latent", None)
+        latents = encoders.latents(on_device.pop(PIXELS))  # [B, 4, h, w]
+    else:
+        latents = on_device.pop("latent").float()  # [B, 4, h, w]
+    text = on_device.pop("text").float() if "text" in on_device else None  # [B, L, D]
+    if "tokens" in on_device:
+        if encoders.text is None:
+            raise ConfigError(
+                "this set holds token ids and no text states, so training needs the text encoder: set "
+                "encoders.model to the Stable Diffusion folder or hub id it was built with."
+            )
+        text = encoders.text(on_device.pop("tokens")).float()  # [B, L, D]
+    return DeviceBatch(latents, text, on_device)
+
+
+def _copy(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    # The stream reuses its buffers: a CPU tensor must not alias them, and a CUDA copy is queued long before its pinned
+    # buffer comes round again, since the pool is deeper than one batch (shards.stream).
+    if device.type == "cuda":
+        return torch.from_numpy(array).to(device, non_blocking=True)
+    return torch.from_numpy(np.array(array))

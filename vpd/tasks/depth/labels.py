@@ -1,0 +1,79 @@
+"""Depth as it is stored, in metres and back.
+
+Owns the unit of a depth field and the 16-bit PNG. Two forms are stored, each as its dataset comes: grey PNGs of whole
+units, and float arrays. The schema's unit text says what 1 means: metres, millimetres, or a fraction such as 1/256
+metres (KITTI). 0 is no measurement, before and after.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from shards.errors import CorruptShard, SchemaMismatch
+
+if TYPE_CHECKING:
+    from shards.contract.schema import Field
+    from shards.reading.reader import StoredRecord
+    from shards.reading.stream import Sample
+
+PNG_PER_M = 1000.0  # millimetres, as NYUv2 stores them
+_UNIT = re.compile(r"(?:\b1\s*/\s*(\d+)\s*)?\b(millimet(?:re|er)s?|mm|met(?:re|er)s?|m)\b", re.IGNORECASE)
+_GREY_16 = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 16 bits
+
+
+def per_metre(field: Field) -> float:
+    """Stored units in a metre, from the first length named in a field's unit text.
+
+    Raises:
+        SchemaMismatch: no length is named.
+    """
+    found = _UNIT.search(field.unit)
+    if found is None:
+        raise SchemaMismatch(
+            f"field {field.name}: its unit is {field.unit!r}; expected a text that names metres, millimetres or, for "
+            "example, 1/256 metres. Rebuild the set with a source that says so."
+        )
+    fraction, length = found.groups()
+    return float(fraction or 1) * (1000.0 if length.lower().startswith(("mil", "mm")) else 1.0)
+
+
+def stored_depth(view: Sample | StoredRecord, field: Field) -> np.ndarray:
+    """The full-size depth of a record as stored, `[H, W]`: uint16 units of a PNG, or the array.
+
+    Raises:
+        SchemaMismatch: not two-dimensional.
+        CorruptShard: the PNG cannot be read, or is not a grey one of 16 bits.
+    """
+    if field.codec == "png":
+        return _read_png(view.payload(field.name), f"record {view.key}: {field.name}.png")
+    depth = view.array(field.name)
+    if depth.ndim != 2:
+        raise SchemaMismatch(f"record {view.key}: {field.name} has shape {list(depth.shape)}, expected [H, W].")
+    return depth
+
+
+def metres(stored: np.ndarray, units_per_metre: float) -> np.ndarray:
+    """Stored depth as float32 metres; divided, as published, so that 1500 mm are the float nearest to 1.5."""
+    return stored.astype(np.float32) / np.float32(units_per_metre)
+
+
+def write_png(depth_m: np.ndarray, path: str | Path, units_per_metre: float = PNG_PER_M) -> None:
+    """Write depth `[H, W]` in metres as a 16-bit grey PNG: rounded, held inside 0..65535, 0 where not finite."""
+    units = np.where(np.isfinite(depth_m), depth_m, 0.0).astype(np.float64) * units_per_metre
+    Image.fromarray(units.round().clip(0, 65535).astype(np.uint16)).save(path, format="PNG")
+
+
+def _read_png(payload: memoryview, where: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(payload)) as picture:
+            if picture.mode not in _GREY_16:
+                raise CorruptShard(f"{where}: Pillow mode {picture.mode}, expected a grey picture of 16 bits.")
+            return np.asarray(picture).astype(np.uint16)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise CorruptShard(f"{where}: cannot be read as PNG ({error}); rebuild this shard.") from error

@@ -1,0 +1,122 @@
+"""The scores of depth estimation (vpd_spec.md 5.3, 8.5, 10.4; oracle.md 5.8).
+
+Owns which pixels count, the score of one picture, and their plain mean over pictures. How a prediction came to the
+picture's size is left to the task. A pixel counts if its measured depth lies strictly between the two limits and
+inside the crop. Of a prediction, inf counts as the upper limit and NaN as the lower; nothing else is clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from shards.errors import ConfigError
+from vpd.tasks.metric import added
+
+NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
+# Rows and columns that count, as fractions of the picture: top, bottom, left, right.
+CROPS = {
+    "none": (0.0, 1.0, 0.0, 1.0),
+    "nyu": (45 / 480, 471 / 480, 41 / 640, 601 / 640),  # Eigen's box of NYUv2: rows 45:471, columns 41:601
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),  # KITTI: 143:349, 43:1172 of 352 x 1216
+    "eigen": (0.3324324, 0.91351351, 0.03594771, 0.96405229),  # KITTI: 117:321, 43:1172
+}
+SILOG_FOCUS = 0.5
+
+
+def crop_slices(crop: str, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns that count in a picture, each bound rounded down.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if crop not in CROPS:
+        raise ConfigError(f"depth crop {crop!r} is unknown; choose one of {', '.join(CROPS)}.")
+    top, bottom, left, right = CROPS[crop]
+    # 45 / 480 * 480 may come out a hair below 45; no published bound lies this close under a whole number.
+    rows, columns = [int(x * height + 1e-6) for x in (top, bottom)], [int(x * width + 1e-6) for x in (left, right)]
+    return slice(*rows), slice(*columns)
+
+
+def counted_pixels(target_m: torch.Tensor, min_depth_m: float, max_depth_m: float, crop: str) -> torch.Tensor:
+    """Bool `[H, W]`: measured strictly inside the limits, and inside the crop."""
+    rows, columns = crop_slices(crop, *target_m.shape)
+    inside = torch.zeros_like(target_m, dtype=torch.bool)
+    inside[rows, columns] = True
+    return inside & (target_m > min_depth_m) & (target_m < max_depth_m)
+
+
+def repaired(pred_m: torch.Tensor, min_depth_m: float, max_depth_m: float) -> torch.Tensor:
+    """A prediction with inf replaced by the upper limit and NaN by the lower."""
+    pred_m = torch.where(pred_m.isinf(), max_depth_m, pred_m)
+    return torch.where(pred_m.isnan(), min_depth_m, pred_m)
+
+
+def depth_scores(pred_m: torch.Tensor, target_m: torch.Tensor) -> torch.Tensor:
+    """Scores of one picture's counted pixels, float64 `[9]` in the order of `NAMES`.
+
+    Args:
+        pred_m, target_m: float `[n]`, n > 0, metres.
+    """
+    # Ratios in float32 as published: millimetre depths often stand exactly on a threshold such as 1.25.
+    ratio = torch.maximum(pred_m.float() / target_m.float(), target_m.float() / pred_m.float())
+    pred, target = pred_m.double(), target_m.double()
+    error = pred - target
+    log_error = pred.log() - target.log()
+    silog = (log_error.square().mean() - SILOG_FOCUS * log_error.mean().square()).sqrt()
+    return torch.stack(
+        [
+            *((ratio < 1.25**k).double().mean() for k in (1, 2, 3)),
+            (error.abs() / target).mean(),
+            (error.square() / target).mean(),
+            error.square().mean().sqrt(),
+            log_error.square().mean().sqrt(),
+            (pred.log10() - target.log10()).abs().mean(),
+            silog,
+        ]
+    )
+
+
+class DepthMetric:
+    """Means of the pictures' scores.
+
+    The state is `[pictures, pictures with a counted pixel, sum of each score]` in float64. A picture without one has no
+    score: it counts as a picture, and the means are over the others.
+
+    Args:
+        min_depth_m, max_depth_m: limits of a measured depth, both exclusive.
+        crop: one of `CROPS`.
+        state: float64 `[SIZE]` to count in, instead of new sums.
+    """
+
+    SIZE = 2 + len(NAMES)
+
+    def __init__(
+        self, min_depth_m: float, max_depth_m: float, crop: str = "none", state: torch.Tensor | None = None
+    ) -> None:
+        self.limits_m = (min_depth_m, max_depth_m)
+        self.crop = crop
+        self.state = torch.zeros(self.SIZE, dtype=torch.float64) if state is None else state
+
+    def update(self, pred_m: torch.Tensor, target_m: torch.Tensor) -> None:
+        """Count one picture, both float `[H, W]` in metres; target 0 where nothing was measured."""
+        counted = counted_pixels(target_m, *self.limits_m, self.crop)
+        self.state[0] += 1
+        if counted.any():
+            self.state[1] += 1
+            self.state[2:] += depth_scores(repaired(pred_m, *self.limits_m)[counted], target_m[counted])
+
+    def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
+        """The same scores over the sum of several states."""
+        return DepthMetric(*self.limits_m, self.crop, added(states))
+
+    @property
+    def count(self) -> int:
+        """Pictures so far."""
+        return int(self.state[0].item())
+
+    def compute(self) -> dict[str, float]:
+        """Scores by name; all 0 before the first counted pixel."""
+        _, scored, *sums = self.state.tolist()
+        return {name: total / max(scored, 1.0) for name, total in zip(NAMES, sums, strict=True)}

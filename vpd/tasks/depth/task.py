@@ -1,0 +1,264 @@
+"""Depth of every pixel in metres (NYUv2, KITTI, or one's own data in the same form).
+
+Owns what a training sample and an evaluated picture are: labels cut by the drawn view, one text token with the class of
+the scene (vpd_spec.md 1.8, 2.2), SiLog over the measured pixels of the batch (5.1) or of each image (8.4), and tiles
+with their flipped copies averaged into one prediction a picture, scored at the picture's own size (5.3, 8.5). The
+arithmetic of labels, loss, stitching and scores lives in `vpd.tasks.depth.labels`, `silog`, `stitch`, `depth_metrics`.
+
+What a record holds: `depth`, full size, 0 = no measurement, with its unit in the schema; meta["class_id"], -1 for a
+scene without a class; meta["views"].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from shards.errors import ConfigError, ContractError, SchemaMismatch
+from shards.geometry.view import View, cut_label, drawn_view, recorded_views
+from vpd.backbones import LATENT_STRIDE_PX
+from vpd.heads import Prediction, main_output
+from vpd.inference.stitch import resized_to_box, stitch
+from vpd.tasks import Task
+from vpd.tasks.depth.draw import coloured
+from vpd.tasks.depth.labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
+from vpd.tasks.depth.loss import silog
+from vpd.tasks.depth.metric import CROPS, DepthMetric
+
+if TYPE_CHECKING:
+    from shards.reading.reader import StoredRecord
+    from shards.reading.stream import Sample
+    from vpd.model.device_batch import DeviceBatch
+
+LOSSES = ("pooled", "per_image")
+VIEW_FITS = ("padded", "enlarged")
+UNCOVERED = ("error", "min_depth")
+PNG_MAX, KITTI_PER_M = 65535, 256.0  # of 16 bits
+SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
+
+
+def build(
+    max_depth_m: float = 10.0,
+    min_depth_m: float = 1e-3,
+    crop: str = "nyu",
+    loss: str = "pooled",
+    focus: float = 0.5,
+    view_fit: str = "padded",
+    crop_padding: bool = True,
+    uncovered: str = "error",
+    png_per_m: float = 0.0,
+) -> DepthTask:
+    """The task.
+
+    Args:
+        max_depth_m: end of the range that is predicted, and exclusive upper limit of the depths that evaluation counts.
+        min_depth_m: exclusive lower limit of those.
+        crop: part of a picture that evaluation counts: `nyu`, `garg` or `eigen` (both of KITTI), or `none`.
+        loss: SiLog over the pixels of the batch (`pooled`, VPD), or of each image and averaged (`per_image`, mmseg).
+        focus: lambda of SiLog.
+        view_fit: how the views of the sets were made to fit the encoder: `padded` (VPD), or `enlarged` (Meta Prompts),
+            with predictions and labels of the size before.
+        crop_padding: predict only the part of a view that shows picture, as published; all views of a set then need
+            the same padding. False predicts the padding too, where nothing is scored, so that views may differ in it.
+        uncovered: pixels that no tile covers are an `error`, or count as predicted at `min_depth` (published KITTI
+            windows leave 9 columns).
+        png_per_m: units of a metre in exported PNGs; 0: 1000, NYUv2's millimetres, or 256, KITTI's unit, where 16 bits
+            of millimetres end before `max_depth_m`.
+
+    Raises:
+        ConfigError: a value that is not one of these.
+    """
+    if not 0 < min_depth_m < max_depth_m:
+        raise ConfigError(f"task depth: min_depth_m {min_depth_m}, max_depth_m {max_depth_m}; expected 0 < min < max.")
+    if not 0 <= focus <= 1:
+        raise ConfigError(f"task depth: focus, the lambda of SiLog, is {focus}; expected 0 to 1.")
+    for name, value, choices in (
+        ("crop", crop, CROPS),
+        ("loss", loss, LOSSES),
+        ("view_fit", view_fit, VIEW_FITS),
+        ("uncovered", uncovered, UNCOVERED),
+    ):
+        if value not in choices:
+            raise ConfigError(f"task depth: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
+    return DepthTask(
+        min_depth_m,
+        max_depth_m,
+        crop=crop,
+        per_image=loss == "per_image",
+        focus=focus,
+        enlarged=view_fit == "enlarged",
+        crop_padding=crop_padding or view_fit == "enlarged",  # enlarged views have nothing else to predict
+        fill=float("nan") if uncovered == "min_depth" else None,  # every NaN counts as the lower limit
+        png_per_m=png_per_m or (PNG_PER_M if max_depth_m * PNG_PER_M <= PNG_MAX else KITTI_PER_M),
+    )
+
+
+class DepthTask(Task):
+    """See the module; `build` makes one."""
+
+    name = "depth"
+    head = "depth_decoder"
+    uses_classes = True
+    metric_name = "rmse"  # chooses the best checkpoint, as published
+    higher_is_better = False
+
+    def __init__(
+        self,
+        min_depth_m: float,
+        max_depth_m: float,
+        *,
+        crop: str,
+        per_image: bool,
+        focus: float,
+        enlarged: bool,
+        crop_padding: bool,
+        fill: float | None,
+        png_per_m: float,
+    ) -> None:
+        self.min_depth_m = min_depth_m
+        self.max_depth_m = max_depth_m
+        self.crop = crop
+        self.per_image = per_image
+        self.focus = focus
+        self.enlarged = enlarged
+        self.crop_padding = crop_padding
+        self.fill = fill
+        self.png_per_m = png_per_m
+
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """Windows and their flips, as evaluated on NYUv2, where 512 pixels show 480."""
+        side = min(size_px)
+        return {"name": "depth_tiles", "short_side": side * 15 // 16, "enlarge" if self.enlarged else "size": side}
+
+    def head_options(self, rows: int | None) -> dict[str, Any]:
+        """The maximum depth, and the views' way to fit the encoder."""
+        return {"max_depth_m": self.max_depth_m, "enlarged": self.enlarged}
+
+    def labels(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Labels of the drawn view: `depth` float32 `[h, w]` in metres, 0 where unknown, and `class_id` int64.
+
+        The depth covers what is predicted: the view without its padding, or with it as `crop_padding` says.
+
+        Raises:
+            SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
+        """
+        view, field = self._fitted(drawn_view(sample), sample.key), sample.record.shards.schema.field("depth")
+        cut = cut_label(stored_depth(sample, field), view)  # [h, w], with padding
+        height, width = view.content_px if self.crop_padding else view.size_px
+        return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": _class_id(sample)}
+
+    def context(self, batch: DeviceBatch) -> torch.Tensor:
+        """The scenes' classes, int64 `[B]`: rows of the model's class table."""
+        return batch.labels["class_id"]
+
+    def out_size_px(self, batch: DeviceBatch) -> tuple[int, int]:
+        """Size of the label, or in evaluation of the views' content; without `crop_padding`, the views' size.
+
+        Raises:
+            ConfigError: views with more and with less padding in one batch.
+        """
+        if "depth" in batch.labels:
+            height, width = batch.labels["depth"].shape[-2:]
+            return height, width
+        if "content_px" in batch.labels:
+            sizes = {(height, width) for height, width in batch.labels["content_px"].tolist()}
+            if len(sizes) > 1:
+                raise ConfigError(
+                    f"task depth: views of one batch show {sorted(sizes)} pixels of picture each. Set "
+                    "task.crop_padding=false, in training as in evaluation, for a set whose views differ in padding."
+                )
+            return sizes.pop()
+        height, width = batch.latents.shape[-2:]
+        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+
+    def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
+        """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
+        return silog(main_output(logits)[:, 0], batch.labels["depth"], self.focus, per_image=self.per_image)
+
+    def new_metric(self) -> DepthMetric:
+        """Empty sums of the nine scores."""
+        return DepthMetric(self.min_depth_m, self.max_depth_m, self.crop)
+
+    def samples(self, record: StoredRecord, *text_fields: str) -> dict[str, np.ndarray]:
+        """One sample per view: `latent` float16 `[V, 4, h, w]`, `class_id` int64 `[V]`, and with `crop_padding`
+        `content_px` int64 `[V, 2]`, the (h, w) of each view without its padding.
+        """
+        views = self._views(record)
+        samples = {"latent": record.array("latent"), "class_id": np.repeat(_class_id(record), len(views))}
+        if self.crop_padding:
+            samples["content_px"] = np.array([view.content_px for view in views], np.int64)
+        return samples
+
+    def picture(self, record: StoredRecord, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """One prediction from those of a record's views.
+
+        Args:
+            outputs: `[V, 1, h, w]` metres, in the order of `samples`.
+
+        Returns:
+            Metres `[1, H, W]` for the part of the picture that the views show, and that part as (rows, columns).
+
+        Raises:
+            ContractError: the views leave pixels out, or show different parts.
+        """
+        grids = stitch(outputs, self._views(record), fill=self.fill)
+        boxes = sorted({grid.box_px for grid in grids})
+        if len(boxes) > 1:
+            raise ContractError(
+                f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
+                "part. Build the set with tiles for evaluation."
+            )
+        mean = torch.stack([resized_to_box(grid) for grid in grids]).mean(dim=0)  # [1, H, W]
+        x0, y0, x1, y1 = boxes[0]
+        return mean, (slice(y0, y1), slice(x0, x1))
+
+    def score(self, metric: DepthMetric, record: StoredRecord, outputs: torch.Tensor) -> None:
+        """Count a record's picture from the predictions `[V, 1, h, w]` of its views. The crop is one of the part of the
+        picture that the views show, as published for KITTI, whose pictures are cut to 352 x 1216 first.
+        """
+        field = record.shards.schema.field("depth")
+        prediction, part = self.picture(record, outputs)
+        target = torch.from_numpy(metres(stored_depth(record, field)[part], per_metre(field)))  # [H, W]
+        metric.update(prediction[0], target.to(prediction.device))
+
+    def _views(self, record: StoredRecord) -> list[View]:
+        return [self._fitted(view, record.key) for view in recorded_views(record)]
+
+    def _fitted(self, view: View, key: str) -> View:
+        """The view, if it was made to fit the encoder as `view_fit` says; SchemaMismatch if not."""
+        if any(view.pad_before_px) or (view.is_padded if self.enlarged else view.enlarged_px is not None):
+            raise SchemaMismatch(
+                f"record {key}: a view shows {view.shown_px} of {view.content_px} pixels on a canvas of "
+                f"{view.size_px}, padding before it {view.pad_before_px}; task.view_fit is "
+                f"{VIEW_FITS[self.enlarged]}. Set view_fit to how the set's views were made."
+            )
+        return view
+
+    def predictions(self, record: StoredRecord, outputs: torch.Tensor) -> torch.Tensor:
+        """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
+        return self.picture(record, outputs)[0][None]
+
+    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Depth `[1, H, W]` in colours, near light and far dark, uint8 `[H, W, 3]`; `image` is not needed for it."""
+        depth_m = output[0]
+        finite = depth_m[np.isfinite(depth_m)]
+        near, far = np.percentile(finite, SHOWN_PERCENT) if finite.size else (0.0, 1.0)
+        return coloured(depth_m, low=far, high=near)
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write depth `[1, H, W]` in metres as a 16-bit PNG of `png_per_m` units a metre."""
+        write_png(output[0], path, self.png_per_m)
+
+
+def _class_id(holder: Sample | StoredRecord) -> np.ndarray:
+    found = holder.meta.get("class_id")
+    if not isinstance(found, int) or found < -1:
+        raise SchemaMismatch(
+            f"record {holder.key}: meta['class_id'] is {found!r}, expected the number of its scene class, or -1 for "
+            "none. Task depth reads sets built from a depth source; see the set's README."
+        )
+    return np.array(found, np.int64)

@@ -1,0 +1,149 @@
+"""Referring segmentation: which pixels does a sentence mean (RefCOCO, RefCOCO+, RefCOCOg).
+
+Owns the mask labels, the loss and the scores. Conventions: masks are squashed to the view with nearest neighbour
+(vpd_spec.md 7.2); cross entropy with class weights 0.9 and 1.1, as a weighted mean (7.4); every sentence of a ref is
+one sample, scored at the view's size (7.5). Scores at the image's own size are kept beside the published ones, because
+a squashed mask weighs wide and tall objects differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from shards.errors import ConfigError, SchemaMismatch
+from shards.geometry.view import View, cut_label
+from vpd.backbones import LATENT_STRIDE_PX
+from vpd.heads import Prediction, main_output
+from vpd.tasks import Task
+from vpd.tasks.refer.draw import RED, tinted
+from vpd.tasks.refer.labels import decode_rle
+from vpd.tasks.refer.metric import ReferMetric
+
+if TYPE_CHECKING:
+    from shards.contract.manifest import Manifest
+    from shards.contract.schema import Schema
+    from shards.reading.reader import StoredRecord
+    from shards.reading.stream import Sample
+    from vpd.model.device_batch import DeviceBatch
+
+CLASS_WEIGHTS = (0.9, 1.1)  # background, object
+
+
+def build(class_weights: Sequence[float] = CLASS_WEIGHTS) -> ReferTask:
+    """The task; `class_weights` are those of background and object in the loss."""
+    if len(class_weights) != 2 or min(class_weights) <= 0:
+        raise ConfigError(f"task refer: class_weights is {list(class_weights)}, expected two positive numbers.")
+    return ReferTask((float(class_weights[0]), float(class_weights[1])))
+
+
+class ReferTask(Task):
+    """See the module; `build` makes one."""
+
+    name = "refer"
+    head = "refer_decoder"
+    uses_text = True
+    row_draw = "random"  # published training draws one of a ref's sentences anew each time
+    metric_name = "oIoU"  # chooses the best checkpoint, as published
+
+    def __init__(self, class_weights: tuple[float, float] = CLASS_WEIGHTS) -> None:
+        self.class_weights = class_weights
+        self._weights: dict[torch.device, torch.Tensor] = {}  # once per device: no copy in a step
+
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """The whole picture, at the size of the training views."""
+        return {"name": "exact", "size": list(size_px)}
+
+    def tokens(self, schema: Schema) -> int:
+        """Length of the stored sentences: 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg."""
+        return int(schema.field("tokens").shape[-1])
+
+    def head_options(self, rows: int | None) -> dict[str, Any]:
+        """Two classes, object or not."""
+        return {"classes": 2}
+
+    def labels(self, sample: Sample) -> dict[str, np.ndarray]:
+        """`mask` uint8 `[h, w]` of the sample's ref, in the record's first view.
+
+        Raises:
+            SchemaMismatch: the record's meta lacks the ref or the view.
+        """
+        ref = _entry(sample.meta, "refs", sample.item, sample.key)
+        return {"mask": cut_label(decode_rle(ref["rle"]), View.from_json(_entry(sample.meta, "views", 0, sample.key)))}
+
+    def context(self, batch: DeviceBatch) -> torch.Tensor:
+        """The sentences' text states `[B, L, D]`."""
+        if batch.text is None:
+            raise SchemaMismatch("task refer needs sentences; this set stores neither `text` nor `tokens`.")
+        return batch.text
+
+    def out_size_px(self, batch: DeviceBatch) -> tuple[int, int]:
+        """The size of the view, in which masks are compared."""
+        height, width = batch.latents.shape[-2:]
+        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+
+    def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
+        """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
+        device = batch.latents.device
+        weights = self._weights.get(device)
+        if weights is None:
+            weights = self._weights[device] = torch.tensor(self.class_weights, device=device)
+        return F.cross_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
+
+    def new_metric(self) -> ReferMetric:
+        """Empty sums of the published and native scores."""
+        return ReferMetric()
+
+    def samples(self, record: StoredRecord, *text_fields: str) -> dict[str, np.ndarray]:
+        """One sample per sentence, all on the record's first latent.
+
+        Args:
+            record: a record of the set.
+            text_fields: one of `text` (stored states, the default) and `tokens` (encoded online).
+
+        Returns:
+            `latent` float16 `[N, 4, h, w]` (one array, repeated without copying) and the text field `[N, L, ...]`.
+        """
+        (text_field,) = text_fields or ("text",)
+        latent, text = record.array("latent", 0, 1), record.array(text_field)
+        return {"latent": np.broadcast_to(latent, (len(text), *latent.shape[1:])), text_field: text}
+
+    def score(self, metric: ReferMetric, record: StoredRecord, outputs: torch.Tensor) -> None:
+        """Count the logits `[N, 2, h, w]` of a record's sentences against the masks of the refs they belong to."""
+        view = View.from_json(_entry(record.meta, "views", 0, record.key))
+        for index, (first, count) in enumerate(record.meta["items"]):
+            ref = _entry(record.meta, "refs", index, record.key)
+            metric.update(outputs[first : first + count], ref["rle"], view)
+
+    def expected_count(self, manifest: Manifest) -> int:
+        """Sentences of the set."""
+        return manifest.counts["sentence"]
+
+    def predictions(self, record: StoredRecord, outputs: torch.Tensor) -> torch.Tensor:
+        """Logits `[N, 2, H, W]` of a record's sentences at the picture's own size, as the native scores see them."""
+        size = (record.meta["height"], record.meta["width"])
+        return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=True)
+
+    def draw(self, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, with the predicted object of logits `[2, H, W]` tinted red."""
+        return tinted(image, logits.argmax(axis=0) == 1, RED)
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write the mask of logits `[2, H, W]` as a PNG of 0 and 255."""
+        Image.fromarray((output.argmax(axis=0) * 255).astype(np.uint8)).save(path)
+
+
+def _entry(meta: Mapping[str, Any], name: str, index: int, key: str) -> dict[str, Any]:
+    entries = meta.get(name, [])
+    if index >= len(entries):
+        raise SchemaMismatch(
+            f"record {key}: meta[{name!r}] has {len(entries)} entries, entry {index} is needed. Task refer reads sets "
+            "built from a RefCOCO source; see the set's README."
+        )
+    return entries[index]

@@ -1,0 +1,67 @@
+"""Losses of semantic segmentation: cross entropy, Lovász-softmax beside it, and that of a head's auxiliary outputs.
+
+Owns their weights, what a pixel sum is divided by, and that logits are enlarged to the label before they are compared,
+all as mmsegmentation does it (vpd_spec.md 6.4, 10.7). The Lovász loss itself is `vpd.tasks.seg.lovasz`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from shards.errors import ConfigError
+from vpd.heads import Prediction
+from vpd.heads.ops.resize import resize
+from vpd.tasks.seg.lovasz import lovasz_softmax
+
+AVERAGES = ("all", "valid")
+
+
+@dataclass(frozen=True)
+class SegLoss:
+    """Settings of the loss; called with logits and label.
+
+    Attributes:
+        ignore_index: label value that does not train.
+        average: cross entropy is summed over labelled pixels and divided by the number of `all` pixels or of the
+            `valid`, labelled ones.
+        lovasz: weight of the Lovász-softmax loss of the main logits; 0 = none.
+        auxiliary: weight of the cross entropy of every auxiliary output.
+    """
+
+    ignore_index: int = 255
+    average: str = "all"
+    lovasz: float = 0.0
+    auxiliary: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.average not in AVERAGES:
+            raise ConfigError(f"task seg: average {self.average!r} is unknown; choose one of {', '.join(AVERAGES)}.")
+        if self.lovasz < 0 or self.auxiliary < 0:
+            raise ConfigError(
+                f"task seg: lovasz is {self.lovasz} and auxiliary {self.auxiliary}; both are weights, from 0."
+            )
+
+    def __call__(self, logits: Prediction, label: torch.Tensor) -> torch.Tensor:
+        """Scalar loss.
+
+        Args:
+            logits: `[B, C, h, w]`, or a list of the main ones and auxiliary ones, of any sizes.
+            label: int64 `[B, H, W]`.
+        """
+        main, *others = [logits] if isinstance(logits, torch.Tensor) else logits
+        main = resize(main.float(), label.shape[-2:])
+        loss = self._cross_entropy(main, label)
+        if self.lovasz:
+            loss = loss + self.lovasz * lovasz_softmax(main, label, self.ignore_index)
+        for other in others:  # with a weight of 0, too: every parameter gets a gradient, which DDP waits for
+            loss = loss + self.auxiliary * self._cross_entropy(resize(other.float(), label.shape[-2:]), label)
+        return loss
+
+    def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        total = F.cross_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
+        if self.average == "all":
+            return total / label.numel()
+        return total / (label != self.ignore_index).sum().clamp(min=1)

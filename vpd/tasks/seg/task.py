@@ -1,0 +1,210 @@
+"""Semantic segmentation: the class of every pixel (ADE20K, or one's own pictures, labels and class list).
+
+Owns what a training sample and an evaluated picture are: labels cut by the drawn view; one text token for every class,
+so that a context is the whole class table (vpd_spec.md 2.3, 6.4), unless the model has learned prompts; windows put
+together into one prediction a picture, and that compared at the picture's own size (6.3, 6.6). Losses are
+`vpd.tasks.seg.loss`'s; labels are read in `vpd.tasks.seg.labels`, windows stitched in `vpd.inference.stitch`, pixels
+counted in `vpd.tasks.seg.metric`, colours in `vpd.tasks.seg.draw`.
+
+What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
+
+The model answers at 1/8 or 1/4 of a view, as the head gives it, and is enlarged where it is needed: 150 classes at full
+size are 64 or 16 times as many bytes. Putting a picture together takes two arrays [C, H, W] of its own size, whatever
+the number of scales, because windows are enlarged a few classes at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from shards.errors import ConfigError, ContractError
+from shards.geometry.view import Box, Size, View, cut_label, drawn_view, recorded_views
+from vpd.heads import Prediction
+from vpd.heads.ops.resize import resize
+from vpd.inference.stitch import resized_to_box, stitch
+from vpd.tasks import Task
+from vpd.tasks.seg.draw import palette, write_label_png
+from vpd.tasks.seg.labels import LABEL, stored_label
+from vpd.tasks.seg.loss import SegLoss
+from vpd.tasks.seg.metric import Confusion, class_table
+
+if TYPE_CHECKING:
+    from shards.contract.schema import Schema
+    from shards.reading.reader import StoredRecord
+    from shards.reading.stream import Sample
+    from vpd.model.device_batch import DeviceBatch
+
+CLASSES_AT_ONCE = 16  # enlarged together when a picture is put together
+MERGES = ("probability", "logit")
+
+
+def build(
+    classes: int = 150,
+    ignore_index: int = 255,
+    average: str = "all",
+    dropout: float = 0.1,
+    merge: str = "probability",
+    lovasz: float = 0.0,
+    auxiliary: float = 0.4,
+) -> SegTask:
+    """The task.
+
+    Args:
+        classes: number of classes: rows of the class table, and of the labels' indices.
+        ignore_index: label value that neither trains nor counts.
+        average: the loss is the sum over labelled pixels, divided by the number of `all` pixels (published: mmseg's
+            default) or of the `valid` ones (mmseg's `avg_non_ignore`).
+        dropout: of the head.
+        merge: scales and flips are averaged as `probability` (published), or as `logit`; with one scale and no flip,
+            that is mmseg 1's order, which takes the largest logit without a softmax.
+        lovasz: weight of the Lovász-softmax loss; published: 0 for VPD, 1 for Meta Prompts.
+        auxiliary: weight of the cross entropy of auxiliary logits, if the head has them.
+
+    Raises:
+        ConfigError: a value that is not one of these.
+    """
+    if not 1 <= classes <= 255 or 0 <= ignore_index < classes:
+        raise ConfigError(
+            f"task seg: classes {classes}, ignore_index {ignore_index}; expected 1 to 255 classes, and an ignore value "
+            "that is none of them."
+        )
+    if merge not in MERGES:
+        raise ConfigError(f"task seg: merge {merge!r} is unknown; choose one of {', '.join(MERGES)}.")
+    loss = SegLoss(ignore_index, average, lovasz, auxiliary)
+    return SegTask(classes, loss, dropout=dropout, merge=merge)
+
+
+class SegTask(Task):
+    """See the module; `build` makes one."""
+
+    name = "seg"
+    head = "fpn"
+    uses_classes = True
+    metric_name = "mIoU"  # chooses the best checkpoint, as published
+
+    def __init__(self, classes: int, loss: SegLoss, *, dropout: float, merge: str) -> None:
+        self.classes = classes
+        self.ignore_index = loss.ignore_index
+        self.pixel_loss = loss
+        self.dropout = dropout
+        self.merge = merge
+
+    def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
+        """Sliding windows at one scale, as evaluated: of ADE20K 512 pixels at a stride of 341."""
+        side = min(size_px)
+        return {"name": "segmentation_tiles", "crop": side, "stride": side * 2 // 3, "base": [4 * side, side]}
+
+    def tokens(self, schema: Schema) -> int:
+        """One for every class, where the context is text."""
+        return self.classes
+
+    def head_options(self, rows: int | None) -> dict[str, Any]:
+        """The number of classes.
+
+        Raises:
+            ConfigError: the class table has another number of rows than the task has classes.
+        """
+        if rows not in (None, self.classes):
+            raise ConfigError(
+                f"the class table has {rows} rows, the task {self.classes} classes. Set task.classes={rows}, or "
+                "build the table from the class list of the training set."
+            )
+        return {"classes": self.classes}
+
+    def head_defaults(self) -> dict[str, Any]:
+        return {"dropout": self.dropout}
+
+    def labels(self, sample: Sample) -> dict[str, np.ndarray]:
+        """`label` uint8 `[h, w]` of the drawn view, padding ignored.
+
+        Raises:
+            SchemaMismatch: the record has no such view, or a class the task does not know.
+        """
+        view = drawn_view(sample)
+        label = stored_label(sample, self.classes, self.ignore_index)
+        return {LABEL: cut_label(label, view, fill=self.ignore_index)}
+
+    def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
+        """Loss of logits `[B, C, h, w]`, and of auxiliary ones after them, against the label `[B, H, W]`."""
+        return self.pixel_loss(logits, batch.labels[LABEL].long())
+
+    def new_metric(self) -> Confusion:
+        """An empty confusion matrix."""
+        return Confusion(self.classes, self.ignore_index)
+
+    def picture(self, record: StoredRecord, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """One prediction from those of a record's views.
+
+        Args:
+            outputs: logits `[V, C, h, w]`, in the order of `samples`.
+
+        Returns:
+            Probabilities (or mean logits, as `merge` says) `[C, H, W]` for the part of the picture that the views show,
+            and that part as (rows, columns).
+
+        Raises:
+            ContractError: the views leave pixels out, or show different parts.
+        """
+        views = recorded_views(record)
+        boxes = sorted({view.box_px for view in views})
+        if len(boxes) != 1:
+            raise ContractError(
+                f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
+                "part. Build the set with views segmentation_tiles."
+            )
+        x0, y0, x1, y1 = boxes[0]
+        return self.assembled(outputs, views), (slice(y0, y1), slice(x0, x1))
+
+    def assembled(self, outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
+        """`picture` for views of one box that belong to no record: `[C, H, W]` at the box's size."""
+        groups: dict[tuple[Box, Size, bool], list[int]] = {}
+        for index, view in enumerate(views):
+            groups.setdefault((view.box_px, view.resized_px, view.flip), []).append(index)
+        total: torch.Tensor | None = None
+        for members in groups.values():
+            grid = _grid(outputs[members], [views[index] for index in members])  # [C, H, W]
+            if self.merge == "probability":
+                grid = torch.softmax(grid, dim=0, out=grid)
+            total = grid if total is None else total.add_(grid)
+        if total is None:
+            raise ContractError("a prediction is put together from at least one view, found none.")
+        return total.div_(len(groups))
+
+    def score(self, metric: Confusion, record: StoredRecord, outputs: torch.Tensor) -> None:
+        """Count a record's picture, at its own size, from the logits `[V, C, h, w]` of its views."""
+        prediction, part = self.picture(record, outputs)
+        label = torch.from_numpy(stored_label(record, self.classes, self.ignore_index)[part])  # uint8 [H, W]
+        metric.update(prediction.argmax(dim=0), label.to(prediction.device))
+
+    def report(self, metric: Confusion, names: Sequence[str]) -> str:
+        """A line per class: its name, IoU and accuracy."""
+        return class_table(metric.per_class(names))
+
+    def predictions(self, record: StoredRecord, outputs: torch.Tensor) -> torch.Tensor:
+        """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
+        return self.picture(record, outputs)[0][None]
+
+    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes."""
+        return image // 2 + palette(self.classes)[output.argmax(axis=0)] // 2
+
+    def export(self, output: np.ndarray, path: str | Path) -> None:
+        """Write the classes of a prediction `[C, H, W]` as a palette PNG whose values are the class indices."""
+        write_label_png(output.argmax(axis=0), self.classes, path)
+
+
+def _grid(outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
+    """Logits `[V, C, h, w]` of one scale and flip, averaged where windows overlap, at the box's size `[C, H, W]`."""
+    x0, y0, x1, y1 = views[0].box_px
+    grid = torch.empty(outputs.shape[1], y1 - y0, x1 - x0, device=outputs.device)
+    for first in range(0, len(grid), CLASSES_AT_ONCE):
+        part = slice(first, first + CLASSES_AT_ONCE)
+        windows = resize(outputs[:, part].float(), views[0].size_px)  # [V, c, H', W']
+        (stitched,) = stitch(windows, views)
+        grid[part] = resized_to_box(stitched)
+    return grid

@@ -1,0 +1,70 @@
+"""Where a run's numbers go: one console line, one JSON line, TensorBoard.
+
+Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values) and keeps it consistent with the
+checkpoint a run resumes from: lines past the resumed step are dropped, so the file reads as one uninterrupted run.
+Which values are logged, and when, is left to `vpd.training.loop`. Only rank 0 owns a RunLog.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+def format_value(value: float) -> str:
+    """Short and readable: counts as integers, tiny and huge values in scientific form."""
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.2e}"
+
+
+class RunLog:
+    """Writes to `<folder>/log.jsonl` and `<folder>/tensorboard`, and prints.
+
+    Args:
+        folder: local folder of the run; made if absent.
+        resume_step: lines with a later step, left by a run killed after its last checkpoint, are dropped.
+    """
+
+    def __init__(self, folder: str | Path, resume_step: int = 0, echo: Callable[[str], None] = print) -> None:
+        self.path = Path(folder, "log.jsonl")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._echo = echo
+        self._drop_after(resume_step)
+        self._file = self.path.open("a", buffering=1)
+        self._board = SummaryWriter(str(Path(folder, "tensorboard")), purge_step=resume_step + 1)
+
+    def _drop_after(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a killed run can be cut short
+                continue
+            if entry["step"] <= step:
+                kept.append(line)
+        self.path.write_text("".join(line + "\n" for line in kept))
+
+    def write(self, step: int, values: Mapping[str, float], prefix: str = "train", total: int = 0) -> None:
+        """Record `values` of `step` everywhere; keys become `<prefix>/<key>` in TensorBoard."""
+        entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **values}
+        self._file.write(json.dumps(entry) + "\n")
+        for key, value in values.items():
+            self._board.add_scalar(f"{prefix}/{key}", value, step)
+        of = f"/{total}" if total else ""
+        text = "  ".join(f"{key} {format_value(value)}" for key, value in values.items())
+        self._echo(f"[{prefix}] step {step}{of}  {text}")
+
+    def say(self, text: str) -> None:
+        """A console line that is not a measurement."""
+        self._echo(text)
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()

@@ -1,0 +1,109 @@
+"""What a checkpoint of a run holds, and how a run goes on from one.
+
+Owns the content: model and optimiser tensors by parameter name, the position, the fingerprint of the training set and
+the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s. Random states are not
+saved: they are functions of the position (`vpd.training.loop`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from shards.contract.manifest import Manifest, recipe_difference
+from shards.errors import ConfigError, FingerprintMismatch
+from vpd.training.checkpoint import Checkpoint, CheckpointStore
+
+
+def save_run(
+    store: CheckpointStore,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    manifest: Manifest,
+    batch_size: int,
+    metrics: Mapping[str, float],
+    about: Mapping[str, Any],
+) -> Checkpoint:
+    """Write the state after `step` finished steps; `about` is what else a reader of the checkpoint needs: the run's
+    configuration as plain data under `config`, the names of its classes."""
+    state = {
+        "step": step,
+        "position": step * batch_size,
+        "batch_size": batch_size,
+        "train_set": manifest.name,
+        "fingerprint": manifest.fingerprint,
+        "recipe": manifest.recipe,
+        "schema": manifest.schema.to_json(),
+        **about,
+    }
+    tensors = {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizer)}
+    return store.save(step, tensors, state, metrics)
+
+
+def restore_run(
+    store: CheckpointStore,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    manifest: Manifest,
+    batch_size: int,
+    say: Callable[[str], None] | None = None,
+) -> int:
+    """Load the newest finished checkpoint into model and optimiser; returns the step to go on from (0: none found).
+
+    Raises:
+        FingerprintMismatch: the run was trained on another build of its set; the message lists every difference.
+        ConfigError: the global batch size changed, so the position has no meaning.
+    """
+    checkpoint = store.latest()
+    if checkpoint is None:
+        return 0
+    state = store.load_state(checkpoint)
+    if state["fingerprint"] != manifest.fingerprint:
+        difference = "\n  ".join(recipe_difference(state["recipe"], manifest.recipe))
+        raise FingerprintMismatch(
+            f"{store.url} was trained on {state['train_set']} with fingerprint {state['fingerprint'][:12]}, but "
+            f"{manifest.name} now has {manifest.fingerprint[:12]}:\n  {difference}\n"
+            "Train on the set the run began with, or start a new run under another name (run.name)."
+        )
+    if state["batch_size"] != batch_size:
+        raise ConfigError(
+            f"{store.url} was trained with data.batch_size {state['batch_size']}, now it is {batch_size}. The position "
+            "of a run is counted in its batches: keep the size, or start a new run under another name (run.name)."
+        )
+    model.load_state_dict(store.load(checkpoint, "model"))
+    _load_optimizer(model, optimizer, store.load(checkpoint, "optimizer"))
+    if say:
+        say(f"resumed from {checkpoint.path} at step {checkpoint.step}")
+    return checkpoint.step
+
+
+def move_schedule(scheduler: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:
+    """Put the learning rates where `step` finished steps leave them: the curve is a pure function of the step."""
+    scheduler.last_epoch = step
+    groups = scheduler.optimizer.param_groups
+    for group, curve, base in zip(groups, scheduler.lr_lambdas, scheduler.base_lrs, strict=True):
+        group["lr"] = base * curve(step)
+    scheduler._last_lr = [group["lr"] for group in groups]
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's state by parameter name, so that a checkpoint does not depend on the order of the groups."""
+    return {
+        f"{key}/{name}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for full, value in tensors.items():
+        key, name = full.split("/", 1)
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU unless it is fused; moments live beside their parameter.
+        on_device = key != "step" or optimizer.defaults.get("fused")
+        optimizer.state[parameter][key] = value.to(parameter.device) if on_device else value

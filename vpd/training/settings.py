@@ -1,0 +1,117 @@
+"""Settings of a training run, as frozen dataclasses.
+
+Owns the names, defaults and meaning of every setting the loop, the optimiser and the data stream read. Parsing
+YAML and command lines into these is left to `jobs.config`, which refuses a key that no field here (and no plug-in
+signature) reads. Plug-in settings (`task`, `backbone`) are mappings with a `name`; their other keys are bound to the
+`build(**options)` of the module of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shards.errors import ConfigError
+
+Plugin = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which shard sets are read, and how."""
+
+    train: str  # shard set to train on: absolute path or fsspec URL
+    val: str = ""  # shard set evaluated while training; empty = none
+    batch_size: int = 32  # GLOBAL batch: the same items per step on any number of workers
+    eval_batch_size: int = 16  # samples per forward on each worker
+    latents: Literal["cached", "online"] = "cached"  # online: re-encode the source pixels, to compare with cached
+    source: Plugin = field(default_factory=dict)  # online only: the source the set was built from, as in its build
+    text: Literal["auto", "stored", "online"] = "auto"  # auto: stored states if the set has them, else the text encoder
+    table: str = ""  # class embeddings made by jobs/build_prompts.py; empty = those stored in the training set
+    threads: int = 2  # decode threads of each worker
+    ahead: int = 4  # batches prefetched by each worker
+    cache_dir: str = ""  # remote sets: folder of the local shard cache; empty = a per-user temporary folder
+    cache_gb: float = 50.0  # remote sets: least recently used shards are evicted above this size
+    window_shards: int = 0  # >0: shuffle inside a moving window of this many shards (remote sets); 0 = whole set
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW, its parameter groups and its learning-rate curve."""
+
+    lr: float = 5e-5  # peak learning rate of a group with factor 1
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
+    schedule: Plugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Length, cadence and numerics of the run. Cadences are in steps; 0 switches one off."""
+
+    epochs: float = 40.0  # passes over the items of the train set
+    steps: int = 0  # > 0 overrides `epochs`
+    log_every_steps: int = 50
+    eval_every_steps: int = 0  # 0 = once an epoch
+    eval_at_start: bool = False  # also before the first step, for a number to compare with
+    save_every_steps: int = 0  # 0 = with every evaluation
+    stop_after_steps: int = 0  # > 0: stop this run early, at this step; the schedule still spans the whole run
+    keep_last: int = 2  # newest checkpoints kept, besides the best one
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on CUDA, float32 on CPU
+    channels_last: bool = False
+    compile: bool = False  # regional torch.compile of the UNet's blocks
+    seed: int = 0
+
+    def total_steps(self, n_items: int, batch_size: int) -> int:
+        """Optimiser steps of the whole run: whole batches of `epochs` passes over `n_items` items."""
+        total = self.steps or int(self.epochs * n_items) // batch_size
+        if total < 1:
+            raise ConfigError(
+                f"loop: {self.epochs} epochs of {n_items} items make no whole batch of {batch_size}. "
+                "Lower data.batch_size, or set loop.steps."
+            )
+        return total
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """Learned prompts (Meta Prompts, vpd_spec.md 10.1); with `count` 0 there are none, and the context is text."""
+
+    count: int = 0  # prompts: 50 for depth, 150 for segmentation as published; 17 keypoints for human pose
+    passes: int = 1  # of the UNet, each reading the noise prediction of the one before
+    shared: bool = False  # one set of prompts for all passes, instead of one each
+    adapter: bool = True  # an MLP on the prompts of every pass
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or self.passes < 1:
+            raise ConfigError(
+                f"model.prompts: count is {self.count} and passes {self.passes}; expected prompts, or 0 for none, and "
+                "at least one pass."
+            )
+        if not self.count and (self.passes, self.shared, self.adapter) != (1, False, True):
+            raise ConfigError("model.prompts: nothing reads its settings while count is 0; set model.prompts.count.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Settings of the model around the backbone."""
+
+    init: str = ""  # model folder (jobs/convert_checkpoint.py) whose weights, all of them, the run starts from
+    gamma_init: float = 1e-4  # start value of the text adapter's gain (vpd_spec.md 2.5)
+    latent_scale: float = 1.0  # factor on the raw latent: 1.0 in VPD, 0.18215 in Stable Diffusion (vpd_spec.md 1.2)
+    head: Mapping[str, Any] = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
+    prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything one training run reads, apart from where it is placed (`jobs.train.RunConfig`)."""
+
+    task: Plugin
+    backbone: Plugin
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
