@@ -11,8 +11,9 @@ written (0 sentences leaves them out), and costs nothing else: the ratio is abou
 
 `sleep` shows whether decoding and writing hide behind an accelerator that leaves the CPU alone. They can only hide if
 the cores can do the work in that time: the last line also gives CPU time per image, over all threads. A 640 x 480 JPEG
-costs 3 ms to decode and resize on one idle core (perf.md 4.4), sentence states about 2 ms to write. With too few cores
-for 2.5 ms, raise --sleep-ms until CPU time per image is below it times the number of cores.
+costs 3 ms to decode and resize on one idle core, sentence states about 2 ms to write
+(docs/methods/performance.md#decoding). With too few cores for 2.5 ms, raise --sleep-ms until CPU time per image is
+below it times the number of cores.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class FinishedText:
 
 
 def full_vae(device: str, dtype: str) -> SdVae:
-    """SD 1.5's autoencoder (vpd_spec 1.1: 34.2 M parameters in the encoder), random weights."""
+    """SD 1.5's autoencoder, 34.2 M parameters in the encoder (docs/methods/vpd.md#components), random weights."""
     config: dict[str, Any] = {
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "up_block_types": ["UpDecoderBlock2D"] * 4,

@@ -3,9 +3,10 @@
     python -m benchmarks.passes            # counts at full size, then steps on the CPU or, where there is one, the GPU
     python -m benchmarks.passes --count    # the counts alone; exit status 1 if the time bar would be missed
 
-Meta Prompts on depth (vpd_spec.md 10.2): 50 prompts for each pass, gradients through all passes. Operations are
-counted, and the activations that backward needs are added up, on shapes alone at the size of Stable Diffusion 1.5 for a
-512 x 512 view; steps are timed interleaved. The bar is that of issue 6: three passes within 3.2 times the time of one.
+Meta Prompts on depth (docs/methods/meta_prompts.md#passes): 50 prompts for each pass, gradients through all passes.
+Operations are counted, and the activations that backward needs are added up, on shapes alone at the size of Stable
+Diffusion 1.5 for a 512 x 512 view; steps are timed interleaved. The bar: three passes within 3.2 times the time of one
+(docs/methods/performance.md#bars).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ bytes?
 
 Payload per sample, about 95 KB: latent float16 [1, 4, 64, 64], text float16 [1, 40, 768], a 1-bit PNG mask,
 JSON meta; batches of 32, shuffled, warm page cache, one process (payload and method of
-reference/streaming.md). The candidates take turns, a whole epoch each; figures are medians over rounds of
-time.process_time, which counts all threads.
+docs/methods/performance.md#stream). The candidates take turns, a whole epoch each; figures are medians over
+rounds of time.process_time, which counts all threads.
 
     memcpy            the physical limit: both tensors of every sample, copied into one reused batch, no more
     ours              BatchStream in the caller's thread, all reads hashed; mask as bytes, meta not parsed

@@ -3,8 +3,8 @@
     python -m benchmarks.step              # count, then the CPU comparison or, where there is one, the GPU
     python -m benchmarks.step --count      # the count alone; exit status 1 if it misses a bar
 
-Owns the bars and bounds of perf.md 5 for this step. FLOPs are algorithmic (multiply and add are two; the product that
-a fused attention kernel repeats in backward is not counted), so that they compare across kernels.
+Owns the bars of docs/methods/performance.md#bars for this step. FLOPs are algorithmic (multiply and add are two; the
+product that a fused attention kernel repeats in backward is not counted), so that they compare across kernels.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ VAE = {
     "latent_channels": 4,
 }
 TOKENS = 40
-STEP_GFLOP = 2725.0  # D1: refer at 512 x 512, latents given
+STEP_GFLOP = 2725.0  # refer at 512 x 512, latents given: D1 of docs/methods/performance.md#bars
 SLACK = 1.001
-PEAK_TFLOPS = 790.0  # bf16 of one H200, measured (perf.md 0)
+PEAK_TFLOPS = 790.0  # bf16 of one H200 (docs/methods/performance.md#machine-rates)
 GATES = {"refer step B=32, img/s": 110.0, "VAE encode fp16, img/s": 280.0, "peak memory B=32, GB": 60.0}
 NAIVE_SIDE = 1024  # an attention square [B, heads, N, N] with N this large or larger must never exist
 
@@ -194,7 +194,7 @@ def measure_steps(batches: tuple[int, ...] = (4, 16, 32)) -> None:
     model, task = build(device="cuda")
     settings = OptimConfig()
     optimizer = build_optimizer(named_groups(model, settings), settings, fused=True)
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; gates of perf.md 5.3: {GATES}")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; gates of docs/methods/performance.md: {GATES}")
     for size in batches:
         batch = fake_batch(model, size, 64, "cuda")
 

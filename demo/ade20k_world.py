@@ -1,8 +1,8 @@
 """Writes the synthetic world in the official layout of ADE20K's challenge release, so that the real source reads it.
 
 Owns the files only; scenes come from `demo.world`. The layout and the odd sides of the real thing are those of
-`reference/data_formats.md` section 2: sizes differ, label 0 is "other" (here the pebbles), a class table with counts
-and trailing spaces, one line per picture and its scene category, and now and then a grey JPEG.
+docs/methods/data_layouts.md#ade20k: sizes differ, label 0 is "other" (here the pebbles), a class table with counts and
+trailing spaces, one line per picture and its scene category, and now and then a grey JPEG.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Owns the two files; scenes come from `demo.world`. `nyu_depth_v2_labeled.mat` is a MATLAB v7.3 file as MATLAB writes it:
 HDF5 behind a text header of 512 bytes, axes reversed, cells as references to UTF-16 texts. `splits.mat` is MATLAB v5
-with numbers counted from 1. The layout and the odd sides of the real thing are those of `reference/data_formats.md`
-3.2: raw depth has holes and an unmeasured border, in-painted depth has none, train and test frames are mixed.
+with numbers counted from 1. The layout and the odd sides of the real thing are those of
+docs/methods/data_layouts.md#labelled-file: raw depth has holes and an unmeasured border, in-painted depth has none,
+train and test frames are mixed.
 
 A room's class says how far its back wall is, which the picture does not show: what the depth model is prompted with
 carries information, and a model that ignores it stays worse.

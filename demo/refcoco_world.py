@@ -1,9 +1,9 @@
 """Writes the synthetic world in the official layout of the RefCOCO family, so that the real source reads it.
 
 Owns the files only; scenes come from `demo.world`, phrases from `demo.phrases`. The layout and the odd sides of the
-real thing are those of `reference/data_formats.md` 1.3: a pickle of plain dicts (protocol 2), a ref's `file_name` that
-is not a file, polygons in one or two parts, a crowd annotation as uncompressed run lengths, annotations that no ref
-names.
+real thing are those of docs/methods/data_layouts.md#refcoco-family: a pickle of plain dicts (protocol 2), a ref's
+`file_name` that is not a file, polygons in one or two parts, a crowd annotation as uncompressed run lengths,
+annotations that no ref names.
 
 Image ids come from the seed and the split, and a scene from the seed and its id: two datasets written with one seed
 into one root share their pictures, as the real ones do, and other seeds never overwrite them.

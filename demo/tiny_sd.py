@@ -1,8 +1,8 @@
 """A tiny model in the form of Stable Diffusion v1, made on the spot: no download, seconds, the same bytes each time.
 
 Owns the folder `write_tiny_sd` makes: model_index.json, unet, vae, text_encoder, tokenizer, scheduler, as diffusers
-and transformers read them. Block types, strides, tap points and tokenizer rules are those of SD v1.5 (`vpd_spec.md`
-1.1), widths a tenth.
+and transformers read them. Block types, strides, tap points and tokenizer rules are those of SD v1.5
+(docs/methods/vpd.md#components), widths a tenth.
 
 The U-Net is plain random initialisation: the demo trains it. The VAE and the text encoder stay frozen, so random is not
 enough for them:

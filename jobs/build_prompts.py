@@ -8,8 +8,8 @@
 
 Names come from the command line, from a file (one a line, or a JSON list) or from a source of the build side. Writes
 `<out>.safetensors` and `<out>.json`, which a training run names as its table. The defaults are those of the published
-room classes (vpd_spec 2.2); token-level rows are `prompts.mode=tokens prompts.templates=photo`. Owns the command; what
-a prompt is, `pipeline.prompts.class_table`.
+room classes (docs/methods/vpd.md#room-prompts); token-level rows are `prompts.mode=tokens prompts.templates=photo`.
+Owns the command; what a prompt is, `pipeline.prompts.class_table`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
 killed build, and does nothing where a set is finished.
 
 Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
-hands out tasks and writes the manifest last. Ray core rather than Ray Data: measured in ray.md section 2. What a shard
-is made of, and what is already done, is `pipeline.building.shard`'s and `pipeline.building.ledger`'s.
+hands out tasks and writes the manifest last. Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
+What a shard is made of, and what is already done, is `pipeline.building.shard`'s and `pipeline.building.ledger`'s.
 """
 
 from __future__ import annotations

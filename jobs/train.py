@@ -9,7 +9,8 @@
 
 Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; the loop itself is
 `vpd.training.loop`. Checkpoints go to storage by our own store, not through Ray: a controller that dies takes its
-memory of the newest one along (ray.md section 5), and our marker files say what is finished without it.
+memory of the newest one along (docs/methods/ray.md#checkpoints-of-ray-train), and our marker files say what is finished
+without it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which shard holds which keys, what is left to do, and what it will cost. Nothing here reads an image or a model.
 
 The plan is a function of the source's keys, the records per shard and the set's name; it is the same on every machine
-and after every restart. A shard is the unit of work, of retry and of resume (DESIGN.md section 3).
+and after every restart. A shard is the unit of work, of retry and of resume (docs/methods/shards.md#unit-of-work).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shards.contract.schema import Field
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SourceError
 from shards.writing.writer import check_shard
 
-# One H200, SD 1.5 encoder at 512 x 512. Estimates from operation counts, not measurements: perf.md 4.1.
+# One H200, SD 1.5 encoder at 512 x 512. Estimates from operation counts: docs/methods/performance.md#encoder-speed.
 GPU_IMAGES_PER_S = {"float16": (280, 400), "tf32": (150, 200)}
 
 _MEMBER_OVERHEAD_BYTES = 512 + 128 + 256  # tar header, npy header, half a block of padding

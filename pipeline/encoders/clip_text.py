@@ -2,7 +2,7 @@
 
 Sentences are tokenised raw, without a template, cut and padded to L tokens; the states of all L positions are kept
 after the final layer norm, and the attention mask is never used: padding is real context for cross-attention
-(vpd_spec 2.1, 2.4). Class prompts take one pooled state instead (2.2).
+(docs/methods/vpd.md#sentences). Class prompts take one pooled state instead (docs/methods/vpd.md#room-prompts).
 
 Shapes: S sentences, L tokens each, D numbers per token.
 """

@@ -1,11 +1,12 @@
 """Stable Diffusion's VAE encoder: pixels in [-1, 1] -> raw posterior mean, as the published VPD-like methods use it.
 
 Owns loading (encoder and quant_conv only; the decoder is dropped), compute precision and the stored form. The mean is
-never sampled from and never multiplied by 0.18215 (vpd_spec 1.2): methods disagree on scaling, so it belongs to load
-time.
+never sampled from and never multiplied by 0.18215 (docs/methods/vpd.md#latents): methods disagree on scaling, so it
+belongs to load time.
 
-Precision (perf.md 4.2, error of the mean relative to float32): TF32 1.3e-3, float16 2.0e-3, bfloat16 1.6e-2; storing
-as float16 costs 2.1e-4. Shapes: B images of H x W pixels, C latent channels of h x w.
+Precision (error of the mean relative to float32; docs/methods/performance.md#precision-of-latents): TF32 1.3e-3,
+float16 2.0e-3, bfloat16 1.6e-2; storing as float16 costs 2.1e-4. Shapes: B images of H x W pixels, C latent channels of
+h x w.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Owns the wording (underscores become spaces), the mean over templates, and what a table says about itself. Published
 room classes: pooled states, arithmetic mean over 80 templates, nothing normalised before or after, 20 tokens
-(vpd_spec 2.2). The text model is a `pipeline.encoders.TextEncoder`; storing is `shards.contract.tables`'.
+(docs/methods/vpd.md#room-prompts). The text model is a `pipeline.encoders.TextEncoder`; storing is
+`shards.contract.tables`'.
 
 Shapes: C classes, P templates, L tokens, D numbers per token.
 """

@@ -1,7 +1,8 @@
 """Templates a class name is put into, as data: `{}` is the name.
 
 IMAGENET_80 is the list CLIP was published with for ImageNet, in its order and with its grammar ("a origami"). VPD's
-room classes are means over it (vpd_spec 2.2); its ADE20K classes look like one prompt each (2.3), as PHOTO gives.
+room classes are means over it (docs/methods/vpd.md#room-prompts); its ADE20K classes look like one prompt each, as
+PHOTO gives (docs/methods/vpd.md#ade20k-prompts).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Recolours a picture by the recorded steps of a view.
 
-Owns the dispatch of every colour step, and the three of published depth training (vpd_spec.md 3.3 item 4):
+Owns the dispatch of every colour step, and the three of published depth training
+(docs/methods/depth.md#training-views):
 
     ("brightness_contrast", factor, levels)                   level * factor + levels
     ("gamma", exponent)                                       255 * (level / 255) ** exponent

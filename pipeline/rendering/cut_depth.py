@@ -1,6 +1,7 @@
 """CutDepth: a full-height strip of the picture is overwritten by the depth label, as a training view may ask.
 
-Owns both forms of it (vpd_spec.md 3.3 item 3); whether a view has a strip, and where, is drawn by `pipeline.views`.
+Owns both forms of it (docs/methods/depth.md#cutdepth); whether a view has a strip, and where, is drawn by
+`pipeline.views`.
 
     ("cut_depth_wrapped", x0, x1)
         published: the integers of the PNG, whatever their unit, pressed into 8 bits, so that they wrap modulo 256

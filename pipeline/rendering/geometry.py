@@ -7,7 +7,7 @@ arithmetic to `pipeline.rendering.colour` and the strips to `pipeline.rendering.
 Images are uint8 RGB [H, W, 3]; the conventions of sizes and boxes, and the cutting of labels, are
 `shards.geometry.view`'s. Resizing is Pillow's own, because the published refer pipeline calls torchvision's Resize on
 PIL images, which is exactly `Image.resize(..., BILINEAR)` with its antialiasing; other libraries differ by up to 12
-levels (perf.md 4.4).
+levels (docs/methods/performance.md#decoding).
 """
 
 from __future__ import annotations

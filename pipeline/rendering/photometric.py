@@ -2,8 +2,9 @@
 
 Owns the draw, whose numbers are recorded in the view, and the four steps on 8-bit pictures. The published order, each
 step with probability 0.5: brightness; contrast, in one half of the pictures; saturation; hue; contrast, in the other
-half (vpd_spec.md 6.2). Every step gives 8-bit levels again, cut and not rounded, as published. Hue and saturation work
-on OpenCV's 8-bit HSV: hue 0..179 in steps of two degrees, saturation and value 0..255; its roundings are restated here.
+half (docs/methods/segmentation.md#photometric-distortion). Every step gives 8-bit levels again, cut and not rounded, as
+published. Hue and saturation work on OpenCV's 8-bit HSV: hue 0..179 in steps of two degrees, saturation and value
+0..255; its roundings are restated here.
 
 Shapes: H, W = size of the picture.
 """

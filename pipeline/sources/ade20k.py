@@ -6,7 +6,7 @@ Layout       <root>/images/{training,validation}/ADE_{train,val}_%08d.jpg
              <root>/objectInfo150.txt  and  <root>/sceneCategories.txt
 Record       one picture; key = its file name without suffix; meta["scene"] = its scene category
 Labels       8-bit PNG as large as the picture: 0 = other (ignored), k = row k of objectInfo150.txt, stored as k - 1
-Licence      see `card`; facts in `reference/data_formats.md` section 2
+Licence      see `card`; facts in docs/methods/data_layouts.md#ade20k
 
 Owns the layout and its two tables. Leaves pairs, labels and rejects to `label_pairs`, which a user's own data shares.
 """

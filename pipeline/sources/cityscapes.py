@@ -8,12 +8,13 @@ Layout       <root>/leftImg8bit/{train,val,train_extra}/<city>/<stem>_leftImg8bi
 Record       one picture of 2048 x 1024; key = city and file name without suffix, its slash percent-encoded
 Labels       8-bit PNG of label ids 0 to 33, as released; 19 of them are classes, the others are ignored. Or, by option,
              the train ids 0 to 18 that mmsegmentation's preparation writes beside them
-Licence      see `card`; facts in `reference/data_formats.md` section 4
+Licence      see `card`; facts in docs/methods/data_layouts.md#cityscapes
 
 Owns the layout and the table of classes. Leaves pairs, labels and rejects to `label_pairs`. Labels of the test split
 were never released.
 
-The labels that Meta Prompts used with train_extra (vpd_spec.md 10.8) were made by a model and hold train ids:
+The labels that Meta Prompts used with train_extra were made by a model and hold train ids
+(docs/methods/segmentation.md#cityscapes):
     source: {name: cityscapes, root: data/cityscapes, labels: labelTrainIds, extra_labels: convert_autolabelled,
              extra_suffix: _leftImg8bit.png}
 """

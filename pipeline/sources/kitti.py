@@ -8,7 +8,7 @@ Lists        <root>/filenames/eigen_benchmark/{train,test}_list.txt of Meta Prom
              images=raw_data depths=[data_depth_annotated/train, data_depth_annotated/val]
 Record       one picture of the left colour camera; key = <drive>_sync-image_02-<frame>
 Label        depth: uint16 PNG bit for bit, metres = value / 256, 0 = no measurement (about four fifths of a picture)
-Licence      see `card`; facts in `reference/vpd_spec.md` 10.4 and `data_formats.md` section 4
+Licence      see `card`; facts in docs/methods/data_layouts.md#kitti and docs/methods/depth.md#kitti
 
 Owns the layout, keys and facts. Leaves lists, pairs and rejects to `depth_pairs`. Pictures differ in size (370 to 376
 rows, 1224 to 1242 columns); training and scores look at 352 x 1216 of them, which is the views' business.

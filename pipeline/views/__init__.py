@@ -5,11 +5,14 @@ itself is `shards.geometry.view`'s; `pipeline.rendering.geometry` carries a view
 one module here, found by its name, exposing `build(**options)`.
 
 Why views are recorded rather than drawn in the training loop: a latent cannot be cropped, flipped or recoloured
-afterwards, because the VAE is not equivariant (DESIGN.md section 2). The steps of a view run in a fixed order that
-covers the published pipelines: cut `box_px`, resize it to `resized_px`, cut `window_px`, flip, recolour, enlarge, pad.
-    refer (vpd_spec 7.2)   whole image, resized to 512x512, whole window
-    depth (3.3)            box = the crop, no resize, padding at the bottom; KITTI (10.4): the crop enlarged
-    ADE20K (6.2)           whole image, resized by the drawn scale, window = the crop, padding
+afterwards, because the VAE is not equivariant (docs/methods/shards.md#views). The steps of a view run in a fixed order
+that covers the published pipelines: cut `box_px`, resize it to `resized_px`, cut `window_px`, flip, recolour, enlarge,
+pad.
+    refer    whole image, resized to 512x512, whole window (docs/methods/refer.md#preprocessing)
+    depth    box = the crop, no resize, padding at the bottom (docs/methods/depth.md#training-views); KITTI: the crop
+             enlarged (docs/methods/depth.md#kitti)
+    ADE20K   whole image, resized by the drawn scale, window = the crop, padding
+             (docs/methods/segmentation.md#training-views)
 """
 
 from __future__ import annotations

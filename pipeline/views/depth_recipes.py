@@ -2,10 +2,13 @@
 
 Owns the published recipes and their draws; what a step does to pixels is `pipeline.rendering.geometry`'s.
     vpd                 a 480 x 480 crop of the 480 x 640 picture, so that only its column is random; padded to 512
-                        (0 after normalising, mid grey, and 0 = no measurement in the label); vpd_spec.md 3.3, 1.6
-    mmseg_512           the picture resized by a random ratio of 0.8..1.5 of the (768, 512) base, then a 512 crop; 8.2
-    meta_prompts_nyu    the crop of vpd, enlarged to 512 instead of padded; 10.2
-    meta_prompts_kitti  a 352 x 352 crop of the frame of 352 x 1216 pixels (`frame`), enlarged to 448; 10.4
+                        (0 after normalising, mid grey, and 0 = no measurement in the label);
+                        docs/methods/depth.md#training-views
+    mmseg_512           the picture resized by a random ratio of 0.8..1.5 of the (768, 512) base, then a 512 crop;
+                        docs/methods/depth.md#mmsegmentation
+    meta_prompts_nyu    the crop of vpd, enlarged to 512 instead of padded; docs/methods/meta_prompts.md#depth-head
+    meta_prompts_kitti  a 352 x 352 crop of the frame of 352 x 1216 pixels (`frame`), enlarged to 448;
+                        docs/methods/depth.md#kitti
 An enlarged side is (side // 64 + s) * 64 as published, s = 1 for NYUv2 and 2 for KITTI. Labels keep the crop's size.
 Colour, each with probability 0.5: brightness and contrast by up to 20 %, gamma 0.8..1.2, hue by up to 40 degrees,
 saturation by up to 30 and value by up to 20 levels.

@@ -1,11 +1,13 @@
 """Evaluation views of depth: square windows over the picture, each also flipped, padded to what the encoder sees.
 
 Published evaluation of NYUv2 has two 480 x 480 windows of the 480 x 640 picture, at columns 0 and W - H, and their
-flipped copies, which the model pads to 512 (vpd_spec.md 5.3): the defaults. mmsegmentation's variant at 512 resizes the
-picture to 512 x 683 first and takes windows at columns 0, 128 and 171 (8.5): `short_side: 512, stride: 128`. Meta
-Prompts enlarges windows instead of padding them: `enlarge: 512`, or 448 for KITTI.
+flipped copies, which the model pads to 512 (docs/methods/depth.md#evaluation): the defaults. mmsegmentation's variant
+at 512 resizes the picture to 512 x 683 first and takes windows at columns 0, 128 and 171
+(docs/methods/depth.md#mmsegmentation): `short_side: 512, stride: 128`. Meta Prompts enlarges windows instead of padding
+them: `enlarge: 512`, or 448 for KITTI.
 
-KITTI has 16 windows of its frame of 352 x 1216 (`frame: [352, 1216], windows: 16`), in one of two ways (10.4):
+KITTI has 16 windows of its frame of 352 x 1216 (`frame: [352, 1216], windows: 16`), in one of two ways
+(docs/methods/depth.md#kitti):
     published   a whole number of pixels apart, 57, so that the last window ends at column 1207 and 9 columns are seen
                 by none: the depth task counts them as its `uncovered` says
     even        the first window at one border, the last at the other, rounded places between: every column is seen

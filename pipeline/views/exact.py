@@ -1,7 +1,7 @@
 """One view per image: the whole image squashed to a fixed size, aspect ignored.
 
 For size 512 this is the published referring-segmentation preprocessing, bit for bit, in training and evaluation
-alike: PIL bilinear to 512 x 512, no crop, no flip, no colour (vpd_spec 7.2).
+alike: PIL bilinear to 512 x 512, no crop, no flip, no colour (docs/methods/refer.md#preprocessing).
 """
 
 from __future__ import annotations

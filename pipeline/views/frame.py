@@ -1,8 +1,8 @@
 """The part of a picture that a depth protocol looks at, and the sizes its crops are shown at.
 
 Owns KITTI's frame, the "KB crop": 352 x 1216 pixels at the bottom of a picture and in the middle of its width, because
-the laser scanner measures nothing above it and pictures differ in size (vpd_spec.md 10.4). `depth` cuts training views
-out of it, `depth_tiles` windows.
+the laser scanner measures nothing above it and pictures differ in size (docs/methods/depth.md#kitti). `depth` cuts
+training views out of it, `depth_tiles` windows.
 """
 
 from __future__ import annotations

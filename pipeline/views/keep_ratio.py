@@ -9,7 +9,8 @@ from shards.geometry.view import Size
 def keep_ratio(height: int, width: int, base_px: Size, ratio: float = 1.0) -> Size:
     """The largest (h, w) of a picture's shape whose long and short side fit into `base_px` (long, short) times ratio.
 
-    As published, the scaled base is cut to whole pixels, and the sides are rounded half up (vpd_spec.md 6.2, 6.3).
+    As published, the scaled base is cut to whole pixels, and the sides are rounded half up
+    (docs/methods/segmentation.md#training-views).
     """
     long_px, short_px = (int(side * ratio) for side in base_px)
     scale = min(long_px / max(height, width), short_px / min(height, width))

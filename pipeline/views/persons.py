@@ -3,7 +3,7 @@
 Owns the crops of top-down pose estimation as ViTPose and mmpose make them: a box is widened or heightened to 3:4, made
 1.25 times as large, and shown at 256 x 192. What of the crop lies outside the picture is grey padding on the side where
 it lies, so that the middle of the box stays the middle of the view. Meta Prompts' own code for pose was never released
-(vpd_spec.md 10.6): the numbers below are the neighbours', the choice of them is ours.
+(docs/methods/pose.md#what-was-published): the numbers below are the neighbours', the choice of them is ours.
 
 Modes:
     exact   the crop as it is, and with `flip: true` its mirror image too: for evaluation and prediction

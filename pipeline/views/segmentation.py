@@ -1,9 +1,10 @@
-"""Training views of semantic segmentation: random scale, random crop, flip, colour (vpd_spec.md 6.2).
+"""Training views of semantic segmentation: random scale, crop, flip, colour (docs/methods/segmentation.md).
 
-Owns the draws, in the published order: scale of the (2048, 512) base from 0.5 to 2, shape kept; a 512 crop in which no
-class fills 75 % of the labelled pixels, after ten tries the next one whatever it shows; a flip; photometric
-distortion. What is smaller than the crop is padded at the bottom and right: grey in the picture, ignored in the label.
-Cityscapes has base (2048, 1024) and a 1024 crop, the rest alike (10.8).
+Owns the draws, in the published order (docs/methods/segmentation.md#training-views): scale of the (2048, 512) base from
+0.5 to 2, shape kept; a 512 crop in which no class fills 75 % of the labelled pixels, after ten tries the next one
+whatever it shows; a flip; photometric distortion. What is smaller than the crop is padded at the bottom and right: grey
+in the picture, ignored in the label. Cityscapes has base (2048, 1024) and a 1024 crop, the rest alike
+(docs/methods/segmentation.md#cityscapes).
 
 Two modes, which differ in what the number of views means: `k` fixes it, and training takes them in turn; `replay` makes
 one for every epoch, so that a run sees each once: the published augmentation stream.

@@ -1,9 +1,10 @@
-"""Evaluation views of semantic segmentation: overlapping windows of the resized picture (vpd_spec.md 6.3).
+"""Evaluation views of semantic segmentation: overlapping windows of the resized picture.
 
-Owns the published windows: the picture is resized with its shape kept into (2048, 512) times a ratio, cut into 512
-windows at a stride of 341, the last ones shifted inside, and averaged where they overlap (`vpd.inference.stitch`).
-Flipped windows are those of the flipped picture, as published: mirrored places, then mirrored content. One scale is
-`ratios: [1.0]`; published multi-scale evaluation is `ratios: [1.0, 1.125, 1.25, 1.375, 1.5], flip: true`.
+Owns the published windows (docs/methods/segmentation.md#evaluation-windows): the picture is resized with its shape kept
+into (2048, 512) times a ratio, cut into 512 windows at a stride of 341, the last ones shifted inside, and averaged
+where they overlap (`vpd.inference.stitch`). Flipped windows are those of the flipped picture, as published: mirrored
+places, then mirrored content. One scale is `ratios: [1.0]`; published multi-scale evaluation is `ratios: [1.0, 1.125,
+1.25, 1.375, 1.5], flip: true`.
 
 A resized picture narrower than a window is padded to it at the bottom and right. (VPD's published code fails there: its
 attention maps exist for one size only. At ratios of 1 and more only pictures longer than 4:1 are concerned. The code of
@@ -13,8 +14,8 @@ Undoing it: a window's pixels lie at `window_px` of the resized grid, and a grid
 centre (`shards.geometry.view.cut_label`). Where the grid is at least as fine as the picture, every source pixel is
 shown by some grid pixel, so a label cut into windows and put back gives the label again, exactly. The published base
 does that for pictures up to 512 pixels on the short side; larger ones are seen, and scored after interpolation, from a
-coarser grid. Cityscapes has rules of its own (10.8): base (2048, 1024), its pictures' size, and windows of 1024 at a
-stride of 512.
+coarser grid. Cityscapes has rules of its own (docs/methods/segmentation.md#cityscapes): base (2048, 1024), its
+pictures' size, and windows of 1024 at a stride of 512.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A record is one source image with everything that belongs to it; an item is what an epoch counts: a run of
 rows of `item_axis` (the sentences of one ref, or one view). Field values are encoded and checked here; where
-the bytes go is `writer`'s and `index`'s business. Source: DESIGN.md section 2.
+the bytes go is `writer`'s and `index`'s business. Why so: docs/methods/shards.md#records-and-items.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ full-size label by it at load. Which views an image gets is `pipeline.views`'.
 Sizes are (h, w); boxes are (x0, y0, x1, y1), half-open, x to the right, y down, the origin at the top-left corner of
 the top-left pixel. The steps run in a fixed order that covers the published pipelines: cut `box_px`, resize it to
 `resized_px`, cut `window_px`, flip, recolour, enlarge, pad. Labels are resized with Pillow's nearest rule, as the
-published masks are (vpd_spec.md 7.2), restated on indices so that every dtype works.
+published masks are (docs/methods/refer.md#preprocessing), restated on indices so that every dtype works.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class View:
     `pipeline.rendering.colour` and `pipeline.rendering.cut_depth`.
 
     `enlarged_px`, if given, is the window's size after one more bilinear resize, and no padding: Meta Prompts shows
-    the encoder 512 pixels of a 480 pixel crop (vpd_spec.md 10.2). Labels and predictions keep the window's size.
+    the encoder 512 pixels of a 480 pixel crop (docs/methods/meta_prompts.md#depth-head). Labels and predictions keep
+    the window's size.
     """
 
     size_px: Size

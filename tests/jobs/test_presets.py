@@ -91,7 +91,8 @@ def test_presets_give_the_backbone_its_published_share_of_the_rate(file: str, pr
 
 
 def test_the_network_of_the_published_sizes_has_the_published_number_of_parameters() -> None:
-    """SD 1.5's UNet without its head, adapter and decoder of refer at 40 tokens (vpd_spec 1.1, 2.5, 7.3)."""
+    """SD 1.5's UNet without its head (docs/methods/vpd.md#components), adapter (docs/methods/vpd.md#text-adapter) and
+    decoder of refer at 40 tokens (docs/methods/refer.md#decoder)."""
     unet = UNET | {"block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 768}
     job = read(CommandLine(config=str(ROOT / "configs" / "train" / "refer.yaml")))
     backbone = {key: value for key, value in job.backbone.items() if key not in ("model", "revision")}

@@ -19,7 +19,7 @@ from vpd.backbones.sd_unet.unet import SdUnet
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
-# The model of the recordings: SD 1.5 at a tenth of its width (oracle.md 3).
+# The model of the recordings: SD 1.5 at a tenth of its width (docs/methods/parity.md#small-model).
 UNET_CONFIG = {
     "block_out_channels": (32, 64, 128, 128),
     "layers_per_block": 2,

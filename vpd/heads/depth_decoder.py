@@ -1,4 +1,4 @@
-"""VPD's depth head: all levels fused at 1/32 of the image (vpd_spec.md 4, 8.3; oracle.md 5.4).
+"""VPD's depth head: all levels fused at 1/32 of the image (docs/methods/depth.md#head).
 
 Owns the neck and the published initial weights; the decoder and the size rule are `depth_stages`'. Module names are
 those of the published checkpoints without their leading `encoder.`: `layer1`, `layer2`, `out_layer`.

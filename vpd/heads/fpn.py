@@ -1,4 +1,4 @@
-"""Feature pyramid neck and Semantic-FPN head (vpd_spec.md 6.4; oracle.md 5.5).
+"""Feature pyramid neck and Semantic-FPN head (docs/methods/segmentation.md#fpn-head).
 
 Owns the fusion of the levels and the logits, at any number of levels and classes; the widths come from the backbone's
 `FeatureSpec`, maps included. Module names are those of the published checkpoints (`neck.*`, `decode_head.*`), which

@@ -2,8 +2,9 @@
 
 Owns the fusion of the levels and the comparison with the prompts, which are keypoint queries here: map k is the
 likeness of every pixel to prompt k (`vpd.heads.rearranged`). Meta Prompts' own head for pose was never released
-(vpd_spec.md 10.6); this one is ours, in the form of its published heads for depth and segmentation (10.2, 10.7): levels
-to one width and size, a convolution to the context's width, GroupNorm, ReLU, comparison.
+(docs/methods/pose.md#what-was-published); this one is ours, in the form of its published heads for depth and
+segmentation (docs/methods/meta_prompts.md#segmentation-head): levels to one width and size, a convolution to the
+context's width, GroupNorm, ReLU, comparison.
 """
 
 from __future__ import annotations

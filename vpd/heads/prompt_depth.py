@@ -1,7 +1,8 @@
-"""Meta Prompts' depth head: all levels fused at 1/8 of the image and compared with the prompts (vpd_spec.md 10.2).
+"""Meta Prompts' depth head: all levels fused at 1/8 of the image and compared with the prompts.
 
-Owns the neck and its initial weights; the comparison is `vpd.heads.rearranged`, the decoder `depth_stages`'. Module
-names are those of the published checkpoints without their leading `encoder.`: `layer1` to `layer4`, `out_layer`.
+Owns the neck and its initial weights (docs/methods/meta_prompts.md#depth-head); the comparison is
+`vpd.heads.rearranged`, the decoder `depth_stages`'. Module names are those of the published checkpoints without their
+leading `encoder.`: `layer1` to `layer4`, `out_layer`.
 """
 
 from __future__ import annotations

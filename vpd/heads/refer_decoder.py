@@ -1,4 +1,4 @@
-"""Decoder of referring segmentation, top-down over the pyramid (vpd_spec.md 7.3; oracle.md 5.3).
+"""Decoder of referring segmentation, top-down over the pyramid (docs/methods/refer.md#decoder).
 
 Owns the fusion of the levels and the upsampling to image size. Module names are those of the published checkpoints'
 `classifier.*`: the suffix counts levels from the finest, so of four levels `conv1_4` fuses f4 with f3.

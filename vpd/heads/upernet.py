@@ -1,8 +1,9 @@
-"""Meta Prompts' segmentation head: levels compared with the prompts, then UPerNet (vpd_spec.md 10.7; oracle.md 5.7).
+"""Meta Prompts' segmentation head: levels compared with the prompts, then UPerNet.
 
 Owns the widening of a level to the context's channels, the pyramid pooling and the fusion of what the comparison gives,
-and the auxiliary logits; the comparison is `vpd.heads.rearranged`. Module names are those of the published checkpoints
-(`upconv1..4`, `decode_head.*`, `auxiliary_head.*`); initial values follow mmsegmentation, which wrote the last two.
+and the auxiliary logits (docs/methods/meta_prompts.md#segmentation-head); the comparison is `vpd.heads.rearranged`.
+Module names are those of the published checkpoints (`upconv1..4`, `decode_head.*`, `auxiliary_head.*`); initial values
+follow mmsegmentation, which wrote the last two.
 
 A level is doubled before it is compared, so that logits come out at 1/4 of the picture. The channels that UPerNet reads
 are the prompts, whose number is independent of the classes'.

@@ -5,8 +5,8 @@ in its place on the resized grid, overlaps averaged by coverage. Views of one bo
 together; they come back as one `Stitched` each, because published evaluations differ in what happens to flipped and
 rescaled copies next (averaged as they are for depth, as probabilities for segmentation), which is the task's.
 
-Depth as published averages a window with its flipped copy first and the windows by coverage then (vpd_spec.md 5.3).
-Where each window has both, that is the mean of the two `Stitched`, up to rounding.
+Depth as published averages a window with its flipped copy first and the windows by coverage then
+(docs/methods/depth.md#evaluation). Where each window has both, that is the mean of the two `Stitched`, up to rounding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def stitch(outputs: torch.Tensor, views: Sequence[View], *, fill: float | None =
             size of the windows where the views are enlarged.
         views: the geometry of each prediction.
         fill: value of grid pixels that no window covers. Published KITTI evaluation leaves 9 columns uncovered
-            (vpd_spec.md 10.4); without a fill that is an error.
+            (docs/methods/depth.md#kitti); without a fill that is an error.
 
     Returns:
         One grid per (box, resized size, flip), in the order in which they first appear.

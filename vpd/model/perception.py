@@ -27,7 +27,7 @@ class Perception(nn.Module):
         adapter: module on text states `[B, T, D]`; None with learned prompts.
         head: see `vpd.heads.Head`.
         latent_scale: factor on the stored, raw latents. 1.0 is VPD; Stable Diffusion itself was trained at 0.18215
-            (vpd_spec.md 1.2).
+            (docs/methods/vpd.md#latents).
         class_embeddings: text state of every class, `[C, D]` pooled or `[C, T, D]` token by token. It becomes a buffer,
             so that checkpoints carry the very rows they were trained with; it is not trained.
         tokens: context tokens of a sample, if the task has a fixed number. 1 freezes the parts of the backbone that
@@ -106,8 +106,8 @@ class Perception(nn.Module):
     def features(self, latents: torch.Tensor, context: torch.Tensor | None) -> tuple[list[torch.Tensor], torch.Tensor]:
         """What the head reads: the pyramid of the last pass, finest first, and the `[B or 1, T, D]` it attended to.
 
-        Pass k > 1 reads the noise that pass k - 1 predicts, as a latent (vpd_spec.md 10.1); gradients go all the way.
-        Arguments as of `forward`.
+        Pass k > 1 reads the noise that pass k - 1 predicts, as a latent (docs/methods/meta_prompts.md#passes);
+        gradients go all the way. Arguments as of `forward`.
         """
         if self.latent_scale != 1.0:
             latents = latents.float() * self.latent_scale

@@ -1,8 +1,9 @@
-"""Learned prompts in place of text, and learned times in place of the timestep (Meta Prompts, vpd_spec.md 10.1).
+"""Learned prompts in place of text, and learned times in place of the timestep (Meta Prompts).
 
 Owns the parameters of every pass and how they become its context. Running the passes is `vpd.model.perception`'s;
-comparing features with the last context is the head's. Published forms: depth has prompts of its own for every pass,
-each through an MLP (10.2); segmentation shares one set of prompts among the passes, without an MLP (10.7).
+comparing features with the last context is the head's. Published forms (docs/methods/meta_prompts.md#prompts): depth
+has prompts of its own for every pass, each through an MLP; segmentation shares one set among the passes, without an
+MLP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adapter between frozen text states and the UNet's cross-attention (vpd_spec.md 2.5).
+"""Adapter between frozen text states and the UNet's cross-attention (docs/methods/vpd.md#text-adapter).
 
 Owns `t + gamma * MLP(t)`. Where the text states come from (stored or encoded online) is left to the batch.
 Parameter names follow the published checkpoints: `fc.0`, `fc.2`, `gamma`.

@@ -1,10 +1,10 @@
 """Checkpoints on any fsspec storage: safetensors weights, a JSON state, and a marker written last.
 
 Owns the folder layout `<run>/step-000001234/{model.safetensors, optimizer.safetensors, state.json, checkpoint.json}`.
-`checkpoint.json` is the completion marker: it lists every other file with its size, and a folder without it, or with
-a file of another size, does not exist for a reader. So a run killed at any moment resumes from the newest checkpoint
-that was really finished, without asking the controller that may have died with it (measured in ray.md section 5:
-every kill lost the newest registered one). What goes into the tensors is left to `vpd.training.loop`.
+`checkpoint.json` is the completion marker: it lists every other file with its size, and a folder without it, or with a
+file of another size, does not exist for a reader. So a run killed at any moment resumes from the newest checkpoint that
+was really finished, without asking the controller that may have died with it (every kill lost the newest registered
+one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors is left to `vpd.training.loop`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Owns the order of these and the numerics (autocast, float32 master weights). Position is one integer, the optimiser
 step: the stream, the drawn sentences, the learning rate and the random state are all functions of it, so resuming is
-arithmetic (edm2's rule; DESIGN sections 4 and 6). There is no synchronisation with the device between two logged
-steps. What a checkpoint holds is `vpd.training.resume`'s; placement and restarts are left to `jobs.train`, which hands
-in a `Worker` and a `report` function.
+arithmetic (docs/methods/training.md#position). There is no synchronisation with the device between two logged steps.
+What a checkpoint holds is `vpd.training.resume`'s; placement and restarts are left to `jobs.train`, which hands in a
+`Worker` and a `report` function.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """AdamW: which parameter learns how fast, and which one decays.
 
 Owns the parameter groups and their published presets. Curves over the run are `vpd.training.schedules`', stepping is
-left to the loop. Facts: vpd_spec.md 5.2 (depth), 6.5 (segmentation), 7.4 (refer); oracle.md 5.3 `optimizer_groups`.
+left to the loop. Facts: docs/methods/training.md#parameter-groups.
 
 Published refer training sorts by substring. "norm" in the original names hits the norms of the transformer blocks
 (`attentions.*.norm`, `.norm1-3`), which therefore do not decay; the resnets' group norms are called `in_layers.0`
@@ -95,8 +95,8 @@ PRESETS |= {
     ),
     "seg_paper": refer_rules(0.1),  # what the paper says: the whole UNet at a tenth
 }
-# Meta Prompts took over VPD's groups (vpd_spec.md 10.3, 10.8). Prompts and times are matrices outside the UNet, so they
-# learn at the full rate and decay; the output head of the UNet learns with it.
+# Meta Prompts took over VPD's groups (docs/methods/training.md#parameter-groups). Prompts and times are matrices
+# outside the UNet, so they learn at the full rate and decay; the output head of the UNet learns with it.
 PRESETS |= {"meta_prompts": PRESETS["depth"], "meta_prompts_seg": PRESETS["seg"]}
 
 
@@ -146,5 +146,5 @@ def named_groups(
 def build_optimizer(
     groups: Sequence[dict[str, Any]], settings: OptimConfig, *, fused: bool = False
 ) -> torch.optim.AdamW:
-    """AdamW over the groups; `fused` is for CUDA: one kernel, 28 bytes a parameter (perf.md 3)."""
+    """AdamW over the groups; `fused` is for CUDA: one kernel (docs/methods/performance.md#optimiser)."""
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)

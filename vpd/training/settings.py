@@ -77,7 +77,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """Learned prompts (Meta Prompts, vpd_spec.md 10.1); with `count` 0 there are none, and the context is text."""
+    """Learned prompts (docs/methods/meta_prompts.md#prompts); with `count` 0 there are none: the context is text."""
 
     count: int = 0  # prompts: 50 for depth, 150 for segmentation as published; 17 keypoints for human pose
     passes: int = 1  # of the UNet, each reading the noise prediction of the one before
@@ -99,8 +99,8 @@ class ModelConfig:
     """Settings of the model around the backbone."""
 
     init: str = ""  # model folder (jobs/convert_checkpoint.py) whose weights, all of them, the run starts from
-    gamma_init: float = 1e-4  # start value of the text adapter's gain (vpd_spec.md 2.5)
-    latent_scale: float = 1.0  # factor on the raw latent: 1.0 in VPD, 0.18215 in Stable Diffusion (vpd_spec.md 1.2)
+    gamma_init: float = 1e-4  # start value of the text adapter's gain (docs/methods/vpd.md#text-adapter)
+    latent_scale: float = 1.0  # factor on the raw latent; 0.18215 in SD (docs/methods/vpd.md#latents)
     head: Mapping[str, Any] = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
 

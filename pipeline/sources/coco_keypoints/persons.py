@@ -3,7 +3,7 @@
 Owns the forms of both files and every check of what stands in them; a file that does not follow its form is refused as
 a whole. Leaves the choice of boxes, splits and pixels to `coco_keypoints`. Segmentations are not read.
 
-Forms: `reference/data_formats.md` 4; https://cocodataset.org/#format-data and #format-results.
+Forms: docs/methods/data_layouts.md#coco-keypoints; https://cocodataset.org/#format-data and #format-results.
 """
 
 from __future__ import annotations

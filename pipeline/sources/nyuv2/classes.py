@@ -1,7 +1,7 @@
 """The 27 room classes that VPD's depth model is prompted with, and the two published rules that give a picture one.
 
-The order is the published one (vpd_spec.md 2.2): it came from a directory listing, so no sorting reproduces it, and a
-table of class embeddings is only right in this order.
+The order is the published one (docs/methods/vpd.md#room-prompts): it came from a directory listing, so no sorting
+reproduces it, and a table of class embeddings is only right in this order.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def class_id(folder: str, file_name: str, rule: str) -> int | None:
     """Row of the picture `<folder>/<file_name>` in the class table; None if the rule finds no class.
 
     substring   VPD: the first class, in order, that occurs in `<folder>_<file_name>`. It gives office_kitchen to
-                kitchen, study_room to study and nyu_office to office; ids 5 and 19 never occur (vpd_spec.md 3.2).
-    exact       mmsegmentation: what stands before the first digit must be a class. It knows no nyu_office (8.1).
+                kitchen, study_room to study and nyu_office to office; ids 5 and 19 never occur.
+    exact       mmsegmentation: what stands before the first digit must be a class. It knows no nyu_office.
+    Both: docs/methods/depth.md#room-classes.
     """
     if rule == "substring":
         name = f"{folder}_{file_name}"

@@ -1,8 +1,8 @@
 """Makes the folder form of NYUv2's official splits out of the labelled .mat, as the published script does by hand.
 
-Owns that script's conventions (vpd_spec.md 3.1): folders by scene type; file numbers counted from 0; depth is raw depth
-times 1000, cut to whole millimetres, as 16-bit PNG; pictures are JPEG of quality 95 in which everything outside rows
-7..474 and columns 7..632 is black, which hides the white frame of the photographs.
+Owns that script's conventions (docs/methods/data_layouts.md#extraction): folders by scene type; file numbers counted
+from 0; depth is raw depth times 1000, cut to whole millimetres, as 16-bit PNG; pictures are JPEG of quality 95 in which
+everything outside rows 7..474 and columns 7..632 is black, which hides the white frame of the photographs.
 
 JPEGs are written by Pillow at the published quality and chroma subsampling; another encoder's bytes may differ.
 """

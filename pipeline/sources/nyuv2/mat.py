@@ -4,7 +4,8 @@ The .mat is MATLAB v7.3, which is HDF5 behind a header of 512 bytes. h5py sees M
     images             [N, 3, W, H] uint8     RGB
     rawDepths, depths  [N, W, H] float32      metres: as projected (0 = no measurement), and in-painted
     scenes, sceneTypes [1, N] references      to texts of [L, 1] UTF-16 codes, e.g. kitchen_0004 and kitchen
-splits.mat is MATLAB v5 (scipy): trainNdxs and testNdxs, [n, 1], counted from 1. Facts: `data_formats.md` 3.2.
+splits.mat is MATLAB v5 (scipy): trainNdxs and testNdxs, [n, 1], counted from 1. Facts:
+docs/methods/data_layouts.md#labelled-file.
 
 Owns the layout and its checks. An open file belongs to one process and is read by one thread at a time, because HDF5
 is neither picklable nor safe across a fork.

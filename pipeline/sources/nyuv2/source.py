@@ -7,7 +7,7 @@ form=folders <root>/nyu_depth_v2/sync/<scene>/{rgb_,sync_depth_}%05d.{jpg,png}  
              <root>/filenames/nyudepthv2/{train,test}_list.txt, or where the options say
 Record       one image; key = frame number counted from 0 in 5 digits, or <folder>-<file> of the folder form
 Label        depth: float32 metres (.mat) or the 16-bit PNG in millimetres bit for bit (folders); 0 = no measurement
-Licence      see `card`; facts and pitfalls in `reference/data_formats.md` section 3 and `vpd_spec.md` 3
+Licence      see `card`; facts and pitfalls in docs/methods/data_layouts.md#nyuv2
 
 Owns the options and the class of a picture. Leaves the files to `nyuv2_forms`, the class rules to `nyuv2_classes`.
 `jobs/extract_nyuv2.py` makes the test half of the folder form out of the .mat.

@@ -1,6 +1,6 @@
 """Pictures and 16-bit depth PNGs in pairs, named by a list file: the form in which depth data is passed around.
 
-Published lists have two or three columns, with or without a leading slash (`data_formats.md` 3.2, `vpd_spec.md` 10.4):
+Published lists have two or three columns, with or without a leading slash (docs/methods/data_layouts.md#depth-lists):
     /kitchen/rgb_00000.jpg /kitchen/sync_depth_00000.png                VPD, Meta Prompts
     kitchen/rgb_00000.jpg kitchen/sync_depth_00000.png 518.8579         BTS, with the focal length in pixels
     2011_09_26/.../0000000069.png None 721.5377                         BTS, KITTI: a picture without ground truth

@@ -5,7 +5,7 @@ images, splits and rejects to `refcoco`, mask arithmetic to `coco_masks`. Keys t
 `tokens`, `sent_ids` of a ref; `bbox`, `area`, `iscrowd`) are not read: the ref's file_name is not the name of a file,
 and each sentence carries its own id.
 
-Format: `reference/data_formats.md` 1.3; layout and meaning follow lichengunc/refer.
+Format: docs/methods/data_layouts.md#refs-file; layout and meaning follow lichengunc/refer.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Owns the three forms a COCO `segmentation` comes in and the two rules that join 
 the annotation files to `refer_reader`. Rasterising is pycocotools'; everything is checked before its C code sees it,
 because run lengths that do not fit the image make it write out of bounds.
 
-Rules (`reference/data_formats.md` 1.3, `vpd_spec.md` 7.1):
+Rules (docs/methods/refer.md#masks):
   union        a pixel belongs to the object where any part covers it
   exactly_one  the published readers (refer.py, LAVT, VPD): parts are counted and only a count of 1 is foreground, so a
                pixel covered by two parts becomes background

@@ -5,7 +5,7 @@ Layout       <root>/images/mscoco/images/train2014/COCO_train2014_%012d.jpg
              <root>/{refcoco,refcoco+,refcocog}/{instances.json, refs(<split_by>).p}
 Record       one image of a split with all its refs of that split; key = COCO image id in 12 digits
 Items        one ref = the run of its sentences; refs keep the order of the file
-Licence      see `card`; facts, counts and pitfalls in `reference/data_formats.md` section 1
+Licence      see `card`; facts, counts and pitfalls in docs/methods/data_layouts.md#refcoco-family
 
 Owns the layout, the splits and the rejects. Leaves the annotation files to `refer_reader` and masks to `coco_masks`.
 The google splits share images between splits: a record holds the refs of the split asked for, and no others.

@@ -18,7 +18,7 @@ from shards.contract.schema import check_key
 from shards.errors import ConfigError, Reject, SourceError
 
 KEY = "ulm%2Fulm_000001_000019"
-# train id of every label id, written down a second time from vpd_spec's table
+# train id of every label id, written down a second time from docs/methods/data_layouts.md#cityscapes
 TRAIN_IDS = np.full(256, IGNORE, np.uint8)
 TRAIN_IDS[[7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]] = np.arange(19)
 

@@ -1,8 +1,8 @@
 """The published evaluation of KITTI, stated once more in plain NumPy, gives the scores that tiles and task give.
 
-The statement is vpd_spec.md 5.3 and 10.4: cut 352 x 1216, predict windows and their flipped copies, average each pair,
-sum the windows, divide by their number at each pixel (0 / 0 = NaN), NaN -> 1e-3, inf -> 80, count the depths strictly
-between these and inside a box, score each picture, average the scores.
+The statement is docs/methods/depth.md#evaluation and docs/methods/depth.md#kitti: cut 352 x 1216, predict windows and
+their flipped copies, average each pair, sum the windows, divide by their number at each pixel (0 / 0 = NaN), NaN ->
+1e-3, inf -> 80, count the depths strictly between these and inside a box, score each picture, average the scores.
 """
 
 from __future__ import annotations

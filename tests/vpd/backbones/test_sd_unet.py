@@ -14,7 +14,7 @@ from vpd.backbones.sd_unet import unet as sd_unet
 from vpd.backbones.sd_unet.unet import SdUnet
 
 LDM = "model.diffusion_model."
-FEATURE_ATOL, MAP_ATOL = 4e-4, 1e-5  # ten times what a correct re-implementation measured (oracle.md 4)
+FEATURE_ATOL, MAP_ATOL = 4e-4, 1e-5  # docs/methods/parity.md#tolerances
 
 
 def assert_near(found, expected, atol):
@@ -165,7 +165,8 @@ def test_gradient_checkpointing_changes_neither_gradients_nor_maps(attention_gra
 
 @pytest.mark.parametrize(("attention_grad", "reaches"), [(False, False), (True, True)])
 def test_attention_grad_decides_whether_a_loss_on_maps_reaches_the_queries(attention_grad, reaches, make_unet):
-    """The third layer of an up block lies behind its tap: only a map carries gradient from f3 to it (oracle.md 6.5)."""
+    """The third layer of an up block lies behind its tap: only a map carries gradient from f3 to it
+    (docs/methods/parity.md#gradients)."""
     backbone = make_unet(attention_grad=attention_grad)
     features = backbone(torch.randn(1, 4, 16, 16), torch.randn(1, 5, 64))
     features[2].square().mean().backward()

@@ -94,7 +94,7 @@ def test_initial_weights_are_the_published_ones():
 
 
 def test_at_published_widths_the_parameters_are_the_published_number():
-    """vpd_spec.md 4: 12.72M new parameters, 1.181M of them the text adapter's and 768 its gain."""
+    """docs/methods/depth.md#head: 12.72M new parameters, 1.181M of them the text adapter's and 768 its gain."""
     with torch.device("meta"):
         head = DepthDecoder(spec((320, 640, 1280, 1280)))
     counts = {name: sum(p.numel() for p in module.parameters()) / 1e6 for name, module in head.named_children()}

@@ -36,7 +36,7 @@ def inputs(height: int, width: int, batch: int = 2) -> tuple[list[torch.Tensor],
 
 
 def test_the_published_head_has_the_published_number_of_parameters() -> None:
-    """24.34M of the widening convolutions (vpd_spec.md 10.7); pooling, laterals and fusion counted by hand."""
+    """24.34M of the widening convolutions (docs/methods/meta_prompts.md#segmentation-head); the rest by hand."""
     with torch.device("meta"):
         head = UPerNet(spec(SD15, tokens=150, width=768), classes=150)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in head.named_children()}

@@ -1,4 +1,4 @@
-"""What a full-size depth step may cost, counted on shapes alone (perf.md D1, D5)."""
+"""What a full-size depth step may cost, counted on shapes alone (D1 and D5 of docs/methods/performance.md#bars)."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def test_a_full_size_depth_step_meets_the_flop_bar():
         step = counter.get_total_flops() / 1e9
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     assert step <= STEP_GFLOP * 1.001
-    assert forward == pytest.approx(771.1 + 162.4, rel=1e-3)  # perf.md 1: UNet with the collapse, depth head
+    assert forward == pytest.approx(771.1 + 162.4, rel=1e-3)  # UNet collapsed, head
     assert frozen == pytest.approx(22.0e6, rel=2e-3)

@@ -137,7 +137,7 @@ def test_one_pass_is_the_backbone_at_a_learned_time(prompted):
 
 
 def test_the_depth_groups_put_prompts_and_times_at_the_full_rate(prompted):
-    """Published: names with "unet" x0.01, tensors of one dimension without decay (vpd_spec.md 10.3)."""
+    """Published: names with "unet" x0.01, tensors of one dimension without decay (docs/methods/depth.md#optimiser)."""
     groups = {
         g["name"]: g for g in named_groups(prompted(), OptimConfig(lr=5e-4, weight_decay=0.1, preset="meta_prompts"))
     }

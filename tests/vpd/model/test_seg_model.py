@@ -133,7 +133,7 @@ def test_loss_equals_the_official_one_in_both_ways_of_averaging(official, golden
     published = seg.build(classes=CLASSES).loss(logits, batch)
     assert published.item() == pytest.approx(golden_seg.facts["loss_eval_mode"]["decode.loss_ce"], rel=1e-5)
     valid = seg.build(classes=CLASSES, average="valid").loss(logits, batch)
-    assert valid.item() == pytest.approx(9.4988, abs=1e-3)  # oracle.md 6.9
+    assert valid.item() == pytest.approx(9.4988, abs=1e-3)  # docs/methods/parity.md#values-that-pin-a-convention
 
 
 def test_training_gradients_equal_the_official_ones(official, golden_seg):

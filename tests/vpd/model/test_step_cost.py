@@ -1,4 +1,4 @@
-"""What a training step may cost, counted on shapes alone (perf.md D1 and D3)."""
+"""What a training step may cost, counted on shapes alone (D1 and D3 of docs/methods/performance.md#bars)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_full_size_refer_step_meets_the_flop_bar_and_never_builds_an_attention
     flops, squares = step.count_step()
     assert flops["step"] <= step.STEP_GFLOP * step.SLACK
     assert flops["step"] == pytest.approx(3 * flops["forward"], rel=1e-3)  # nothing is computed twice
-    assert flops["forward"] == pytest.approx(800.1 + 108.2, rel=1e-3)  # perf.md 1: UNet at T = 40, refer head
+    assert flops["forward"] == pytest.approx(800.1 + 108.2, rel=1e-3)  # UNet at T = 40, refer head
     assert squares == set()
 
 

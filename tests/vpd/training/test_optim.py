@@ -141,7 +141,7 @@ def test_poly_with_warm_up_starts_low_and_meets_the_bare_curve():
 
 
 def test_rise_and_fall_follow_mmsegs_points():
-    """vpd_spec.md 14.3: 3e-5 to 1e-3 at 12k, back at 24k, flat to 25k; in between as its step-by-step rule goes."""
+    """docs/methods/depth.md#mmsegmentation: 3e-5 to 1e-3 at 12k, back at 24k, flat to 25k; in between step by step."""
     curve = build_schedule({"name": "rise_fall"}, total=25_000, steps_per_epoch=757)
     assert [curve(s) for s in (0, 6000, 12_000, 24_000, 24_999)] == pytest.approx([0.03, 0.515, 1.0, 0.03, 0.03])
     value = 1.0

@@ -1,18 +1,19 @@
 """Cross-attention maps, read while the UNet runs.
 
 Owns the attention arithmetic of the UNet and the mean of the kept maps. Which layers are kept, and where their mean
-joins the features, is left to the backbone. Conventions from the published code (vpd_spec.md 1.5): probabilities are
-averaged over the heads, then plainly over all kept layers of a resolution, and are not normalised again.
+joins the features, is left to the backbone. Conventions from the published code (docs/methods/vpd.md#attention-maps):
+probabilities are averaged over the heads, then plainly over all kept layers of a resolution, and are not normalised
+again.
 
-Published training lets no gradient through the maps: the original block runs under an activation checkpoint whose
-first forward has gradients off, and the maps come from that forward (oracle.md 6.5). That is the default here:
-the output comes from the fused kernel, and the map from a second, gradient-free product of the same queries and keys
-(0.4 of 2725 GFLOP a training image; nothing is kept for backward). With `grad=True` the probabilities are computed
-once, openly, and carry gradient both into the output and into the map.
+Published training lets no gradient through the maps: the original block runs under an activation checkpoint whose first
+forward has gradients off, and the maps come from that forward (docs/methods/vpd.md#no-gradient-through-maps). That is
+the default here: the output comes from the fused kernel, and the map from a second, gradient-free product of the same
+queries and keys (0.4 of 2725 GFLOP a training image; nothing is kept for backward). With `grad=True` the probabilities
+are computed once, openly, and carry gradient both into the output and into the map.
 
 Two contexts need less work than the general one. Over a single token the softmax is 1 at every pixel, so the layer
-adds to_out(to_v(token)) everywhere, exactly, and queries and keys are never formed (vpd_spec.md 1.8). A context of
-batch 1 is shared by all samples: its keys and values are computed once and expanded.
+adds to_out(to_v(token)) everywhere, exactly, and queries and keys are never formed (docs/methods/vpd.md#one-token). A
+context of batch 1 is shared by all samples: its keys and values are computed once and expanded.
 
 Shapes: B batch, H heads, N query pixels, T context tokens, d channels of a head.
 """

@@ -1,8 +1,9 @@
-"""Names of the UNet's and the VAE's weights: original Stable Diffusion (LDM) to diffusers (vpd_spec.md 11.2, 11.3).
+"""Names of the UNet's and the VAE's weights: original Stable Diffusion (LDM) to diffusers.
 
-Owns the mapping of names. Values are the same on both sides, and so are shapes, but for the VAE's attention, whose 1x1
-convolutions became linear layers. Reading files, stripping the prefixes of the published checkpoints and checking
-completeness are left to `vpd.exchange.importing`.
+Owns the mapping of names (docs/methods/checkpoints.md#unet-names, docs/methods/checkpoints.md#vae-names). Values are
+the same on both sides, and so are shapes, but for the VAE's attention, whose 1x1 convolutions became linear layers.
+Reading files, stripping the prefixes of the published checkpoints and checking completeness are left to
+`vpd.exchange.importing`.
 """
 
 from __future__ import annotations

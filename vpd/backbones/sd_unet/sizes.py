@@ -1,8 +1,8 @@
 """Sizes of a Stable Diffusion v1 UNet and VAE, read from their weights: the diffusers config they need.
 
 Owns what shapes can say (channels, levels, layers, where attention stands, context width) and the short list of what
-they cannot: Stable Diffusion v1 always has 8 heads and groups of 32 (vpd_spec.md 1.1). A file whose shapes contradict
-that is of another family and is refused. Weights come under their diffusers names (`ldm_keys`).
+they cannot: Stable Diffusion v1 always has 8 heads and groups of 32 (docs/methods/vpd.md#components). A file whose
+shapes contradict that is of another family and is refused. Weights come under their diffusers names (`ldm_keys`).
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Owns the forward pass over the diffusers modules and the taps. A single layer, and which layers give maps, are
 `sd_layers`'; attention arithmetic is `vpd.backbones.sd_unet.attention`'s, reading weights `sd_load`'s, scaling of
-latents `vpd.model.perception`'s. Conventions from vpd_spec.md: t = 1 (1.3), taps after the last layer but one of every
-up block and after the whole finest one (1.4), maps of the latent/2 and latent/4 layers of the down and up path averaged
-and placed after the features (1.5); several passes, each on the noise predicted by the one before, at learned times
-(10.1).
+latents `vpd.model.perception`'s. Conventions: t = 1 (docs/methods/vpd.md#timestep); taps after the last layer but one
+of every up block and after the whole finest one (docs/methods/vpd.md#taps); maps of the latent/2 and latent/4 layers of
+the down and up path averaged and placed after the features (docs/methods/vpd.md#attention-maps); several passes, each
+on the noise predicted by the one before, at learned times (docs/methods/meta_prompts.md#passes).
 
 Written for Stable Diffusion 1 and 2 shaped models; widths, depth and context come from the model's config.
 """
@@ -73,7 +73,8 @@ class SdUnet(nn.Module):
         attention_maps: places whose cross-attention is kept, out of `up`, `down`, `mid`: "up+down" or a sequence;
             empty = no maps.
         map_levels: resolutions that are kept, as divisors of the latent side: 1 is the finest.
-        attention_grad: let gradient flow through the maps. False is the published training (oracle.md 6.5).
+        attention_grad: let gradient flow through the maps. False is the published training
+            (docs/methods/vpd.md#no-gradient-through-maps).
         timestep: diffusion time of the single pass; None: the caller gives a time embedding, and the UNet's own time
             MLP is removed.
         output_head: keep the layers that predict noise, for `next_latents`: needed for more than one pass.
@@ -149,7 +150,8 @@ class SdUnet(nn.Module):
 
         Over one token, attention weights are 1 whatever the queries and keys are, so the cross-attention layers'
         `to_q`, `to_k` and the norm before them (22.0M parameters of SD 1.5) get no gradient. They keep their names and
-        values in the state dict; the published optimiser shrinks them by weight decay (vpd_spec.md 1.8), ours does not.
+        values in the state dict; the published optimiser shrinks them by weight decay (docs/methods/vpd.md#one-token),
+        ours does not.
         """
         self._one_token = True
         for block in self.unet.modules():
@@ -164,7 +166,8 @@ class SdUnet(nn.Module):
         """Compile every resnet and transformer block, in place.
 
         One class is traced once per shape signature (SD 1.5 has 14 of resnets), which is more than the compiler's
-        limit of 8, beyond which it would silently run uncompiled (perf.md 3): the limit is raised, and exceeding it
+        limit of 8, beyond which it would silently run uncompiled (docs/methods/performance.md#compiling): the limit is
+        raised, and exceeding it
         is an error.
         """
         dynamo: Any = torch._dynamo.config

@@ -3,7 +3,7 @@
 Owns the containers: safetensors, and torch.save files read with weights_only=True and nothing else. A file that holds
 other objects is refused by their names. The one exception is documented and off by default: a refer checkpoint keeps
 its command line as an argparse.Namespace, and `allow_namespace` reads that class, and no other, into an inert record
-of its fields (vpd_spec.md 11.1). What the keys mean is `vpd.exchange.importing.layouts`'.
+of its fields (docs/methods/checkpoints.md#containers). What the keys mean is `vpd.exchange.importing.layouts`'.
 """
 
 from __future__ import annotations

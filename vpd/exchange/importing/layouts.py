@@ -1,8 +1,8 @@
 """Layouts of published checkpoints, as data: prefixes of the parts, keys to leave, and how to recognise each.
 
-Source: vpd_spec.md 11.1; keys of every layout were checked against checkpoints written by the published code. Names to
-the right are ours: `adapter.*`, `head.*` and `class_embeddings` of `vpd.model.perception.Perception`. Heads carry the
-published module names, so most entries only exchange a prefix.
+Source: docs/methods/checkpoints.md#prefixes; keys of every layout were checked against checkpoints written by the
+published code. Names to the right are ours: `adapter.*`, `head.*` and `class_embeddings` of
+`vpd.model.perception.Perception`. Heads carry the published module names, so most entries only exchange a prefix.
 """
 
 from __future__ import annotations

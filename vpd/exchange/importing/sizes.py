@@ -1,7 +1,8 @@
 """What the weights of a published head say about the model around them: tokens, map levels, classes, widths.
 
 Owns the blueprint of each task's import. Only what no weight can tell is assumed, and noted in the report: which paths
-the averaged maps came from, the time step, the latent scale, the range of depth (vpd_spec.md 1.2 to 1.5, 4).
+the averaged maps came from, the time step, the latent scale, the range of depth
+(docs/methods/checkpoints.md#what-a-file-does-not-say).
 
 Input widths of a head are the backbone's widths plus one channel per token where a level carries attention maps.
 """

@@ -1,7 +1,7 @@
 """CLIP's text model as an original Stable Diffusion file holds it: sizes from its weights, and what must be there.
 
-Owns the config that transformers needs. Names are already transformers' own (`text_model.*`). Source: vpd_spec.md 11.1;
-CLIP's text models have heads of 64 channels and an activation that the weights do not show.
+Owns the config that transformers needs (docs/methods/checkpoints.md#text-model). Names are already transformers' own
+(`text_model.*`). CLIP's text models have heads of 64 channels and an activation that the weights do not show.
 """
 
 from __future__ import annotations

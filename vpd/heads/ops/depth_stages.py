@@ -1,7 +1,8 @@
-"""The way from a fused map to metres at image size, which both published depth heads share (vpd_spec.md 4, 10.2).
+"""The way from a fused map to metres at image size, which both published depth heads share.
 
-Owns the decoder, its initial weights, and the size rule. What is fused, and how, is `depth_decoder`'s (VPD) and
-`prompt_depth`'s (Meta Prompts). Module names are those of the published checkpoints without their leading `decoder.`:
+Owns the decoder, its initial weights, and the size rule (docs/methods/depth.md#head,
+docs/methods/meta_prompts.md#depth-head). What is fused, and how, is `depth_decoder`'s (VPD) and `prompt_depth`'s (Meta
+Prompts). Module names are those of the published checkpoints without their leading `decoder.`:
 `deconv_layers`, `conv_layers`, `last_layer_depth`.
 
 The size rule has two forms, by how a view was made to fit the encoder. Where it was padded, the fused map is cut to the

@@ -6,7 +6,7 @@ import torch
 
 
 def rearranged(features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """Features as their likeness to each token of the context (Meta Prompts, vpd_spec.md 10.1).
+    """Features as their likeness to each token of the context (docs/methods/meta_prompts.md#prompts).
 
     Args:
         features: `[B, D, h, w]`.

@@ -1,9 +1,9 @@
-"""The scale-invariant logarithmic loss of depth (vpd_spec.md 5.1, 8.4).
+"""The scale-invariant logarithmic loss of depth (docs/methods/depth.md#loss).
 
 Owns the loss over the pixels that were measured. With d = log target - log prediction, it is the root of
 mean(d^2) - focus * mean(d)^2: at focus 1 a common factor on all depths is free, at 0 it costs like any error.
 
-What the published code leaves open, which users saw as NaN early in training (vpd_spec.md 12.2):
+What the published code leaves open, which users saw as NaN early in training:
 no measured pixel       0, and a zero gradient; per image, such an image is left out of the mean
 a perfect prediction    0, and a zero gradient, where the root has none
 a prediction at 0       counts as FLOOR metres, and gets no gradient there

@@ -1,4 +1,4 @@
-"""The scores of depth estimation (vpd_spec.md 5.3, 8.5, 10.4; oracle.md 5.8).
+"""The scores of depth estimation (docs/methods/depth.md#evaluation, docs/methods/depth.md#kitti).
 
 Owns which pixels count, the score of one picture, and their plain mean over pictures. How a prediction came to the
 picture's size is left to the task. A pixel counts if its measured depth lies strictly between the two limits and

@@ -1,9 +1,10 @@
 """Depth of every pixel in metres (NYUv2, KITTI, or one's own data in the same form).
 
 Owns what a training sample and an evaluated picture are: labels cut by the drawn view, one text token with the class of
-the scene (vpd_spec.md 1.8, 2.2), SiLog over the measured pixels of the batch (5.1) or of each image (8.4), and tiles
-with their flipped copies averaged into one prediction a picture, scored at the picture's own size (5.3, 8.5). The
-arithmetic of labels, loss, stitching and scores lives in `vpd.tasks.depth.labels`, `silog`, `stitch`, `depth_metrics`.
+the scene (docs/methods/depth.md#room-classes), SiLog over the measured pixels of the batch or of each image
+(docs/methods/depth.md#loss), and tiles with their flipped copies averaged into one prediction a picture, scored at the
+picture's own size (docs/methods/depth.md#evaluation). The arithmetic of labels, loss, stitching and scores lives in
+`vpd.tasks.depth.labels`, `silog`, `stitch`, `depth_metrics`.
 
 What a record holds: `depth`, full size, 0 = no measurement, with its unit in the schema; meta["class_id"], -1 for a
 scene without a class; meta["views"].

@@ -4,8 +4,9 @@ Owns what a training sample and an evaluated person are: heat maps of the drawn 
 person's views, mirror images among them, averaged and read; scores by average precision over the whole set. Heat maps
 are `vpd.tasks.pose.heat_maps`'s, the scores `vpd.tasks.pose.metric`'s, drawing `vpd.tasks.pose.skeleton`'s.
 
-Meta Prompts reports this task, but its code for it was never released (vpd_spec.md 10.6). The recipe is ours: its
-learned prompts are the keypoints' queries, everything around them is what ViTPose and mmpose do.
+Meta Prompts reports this task, but its code for it was never released (docs/methods/pose.md#what-was-published).
+The recipe is ours: its learned prompts are the keypoints' queries, everything around them is what ViTPose and mmpose
+do.
 
 What a record holds: meta["persons"], all annotated ones; meta["boxes"], one for each item, with its score and the
 person it belongs to; meta["views"]. See `pipeline.sources.coco_keypoints.source`.

@@ -1,9 +1,10 @@
 """Referring segmentation: which pixels does a sentence mean (RefCOCO, RefCOCO+, RefCOCOg).
 
 Owns the mask labels, the loss and the scores. Conventions: masks are squashed to the view with nearest neighbour
-(vpd_spec.md 7.2); cross entropy with class weights 0.9 and 1.1, as a weighted mean (7.4); every sentence of a ref is
-one sample, scored at the view's size (7.5). Scores at the image's own size are kept beside the published ones, because
-a squashed mask weighs wide and tall objects differently.
+(docs/methods/refer.md#preprocessing); cross entropy with class weights 0.9 and 1.1, as a weighted mean
+(docs/methods/refer.md#loss); every sentence of a ref is one sample, scored at the view's size
+(docs/methods/refer.md#scores). Scores at the image's own size are kept beside the published ones, because a squashed
+mask weighs wide and tall objects differently.
 """
 
 from __future__ import annotations

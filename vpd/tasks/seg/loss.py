@@ -1,7 +1,8 @@
 """Losses of semantic segmentation: cross entropy, Lovász-softmax beside it, and that of a head's auxiliary outputs.
 
 Owns their weights, what a pixel sum is divided by, and that logits are enlarged to the label before they are compared,
-all as mmsegmentation does it (vpd_spec.md 6.4, 10.7). The Lovász loss itself is `vpd.tasks.seg.lovasz`'s.
+all as mmsegmentation does it (docs/methods/segmentation.md#cross-entropy,
+docs/methods/meta_prompts.md#segmentation-losses). The Lovász loss itself is `vpd.tasks.seg.lovasz`'s.
 """
 
 from __future__ import annotations

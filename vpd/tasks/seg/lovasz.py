@@ -1,7 +1,8 @@
 """The Lovász-softmax loss (Berman et al. 2018): the Jaccard index of each class, extended to probabilities.
 
-Owns the loss and how its weights are found. It is taken as Meta Prompts takes it (vpd_spec.md 10.7): over all labelled
-pixels of the batch together, averaged over the classes that the label shows.
+Owns the loss and how its weights are found. It is taken as Meta Prompts takes it
+(docs/methods/meta_prompts.md#segmentation-losses): over all labelled pixels of the batch together, averaged over the
+classes that the label shows.
 
 For one class, pixels are sorted by their error, the largest first; the weight of a pixel is by how much the Jaccard
 loss grows when it joins those before it in being wrong. Weights are constants of the order, so they are found without a

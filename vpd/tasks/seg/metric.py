@@ -1,8 +1,9 @@
 """Confusion matrix of a segmentation, as sums that merge, and the scores read from it.
 
-Owns counting and the published definitions (vpd_spec.md 6.6): intersections and unions are summed over the whole data
-set; mIoU and mAcc are means over the classes that occur (IoU: in labels or predictions; accuracy: in labels), aAcc is
-the share of right pixels. Pixels with the ignore value count nowhere. At which size masks are compared is the task's.
+Owns counting and the published definitions (docs/methods/segmentation.md#scores): intersections and unions are summed
+over the whole data set; mIoU and mAcc are means over the classes that occur (IoU: in labels or predictions; accuracy:
+in labels), aAcc is the share of right pixels. Pixels with the ignore value count nowhere. At which size masks are
+compared is the task's.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Semantic segmentation: the class of every pixel (ADE20K, or one's own pictures, labels and class list).
 
 Owns what a training sample and an evaluated picture are: labels cut by the drawn view; one text token for every class,
-so that a context is the whole class table (vpd_spec.md 2.3, 6.4), unless the model has learned prompts; windows put
-together into one prediction a picture, and that compared at the picture's own size (6.3, 6.6). Losses are
-`vpd.tasks.seg.loss`'s; labels are read in `vpd.tasks.seg.labels`, windows stitched in `vpd.inference.stitch`, pixels
-counted in `vpd.tasks.seg.metric`, colours in `vpd.tasks.seg.draw`.
+so that a context is the whole class table (docs/methods/vpd.md#ade20k-prompts), unless the model has learned prompts;
+windows put together into one prediction a picture (docs/methods/segmentation.md#evaluation-windows), and that compared
+at the picture's own size (docs/methods/segmentation.md#scores). Losses are `vpd.tasks.seg.loss`'s; labels are read in
+`vpd.tasks.seg.labels`, windows stitched in `vpd.inference.stitch`, pixels counted in `vpd.tasks.seg.metric`, colours in
+`vpd.tasks.seg.draw`.
 
 What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
 

@@ -17,7 +17,7 @@ def build(
 ) -> Schedule:
     """A straight line from `floor` to 1, a polynomial back, then flat; `rise` and `fall` are shares of the run.
 
-    mmseg's depth schedule: 12k, 12k and 1k of 25k steps (vpd_spec.md 8.4). Its fall is the polynomial of the steps that
+    mmseg's depth schedule: 12k, 12k and 1k of 25k steps (docs/methods/depth.md#mmsegmentation). Its fall is the polynomial of the steps that
     are left, where `two_phase` falls as it rose.
 
     Raises:

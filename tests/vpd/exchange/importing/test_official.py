@@ -107,7 +107,7 @@ def test_the_report_counts_and_explains(published) -> None:
 
 
 def test_mmsegmentations_layout_gives_the_same_network(published, tmp_path: Path) -> None:
-    """Its names as vpd_spec 11.1 lists them, with the VAE's decoder and the output head that it keeps."""
+    """Its names (docs/methods/checkpoints.md#prefixes), with the VAE's decoder and the output head that it keeps."""
     names = {
         "encoder.layer1.": "decode_head.conv1.",
         "encoder.layer2.0.": "decode_head.conv2.",
