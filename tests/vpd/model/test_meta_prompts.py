@@ -94,9 +94,10 @@ def test_odd_sides_enlarge_the_skip_as_the_official_code_does(official, golden_m
 
 
 def test_loss_and_gradients_equal_the_official_ones(official, golden_meta_depth):
+    """In float64: three passes enlarge float32's rounding, which differs between processors, beyond the tolerance."""
     facts, task = golden_meta_depth.facts["grad"], depth.build(view_fit="enlarged")
-    model = official.train()
-    latents = golden_meta_depth["step1.unet_in"]
+    model = official.double().train()
+    latents = golden_meta_depth["step1.unet_in"].double()
     depth_m = model(latents, None, (128, 192))
     loss = task.loss(depth_m, DeviceBatch(latents, None, {"depth": golden_meta_depth["grad.depth_gt"]}))
     loss.backward()
