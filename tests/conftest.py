@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.golden_files import VARIABLE, GoldenSet, chosen_set
 
 settings.register_profile("shared machine", deadline=None)  # other work on the cores must not fail a property test
 settings.load_profile("shared machine")
@@ -18,6 +21,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+RECORDINGS = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RECORDINGS] = chosen_set(os.environ.get(VARIABLE))
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +38,10 @@ def realdata() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """Recorded inputs and outputs of the published models."""
-    folder = SHARED / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"no goldens at {folder}: they are not distributed with the code")
-    return folder
+def golden(pytestconfig: pytest.Config) -> Iterator[GoldenSet]:
+    """Recorded inputs and outputs of the published models: the full set where it is at hand, else the compact one."""
+    with GoldenSet(pytestconfig.stash[RECORDINGS]) as recordings:
+        yield recordings
 
 
 @pytest.fixture(scope="session")

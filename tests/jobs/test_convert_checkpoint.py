@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,15 @@ from diffusion_perception.trained import load_trained
 from jobs import convert_checkpoint
 from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError, SchemaMismatch
+from tests.golden_files import GoldenSet
 from vpd.exchange.pretrained import read_blueprint
 from vpd.training.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="session")
-def published(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def published(golden: GoldenSet) -> Callable[[str], Path]:
     """The path of a recorded checkpoint in its published form."""
-    folder = tmp_path_factory.mktemp("published")
-
-    def path(name: str) -> Path:
-        target = folder / name
-        if not target.exists():
-            with lzma.open(golden / f"{name}.xz") as packed:
-                target.write_bytes(packed.read())
-        return target
-
-    return path
+    return golden.checkpoint
 
 
 @pytest.fixture

@@ -1,23 +1,16 @@
-"""A small Stable Diffusion shaped UNet, and the recorded outputs of the official code where they are at hand."""
+"""A small Stable Diffusion shaped UNet, and the recorded outputs of the official code."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import lzma
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from tests.golden_files import Golden, GoldenSet
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.backbones.sd_unet.unet import SdUnet
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
 # The model of the recordings: SD 1.5 at a tenth of its width (docs/methods/parity.md#small-model).
 UNET_CONFIG = {
@@ -37,28 +30,9 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-@dataclass(frozen=True)
-class Golden:
-    """Tensors and facts recorded from the official code under one name."""
-
-    tensors: dict[str, torch.Tensor]
-    facts: dict[str, Any]
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self.tensors[name]
-
-
-def _golden(name: str) -> Golden:
-    if not GOLDEN.is_dir():
-        pytest.skip(f"no recordings of the official code at {GOLDEN}")
-    return Golden(load_file(GOLDEN / f"{name}.safetensors"), json.loads((GOLDEN / f"{name}.json").read_text()))
-
-
-def _golden_weights(name: str) -> dict[str, Any]:
-    if not GOLDEN.is_dir():
-        pytest.skip(f"no recordings of the official code at {GOLDEN}")
+def _weights(golden: GoldenSet, name: str) -> dict[str, Any]:
     with torch.serialization.safe_globals([argparse.Namespace]):  # refer checkpoints hold their command line
-        return torch.load(io.BytesIO(lzma.open(GOLDEN / name).read()), weights_only=True)
+        return torch.load(golden.checkpoint(name), weights_only=True)
 
 
 def with_ldm_weights(backbone: SdUnet, state: dict[str, torch.Tensor], prefix: str) -> SdUnet:
@@ -71,74 +45,74 @@ def with_ldm_weights(backbone: SdUnet, state: dict[str, torch.Tensor], prefix: s
 
 
 @pytest.fixture(scope="session")
-def golden_wrapper() -> Golden:
-    return _golden("unet_wrapper")
+def golden_wrapper(golden: GoldenSet) -> Golden:
+    return golden.recording("unet_wrapper")
 
 
 @pytest.fixture(scope="session")
-def golden_refer() -> Golden:
-    return _golden("vpd_refer")
+def golden_refer(golden: GoldenSet) -> Golden:
+    return golden.recording("vpd_refer")
 
 
 @pytest.fixture(scope="session")
-def golden_seg() -> Golden:
-    return _golden("vpd_seg")
+def golden_seg(golden: GoldenSet) -> Golden:
+    return golden.recording("vpd_seg")
 
 
 @pytest.fixture(scope="session")
-def golden_meta_seg() -> Golden:
-    return _golden("metaprompts_seg")
+def golden_meta_seg(golden: GoldenSet) -> Golden:
+    return golden.recording("metaprompts_seg")
 
 
 @pytest.fixture(scope="session")
-def meta_seg_weights() -> dict[str, torch.Tensor]:
+def meta_seg_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """Weights of an official Meta Prompts segmentation model outside UNet and VAE, which are `sd_weights`."""
-    return _golden_weights("metaprompts_seg_extra.pth.xz")
+    return _weights(golden, "metaprompts_seg_extra.pth")
 
 
 @pytest.fixture(scope="session")
-def seg_weights() -> dict[str, torch.Tensor]:
+def seg_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """Weights of an official segmentation checkpoint."""
-    return _golden_weights("vpd_seg_iter.pth.xz")["state_dict"]
+    return _weights(golden, "vpd_seg_iter.pth")["state_dict"]
 
 
 @pytest.fixture(scope="session")
-def golden_depth_metrics() -> Golden:
-    return _golden("depth_metrics")
+def golden_depth_metrics(golden: GoldenSet) -> Golden:
+    return golden.recording("depth_metrics")
 
 
 @pytest.fixture(scope="session")
-def golden_depth() -> Golden:
-    return _golden("vpd_depth")
+def golden_depth(golden: GoldenSet) -> Golden:
+    return golden.recording("vpd_depth")
 
 
 @pytest.fixture(scope="session")
-def golden_meta_depth() -> Golden:
-    return _golden("metaprompts_depth")
+def golden_meta_depth(golden: GoldenSet) -> Golden:
+    return golden.recording("metaprompts_depth")
 
 
 @pytest.fixture(scope="session")
-def meta_depth_weights() -> dict[str, torch.Tensor]:
+def meta_depth_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """Weights of an official Meta Prompts depth checkpoint."""
-    return _golden_weights("metaprompts_depth_best.ckpt.xz")["model"]
+    return _weights(golden, "metaprompts_depth_best.ckpt")["model"]
 
 
 @pytest.fixture(scope="session")
-def sd_weights() -> dict[str, torch.Tensor]:
+def sd_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """LDM-named weights of an SD-v1 shaped file."""
-    return _golden_weights("ldm_sd_v1_like.ckpt.xz")["state_dict"]
+    return _weights(golden, "ldm_sd_v1_like.ckpt")["state_dict"]
 
 
 @pytest.fixture(scope="session")
-def refer_weights() -> dict[str, torch.Tensor]:
+def refer_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """Weights of an official refer checkpoint."""
-    return _golden_weights("vpd_refer_model_best.pth.xz")["model"]
+    return _weights(golden, "vpd_refer_model_best.pth")["model"]
 
 
 @pytest.fixture(scope="session")
-def depth_weights() -> dict[str, torch.Tensor]:
+def depth_weights(golden: GoldenSet) -> dict[str, torch.Tensor]:
     """Weights of an official depth checkpoint."""
-    return _golden_weights("vpd_depth_last.ckpt.xz")["model"]
+    return _weights(golden, "vpd_depth_last.ckpt")["model"]
 
 
 @pytest.fixture

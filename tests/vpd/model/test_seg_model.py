@@ -111,7 +111,8 @@ def test_flipped_and_rescaled_windows_equal_the_official_ones(official, encode, 
     views = [view for view in plan.views("", 280, 220) if view.flip]
     found = slide(official, encode, seg.build(classes=CLASSES), golden_seg["slide.image_u8"], views)
     assert found.shape == (CLASSES, 280, 220)
-    close(found[None, :, 1::4, 2::4], golden_seg["slide_flip_rescale.prob_every4"], 4e-4)
+    name = "slide_flip_rescale.prob_every4"
+    close(golden_seg.kept(name, found[None, :, 1::4, 2::4]), golden_seg[name], 4e-4)
 
 
 def slide(model, encode, task, image_u8, views):

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.golden_files import GoldenSet
 from vpd.exchange.importing.files import read_checkpoint
 
 Published = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def published(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def published(golden: GoldenSet) -> Published:
     """The path of a recorded checkpoint, by its name: ldm_sd_v1_like.ckpt, vpd_depth_last.ckpt, ..."""
-    folder = tmp_path_factory.mktemp("published")
-
-    def path(name: str) -> Path:
-        target = folder / name
-        if not target.exists():
-            with lzma.open(golden / f"{name}.xz") as packed:
-                target.write_bytes(packed.read())
-        return target
-
-    return path
+    return golden.checkpoint
 
 
 @pytest.fixture
