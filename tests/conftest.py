@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.golden_files import VARIABLE, GoldenSet, chosen_set
+from tests.golden_files import VARIABLE, GoldenSet, chosen_set, set_name
+from tests.skipped import skipped_by_reason
 
 settings.register_profile("shared machine", deadline=None)  # other work on the cores must not fail a property test
 settings.load_profile("shared machine")
@@ -52,3 +53,12 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-sd"
     write_tiny_sd(folder)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested and why, and what parity was measured against."""
+    folder = terminalreporter.config.stash[RECORDINGS]
+    terminalreporter.write_sep("-", "skipped, and recordings")
+    for line in skipped_by_reason(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(line)
+    terminalreporter.write_line(f"recordings of the published models: {set_name(folder)} set, {folder} ({VARIABLE})")

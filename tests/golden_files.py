@@ -47,6 +47,11 @@ def chosen_set(setting: str | None) -> Path:
     return folder
 
 
+def set_name(folder: Path) -> str:
+    """What a set of recordings is called in reports."""
+    return "compact" if (folder / "REDUCED.json").is_file() else "full"
+
+
 class Entries(Mapping[str, Any]):
     """Entries of one recording; a name that only the full set has skips the test that asks for it."""
 
