@@ -31,7 +31,8 @@ def copied(tmp_path: Path) -> Path:
 def test_the_compact_set_is_whole_small_and_described(compact: GoldenSet) -> None:
     listed = set(json.loads((COMPACT / "MANIFEST.json").read_text()))
     present = {path for path in COMPACT.iterdir() if path.is_file()}
-    assert {path.name for path in present} - listed == {"MANIFEST.json", "README.md", "make_compact.py"}
+    beside = {".gitattributes", "MANIFEST.json", "README.md", "make_compact.py"}
+    assert {path.name for path in present} - listed == beside
     for name in listed:
         compact.read(name)
     assert sum(path.stat().st_size for path in present) <= LIMIT_BYTES
