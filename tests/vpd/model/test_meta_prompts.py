@@ -168,7 +168,5 @@ def test_settings_that_contradict_each_other_are_refused(make_unet, prompted):
         prompted().backbone(torch.randn(1, 4, 8, 8), torch.randn(1, 5, 64))
     with pytest.raises(ConfigError, match=r"unknown setting 'model.head.hiden'. Did you mean 'hidden'"):
         build_head(depth.build(), make_unet(attention_maps="").spec(5), name="prompt_depth", hiden=3)
-    with pytest.raises(
-        ConfigError, match=r"no module vpd.heads.promt_depth with a build.* Did you mean 'prompt_depth'"
-    ):
+    with pytest.raises(ConfigError, match=r"no module vpd.heads.promt_depth .* Did you mean 'prompt_depth'"):
         build_head(depth.build(), make_unet(attention_maps="").spec(5), name="promt_depth")

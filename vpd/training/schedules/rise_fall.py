@@ -17,8 +17,8 @@ def build(
 ) -> Schedule:
     """A straight line from `floor` to 1, a polynomial back, then flat; `rise` and `fall` are shares of the run.
 
-    mmseg's depth schedule: 12k, 12k and 1k of 25k steps (docs/methods/depth.md#mmsegmentation). Its fall is the polynomial of the steps that
-    are left, where `two_phase` falls as it rose.
+    mmseg's depth schedule: 12k, 12k and 1k of 25k steps (docs/methods/depth.md#mmsegmentation). Its fall is the
+    polynomial of the steps that are left, where `two_phase` falls as it rose.
 
     Raises:
         ConfigError: the shares are not positive, or more than the run.
