@@ -26,8 +26,8 @@ from diffusion_perception.assemble import build_head
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
+from vpd.model.settings import PromptConfig
 from vpd.tasks.depth import task as depth
-from vpd.training.settings import PromptConfig
 
 PASSES = (1, 3)
 BAR = 3.2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,24 @@ _ROOT = Path(__file__).resolve().parent.parent
 def _refuse_strangers() -> None:
     """ImportError if a file of the user's stands where this project's own packages should be found."""
     for name in ("shards", "pipeline", "vpd"):
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin != _ROOT / name / "__init__.py":
+        own, found = _ROOT / name, _found(name)
+        if found != str(own / "__init__.py"):
+            how = "is already imported from" if name in sys.modules else "would be imported from"
             raise ImportError(
-                f"`import {name}` finds {origin or 'nothing'}, not this project's own package at {_ROOT / name}. A "
-                f"file or folder named {name} earlier on Python's path hides it: rename yours, or run from elsewhere."
+                f"`{name}` {how} {found}, which is not this project's own package, {own}. A file or folder of that "
+                "name comes earlier on Python's path and hides it: rename yours, or start Python in another folder."
             )
+
+
+def _found(name: str) -> str:
+    """The file that `import name` gives; what there is instead, if it is no file."""
+    loaded = sys.modules.get(name)  # asked first: a module made by hand has no spec to find
+    spec = importlib.util.find_spec(name) if loaded is None else None
+    file = getattr(loaded, "__file__", None) if spec is None else spec.origin
+    if file:
+        return str(Path(file).resolve())
+    folders = getattr(loaded, "__path__", None) if spec is None else spec.submodule_search_locations
+    return ", ".join(map(str, folders)) if folders else "nowhere"
 
 
 _refuse_strangers()

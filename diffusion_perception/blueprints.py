@@ -11,11 +11,11 @@ import torch
 
 from diffusion_perception import plugins
 from diffusion_perception.assemble import build_head
-from vpd.exchange.importing.report import Report, check_fit
 from vpd.exchange.pretrained import MODEL, Blueprint, load_weights, read_blueprint, with_weights
+from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
+from vpd.model.settings import PromptConfig
 from vpd.tasks import Task
-from vpd.training.settings import PromptConfig
 
 
 def task_of(blueprint: Blueprint) -> Task:

@@ -93,8 +93,8 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     from diffusion_perception.trained import saved_run
     from vpd.exchange.importing.folders import unet_rest
     from vpd.exchange.importing.official import LEFT_OUT
-    from vpd.exchange.importing.report import Report, check_fit
     from vpd.exchange.pretrained import save_pretrained, with_weights
+    from vpd.exchange.report import Report, check_fit
     from vpd.training.checkpoint import CheckpointStore
 
     checkpoint, trained, state = saved_run(job.source_path, job.checkpoint)

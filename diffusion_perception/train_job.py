@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from diffusion_perception import places, settings
-from vpd.training.settings import DataConfig, LoopConfig, ModelConfig, OptimConfig, Plugin, TrainConfig
+from vpd.model.settings import ModelConfig
+from vpd.training.settings import DataConfig, LoopConfig, OptimConfig, Plugin, TrainConfig
 
 
 @dataclass(frozen=True)

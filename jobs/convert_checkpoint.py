@@ -9,7 +9,7 @@
     python jobs/convert_checkpoint.py in=runs/refer out=export/refer checkpoint=best
     python jobs/convert_checkpoint.py in=runs/refer out=export/refer-unet to=diffusers
 
-`to=model` (a folder of ours: safetensors, config.json; `vpd.exchange.pretrained.from_pretrained` loads it) is what
+`to=model` (a folder of ours: safetensors, config.json; `diffusion_perception.from_pretrained` loads it) is what
 checkpoints with a head become, `to=diffusers` what plain Stable Diffusion files become; asked for, it exports a
 fine-tuned UNet. Every key's fate is printed in short and written to report.json. Owns the command, and how a run of
 ours becomes a blueprint; the mapping is `vpd.exchange.importing`'s.

@@ -57,7 +57,7 @@ def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> l
 def remaining(tasks: Sequence[ShardTask], folder: Path) -> list[ShardTask]:
     """Tasks whose shard is absent, was built from other keys, or is not on disk as recorded.
 
-    Sizes and index hashes are compared, tar hashes are not: `shards.check` reads every byte when asked to.
+    Sizes and index hashes are compared, tar hashes are not: `shards.verify` reads every byte when asked to.
     """
     manifest = read_manifest(folder)
     if manifest is None:

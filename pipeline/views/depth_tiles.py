@@ -12,7 +12,7 @@ KITTI has 16 windows of its frame of 352 x 1216 (`frame: [352, 1216], windows: 1
                 by none: the depth task counts them as its `uncovered` says
     even        the first window at one border, the last at the other, rounded places between: every column is seen
 
-Owns where the windows are; `vpd.inference.stitch` puts predictions together again from their recorded places.
+Owns where the windows are; `vpd.tasks.stitch` puts predictions together again from their recorded places.
 """
 
 from __future__ import annotations

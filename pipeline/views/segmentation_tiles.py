@@ -2,7 +2,7 @@
 
 Owns the published windows (docs/methods/segmentation.md#evaluation-windows): the picture is resized with its shape kept
 into (2048, 512) times a ratio, cut into 512 windows at a stride of 341, the last ones shifted inside, and averaged
-where they overlap (`vpd.inference.stitch`). Flipped windows are those of the flipped picture, as published: mirrored
+where they overlap (`vpd.tasks.stitch`). Flipped windows are those of the flipped picture, as published: mirrored
 places, then mirrored content. One scale is `ratios: [1.0]`; published multi-scale evaluation is `ratios: [1.0, 1.125,
 1.25, 1.375, 1.5], flip: true`.
 

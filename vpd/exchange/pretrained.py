@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from shards.errors import ConfigError, SchemaMismatch
-from vpd.exchange.importing.report import Report, check_fit
+from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
 
 CONFIG, MODEL, UNET_REST = "config.json", "model.safetensors", "unet_rest.safetensors"
@@ -52,7 +52,7 @@ class Blueprint:
         encoders: `image` and `text`: `name` and options of the frozen encoders; a model that begins with "./" lies in
             the folder itself.
         class_names: one per row of the class table, if known.
-        prompts: settings of learned prompts (`vpd.training.settings.PromptConfig`); empty for text.
+        prompts: settings of learned prompts (`vpd.model.settings.PromptConfig`); empty for text.
         origin: where the weights came from.
     """
 

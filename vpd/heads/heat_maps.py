@@ -1,7 +1,7 @@
 """Heat maps of keypoints from the features and one learned prompt per keypoint: Meta Prompts for human pose.
 
 Owns the fusion of the levels and the comparison with the prompts, which are keypoint queries here: map k is the
-likeness of every pixel to prompt k (`vpd.heads.rearranged`). Meta Prompts' own head for pose was never released
+likeness of every pixel to prompt k (`vpd.heads.ops.likeness`). Meta Prompts' own head for pose was never released
 (docs/methods/pose.md#what-was-published); this one is ours, in the form of its published heads for depth and
 segmentation (docs/methods/meta_prompts.md#segmentation-head): levels to one width and size, a convolution to the
 context's width, GroupNorm, ReLU, comparison.

@@ -1,7 +1,7 @@
 """Meta Prompts' depth head: all levels fused at 1/8 of the image and compared with the prompts.
 
 Owns the neck and its initial weights (docs/methods/meta_prompts.md#depth-head); the comparison is
-`vpd.heads.rearranged`, the decoder `depth_stages`'. Module names are those of the published checkpoints without their
+`vpd.heads.ops.likeness`, the decoder `depth_stages`'. Module names are those of the published checkpoints without their
 leading `encoder.`: `layer1` to `layer4`, `out_layer`.
 """
 

@@ -1,7 +1,7 @@
 """Meta Prompts' segmentation head: levels compared with the prompts, then UPerNet.
 
 Owns the widening of a level to the context's channels, the pyramid pooling and the fusion of what the comparison gives,
-and the auxiliary logits (docs/methods/meta_prompts.md#segmentation-head); the comparison is `vpd.heads.rearranged`.
+and the auxiliary logits (docs/methods/meta_prompts.md#segmentation-head); the comparison is `vpd.heads.ops.likeness`.
 Module names are those of the published checkpoints (`upconv1..4`, `decode_head.*`, `auxiliary_head.*`); initial values
 follow mmsegmentation, which wrote the last two.
 

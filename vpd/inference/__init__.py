@@ -1,1 +1,1 @@
-"""Using a model: exact passes over a set, and pictures put together from the predictions of their views."""
+"""Using a model: exact passes over a set, and the outputs of one picture."""

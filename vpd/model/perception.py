@@ -15,8 +15,8 @@ from torch import nn
 from shards.errors import ConfigError
 from vpd.heads import Prediction
 from vpd.model.prompts import LearnedPrompts
+from vpd.model.settings import PromptConfig
 from vpd.model.text_adapter import TextAdapter
-from vpd.training.settings import PromptConfig
 
 
 class Perception(nn.Module):

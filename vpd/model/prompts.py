@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from vpd.training.settings import PromptConfig
+from vpd.model.settings import PromptConfig
 
 
 class LearnedPrompts(nn.Module):

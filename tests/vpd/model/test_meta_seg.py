@@ -14,9 +14,10 @@ from vpd.backbones.sd_unet.keys import unet_key
 from vpd.heads.ops.resize import resize
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
+from vpd.model.settings import PromptConfig
 from vpd.tasks.seg import task as seg
 from vpd.training.optim import build_optimizer, named_groups
-from vpd.training.settings import OptimConfig, PromptConfig
+from vpd.training.settings import OptimConfig
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 PROMPTS, PASSES, CLASSES = 11, 2, 11

@@ -3,8 +3,8 @@
     files       a file to named tensors, without ever running what a pickle asks for
     layouts     which project wrote it, and under which prefixes its parts lie (data)
     sizes       what the head's weights say about tokens, classes and maps
-    report      every key mapped, left or missing; refusal when they do not fit
     official    the whole way: a file to weights and blueprints of ours
 
-Nothing here is needed to train or predict; `vpd.exchange.pretrained` loads what an import wrote.
+What became of every key, and the refusal when they do not fit, is `vpd.exchange.report`'s. Nothing here is needed to
+train or predict; `vpd.exchange.pretrained` loads what an import wrote.
 """

@@ -17,9 +17,9 @@ from shards.errors import ConfigError
 from vpd.backbones.sd_unet.folder import expected_shapes, write_part
 from vpd.backbones.sd_unet.load import load_unet
 from vpd.exchange.importing.official import LEFT_OUT, UNET, Imported, import_checkpoint
-from vpd.exchange.importing.report import Report, check_fit
 from vpd.exchange.importing.text import write_text
 from vpd.exchange.pretrained import UNET_REST, is_pretrained, load_weights, save_pretrained
+from vpd.exchange.report import Report, check_fit
 
 REPORT = "report.json"
 

@@ -19,10 +19,10 @@ from vpd.backbones.sd_unet.keys import layers_per_block, unet_key, vae_key
 from vpd.backbones.sd_unet.sizes import unet_config, vae_config
 from vpd.exchange.importing.files import CheckpointFile, read_checkpoint
 from vpd.exchange.importing.layouts import ALIAS, Layout, recognise
-from vpd.exchange.importing.report import Report, check_fit, refuse
 from vpd.exchange.importing.sizes import facts_of
 from vpd.exchange.importing.text import text_config, text_shapes
 from vpd.exchange.pretrained import Blueprint, with_weights
+from vpd.exchange.report import Report, check_fit, refuse
 from vpd.model.perception import Perception
 
 LEFT_OUT = {  # parts of the UNet that a perception model may do without

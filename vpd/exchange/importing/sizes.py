@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from shards.errors import SchemaMismatch
-from vpd.exchange.importing.report import Report
+from vpd.exchange.report import Report
 
 Weights = Mapping[str, torch.Tensor]
 Facts = dict[str, Any]

@@ -23,12 +23,12 @@ from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.geometry.view import View, cut_label, drawn_view, recorded_views
 from vpd.backbones import LATENT_STRIDE_PX
 from vpd.heads import Prediction, main_output
-from vpd.inference.stitch import resized_to_box, stitch
 from vpd.tasks import Task
 from vpd.tasks.depth.draw import coloured
 from vpd.tasks.depth.labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
+from vpd.tasks.stitch import resized_to_box, stitch
 
 if TYPE_CHECKING:
     from shards.reading.reader import StoredRecord

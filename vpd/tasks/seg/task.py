@@ -4,7 +4,7 @@ Owns what a training sample and an evaluated picture are: labels cut by the draw
 so that a context is the whole class table (docs/methods/vpd.md#ade20k-prompts), unless the model has learned prompts;
 windows put together into one prediction a picture (docs/methods/segmentation.md#evaluation-windows), and that compared
 at the picture's own size (docs/methods/segmentation.md#scores). Losses are `vpd.tasks.seg.loss`'s; labels are read in
-`vpd.tasks.seg.labels`, windows stitched in `vpd.inference.stitch`, pixels counted in `vpd.tasks.seg.metric`, colours in
+`vpd.tasks.seg.labels`, windows stitched in `vpd.tasks.stitch`, pixels counted in `vpd.tasks.seg.metric`, colours in
 `vpd.tasks.seg.draw`.
 
 What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
@@ -27,12 +27,12 @@ from shards.errors import ConfigError, ContractError
 from shards.geometry.view import Box, Size, View, cut_label, drawn_view, recorded_views
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
-from vpd.inference.stitch import resized_to_box, stitch
 from vpd.tasks import Task
 from vpd.tasks.seg.draw import palette, write_label_png
 from vpd.tasks.seg.labels import LABEL, stored_label
 from vpd.tasks.seg.loss import SegLoss
 from vpd.tasks.seg.metric import Confusion, class_table
+from vpd.tasks.stitch import resized_to_box, stitch
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema

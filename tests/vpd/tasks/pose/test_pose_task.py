@@ -20,9 +20,9 @@ from tests.vpd.pose_world import HEIGHT, WIDTH, Oracle, independent_ap, people, 
 from vpd.inference.evaluate import evaluate
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
+from vpd.model.settings import PromptConfig
 from vpd.tasks.pose import task as pose
 from vpd.tasks.pose.heat_maps import MIRROR, target_maps
-from vpd.training.settings import PromptConfig
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What became of every key of a checkpoint, and the refusal when keys do not fit.
 
-Owns the record an import leaves and the comparison of found with expected weights. It names keys as the file does.
+Owns the record that an import or a loaded folder leaves, and the comparison of found with expected weights. It names
+keys as the file does.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shards.errors import ContractError
 from shards.geometry.view import View, cut_label
-from vpd.inference.stitch import resized_to_box, stitch
 from vpd.tasks.depth.metric import DepthMetric
+from vpd.tasks.stitch import resized_to_box, stitch
 
 
 def window(x0, y0, x1, y1, of, flip=False, pad=(0, 0), box=None):
