@@ -16,7 +16,8 @@ enough for them:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
+from transformers.utils import logging
 
 from demo.phrases import VOCABULARY
 from demo.tiny_words import END, POSITIONS, START, write_tokenizer
@@ -45,7 +47,8 @@ def write_tiny_sd(folder: str | Path, seed: int = 0) -> Path:
         # Half precision on disk halves the folder; diffusers and our importers load it as float32.
         _unet().half().save_pretrained(folder / "unet")
         _vae().save_pretrained(folder / "vae")
-        _text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
+        with _no_bars():
+            _text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
@@ -64,6 +67,18 @@ def write_tiny_sd(folder: str | Path, seed: int = 0) -> Path:
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Writing a file of 1 MB needs no progress bar; whatever the caller had configured is put back."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _unet() -> UNet2DConditionModel:

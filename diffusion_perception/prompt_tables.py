@@ -6,7 +6,7 @@ What a prompt is, is `pipeline.prompts`'; storing a table, `shards.contract.tabl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,8 @@ def source_names(source: Mapping[str, Any]) -> list[str]:
     return list(names)
 
 
-def build_table(job: PromptsJob) -> ClassTable:
-    """Encode the classes of a job."""
+def build_table(job: PromptsJob, progress: Callable[[int, int], None] = lambda done, total: None) -> ClassTable:
+    """Encode the classes of a job; `progress` is called with the number encoded so far and of all."""
     import torch
 
     templates_of(job.prompts)  # a bad template should not wait for the text model
@@ -98,4 +98,4 @@ def build_table(job: PromptsJob) -> ClassTable:
     text = places.located(job.text, "text")
     device = job.device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = plugins.build_plugin(plugins.ENCODERS, {"length": LENGTH} | text, "text", device=device)
-    return class_table(names, encoder, job.prompts)
+    return class_table(names, encoder, job.prompts, progress)

@@ -26,6 +26,7 @@ from diffusion_perception.prompt_tables import TEXT, PromptsJob, build_table
 from jobs import cluster
 from jobs.command_line import CommandLine
 from shards.contract.tables import save_table
+from shards.progress import reports
 
 
 def run(words: list[str]) -> None:
@@ -36,7 +37,7 @@ def run(words: list[str]) -> None:
         settings.lay_over(data, key, value)
     job = settings.bind(PromptsJob, data)
     out = Path(resolve_path(job.out, "out"))
-    table = build_table(job)
+    table = build_table(job, reports("[prompts]", "classes"))
     save_table(out, table.arrays, table.info)
     shape = table.arrays["embeddings"].shape
     print(f"{shape[0]} classes x {len(table.info['templates'])} template(s), mode {table.info['mode']}: {list(shape)}")

@@ -39,6 +39,7 @@ from shards.contract.manifest import Manifest
 from shards.contract.schema import Field, Schema
 from shards.contract.tables import write_table
 from shards.errors import ConfigError, ContractError
+from shards.progress import Progress
 
 REPORT_EVERY_S = 5.0
 
@@ -119,8 +120,8 @@ def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any],
     """Keep every actor busy with one shard at a time until none is left."""
     queue, running = list(todo), {}
     done_records = done_rejects = 0
-    records_in_all = sum(len(task.keys) for task in todo)
-    started = reported = time.monotonic()
+    work = Progress(sum(len(task.keys) for task in todo), "records")
+    reported = time.monotonic()
     idle = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors]
     while queue or running:
         while queue and idle:
@@ -143,13 +144,13 @@ def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any],
             within = ray.get([actor.progress.remote() for actor in {actor for actor, _ in running.values()}])
             records = done_records + sum(r for r, _ in within)
             rejects = done_rejects + sum(r for _, r in within)
-            rate = (records + rejects) / max(reported - started, 1e-9)
-            left_s = (records_in_all - records - rejects) / rate if rate else float("nan")
-            print(
-                f"[build] {Path(folder).name}: shards {total - len(queue) - len(running)}/{total}, records "
-                f"{records}/{records_in_all}, {rate:.1f} records/s, {left_s:.0f} s left, rejects {rejects}",
-                flush=True,
-            )
+            shards = f"shards {total - len(queue) - len(running)}/{total}"
+            print(f"[build] {Path(folder).name}: {shards}, {progress_line(work, records, rejects)}", flush=True)
+
+
+def progress_line(work: Progress, records: int, rejects: int) -> str:
+    """Records of the shards to do, those left out among them, since both are done with."""
+    return work.text(records + rejects) + (f", {rejects} of them rejected" if rejects else "")
 
 
 class EncoderPool:

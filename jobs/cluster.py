@@ -30,6 +30,8 @@ def connect(local: bool = False) -> None:
     """
     if ray.is_initialized():
         return
+    if not sys.stdout.isatty():  # a log file shows the codes of colours, not the colours
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     environment: dict[str, Any] = {}
     if not in_uploaded_directory():  # an uploaded directory is on every worker's path already
         path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))

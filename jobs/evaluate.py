@@ -24,6 +24,7 @@ from diffusion_perception.places import resolve_path
 from jobs import cluster
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError
+from shards.progress import EVERY_S, Progress
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
         {"CPU": job.cpus_per_worker * job.workers, "GPU": gpus * job.workers},
         f"{job.workers} evaluation worker(s) of {job.cpus_per_worker:g} CPU and {gpus:g} GPU",
     )
-    actor = ray.remote(num_cpus=job.cpus_per_worker, num_gpus=gpus, max_restarts=2, max_task_retries=2)(EvaluateActor)
+    # Two threads: `progress` must answer while a pass runs.
+    options: dict[str, Any] = {"num_cpus": job.cpus_per_worker, "num_gpus": gpus, "max_concurrency": 2}
+    actor = ray.remote(**options, max_restarts=2, max_task_retries=2)(EvaluateActor)
     workers = [actor.remote(job.run, job.checkpoint, job.cpus_per_worker) for _ in range(job.workers)]
     results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
     for url, shards in opened.items():
@@ -97,6 +100,10 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
             )
             for rank, worker in enumerate(workers)
         ]
+        records = Progress(min(job.limit, shards.n_records) if job.limit else shards.n_records, "records")
+        while ray.wait(parts, num_returns=len(parts), timeout=EVERY_S)[1]:
+            done = sum(ray.get([worker.progress.remote() for worker in workers]))
+            print(f"[evaluate] {shards.manifest.name}: {records.text(done)}", flush=True)
         metric = task.new_metric().joined(ray.get(parts))
         if not job.limit:
             check_count(metric, task, shards)
@@ -131,12 +138,14 @@ class EvaluateActor:
         if self.device.type == "cpu":
             torch.set_num_threads(max(int(cpus), 1))
         self.trained = load_trained(run, which, self.device)
+        self.scored = 0
 
     def evaluate(self, url: str, rank: int, world: int, batch_size: int, limit: int, export: str) -> Any:
         from diffusion_perception.assemble import open_set
         from vpd.inference.evaluate import evaluate
         from vpd.training.loop import autocast_of
 
+        self.scored = 0
         shards = open_set(url, self.trained.data, rank)
         metric = evaluate(
             self.trained.model,
@@ -150,9 +159,17 @@ class EvaluateActor:
             autocast=autocast_of(self.trained.precision, self.device),
             text=self.trained.data.text,
             limit=limit,
+            progress=self._note,
             on_record=_exporter(self.trained.task, Path(export, shards.manifest.name)) if export else None,
         )
         return metric.state
+
+    def progress(self) -> int:
+        """Records scored so far in the pass that runs."""
+        return self.scored
+
+    def _note(self, scored: int, total: int) -> None:
+        self.scored = scored
 
 
 def _exporter(task: Any, folder: Path) -> Any:

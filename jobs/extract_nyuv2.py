@@ -22,8 +22,7 @@ from jobs import cluster
 from jobs.command_line import CommandLine
 from pipeline.sources.nyuv2.extract import extract_split
 from pipeline.sources.nyuv2.mat import MAT_FILE, SPLITS_FILE
-
-REPORT_EVERY = 100  # frames
+from shards.progress import reports
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,8 @@ def run(words: list[str]) -> None:
     job = settings.bind(ExtractJob, data)
     root = Path(resolve_path(job.root, "root"))
     out = Path(resolve_path(job.out, "out")) if job.out else root
-    written = extract_split(root / job.mat, root / job.splits, out, job.split, _note)
+    written = extract_split(root / job.mat, root / job.splits, out, job.split, reports("[extract]", "frames"))
     print(f"wrote {written} pairs of the {job.split} split under {out}")
-
-
-def _note(done: int, total: int) -> None:
-    if done % REPORT_EVERY == 0:
-        print(f"[extract] {done}/{total} frames", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ from shards.contract.manifest import Manifest, ShardEntry
 from shards.contract.schema import Schema
 from shards.contract.tables import read_table
 from shards.errors import ContractError
+from shards.progress import reports
 from shards.storage.storage import LocalFolder
 from shards.writing.writer import check_shard
 
 
-def find_faults(root: Path) -> Iterator[str]:
-    """One line per fault of the set in a local folder; none if it is sound."""
+def find_faults(root: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[str]:
+    """One line per fault of the set in a local folder; none if it is sound. `progress` is called after each shard."""
     try:
         manifest = Manifest.load(root)
     except ContractError as error:
@@ -33,8 +34,9 @@ def find_faults(root: Path) -> Iterator[str]:
         return
     totals: dict[str, int] = dict.fromkeys(manifest.schema.axes, 0)
     seen: dict[str, str] = {}
-    for shard in manifest.shards:
+    for done, shard in enumerate(manifest.shards, 1):
         yield from _shard_faults(root, shard, manifest.schema, totals, seen)
+        progress(done, len(manifest.shards))
     for axis, rows in totals.items():
         if manifest.counts.get(axis) != rows:
             yield f"manifest.json: counts.{axis} is {manifest.counts.get(axis)}, the sound tars hold {rows}"
@@ -120,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder of the set: the one that holds manifest.json")
     root = parser.parse_args(arguments).folder
     faults = 0
-    for fault in find_faults(root):
+    for fault in find_faults(root, reports(f"{root}:", "shards")):
         print(f"FAULT {fault}", flush=True)
         faults += 1
     if faults:

@@ -10,7 +10,7 @@ Shapes: C classes, P templates, L tokens, D numbers per token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,13 +73,19 @@ def prompt(template: str, name: str) -> str:
     return template.replace("{}", name.replace("_", " "))
 
 
-def class_table(names: Sequence[str], encoder: TextEncoder, settings: PromptSettings | None = None) -> ClassTable:
+def class_table(
+    names: Sequence[str],
+    encoder: TextEncoder,
+    settings: PromptSettings | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ClassTable:
     """Encode every class.
 
     Args:
         names: class names in the order of their ids.
         encoder: its `length` cuts and pads each prompt.
         settings: default: pooled, mean over the 80 ImageNet templates.
+        progress: called with the number of classes encoded so far and of all.
 
     Raises:
         ConfigError: no names, a name twice or empty, or templates that do not fit the mode.
@@ -96,6 +102,7 @@ def class_table(names: Sequence[str], encoder: TextEncoder, settings: PromptSett
             rows.append(encoder.encode_pooled(tokens).mean(axis=0, dtype=np.float64))  # [D]
         else:
             rows.append(encoder.encode(tokens)[0])  # [L, D]
+        progress(len(rows), len(names))
     info = {
         "names": list(names),
         "templates": list(templates),

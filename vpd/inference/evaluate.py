@@ -51,6 +51,7 @@ def evaluate(
     on_record: Callable[[StoredRecord, torch.Tensor], None] | None = None,
     text: str = "auto",
     limit: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Metric:
     """Evaluate this worker's share of a set and return its metric state, to be merged over workers.
 
@@ -60,6 +61,7 @@ def evaluate(
         on_record: called with each record and its outputs, e.g. to draw or export them.
         text: `stored`, `online` or `auto`, as `DataConfig.text`.
         limit: > 0: only the first so many records of the set (for a quick look; the count check is the caller's).
+        progress: called after each record with the number of scored records and of all, of this worker's share.
     """
     device = torch.device(device)
     encoders = encoders or Encoders()
@@ -70,9 +72,11 @@ def evaluate(
     fields = text_fields(shards.schema, text) if task.uses_text else ()
     queue: list[_Pending] = []
     waiting: list[tuple[_Pending, dict[str, np.ndarray]]] = []
+    scored = 0
 
     def flush(n: int) -> None:
         """Run the first n waiting samples and score every record this completes."""
+        nonlocal scored
         rows = waiting[:n]
         del waiting[:n]
         arrays = {name: np.stack([r[name] for _, r in rows]) for name in rows[0][1]}
@@ -88,6 +92,9 @@ def evaluate(
             task.score(metric, done.record, stacked)
             if on_record:
                 on_record(done.record, stacked)
+            scored += 1
+            if progress:
+                progress(scored, len(chosen))
 
     with torch.inference_mode():
         for record, samples in _prefetched(task, shards, chosen, fields):

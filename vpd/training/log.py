@@ -14,12 +14,21 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from shards.progress import duration
+
 
 def format_value(value: float) -> str:
     """Short and readable: counts as integers, tiny and huge values in scientific form."""
     if float(value).is_integer() and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.2e}"
+
+
+def step_line(step: int, values: Mapping[str, float], prefix: str, total: int, left_s: float | None) -> str:
+    """`[train] step 20/200  loss 0.4  lr 1e-4  3 min 20 s left`, without a time that is not known."""
+    words = [f"[{prefix}] step {step}{f'/{total}' if total else ''}"]
+    words += [f"{key} {format_value(value)}" for key, value in values.items()]
+    return "  ".join(words + ([] if left_s is None else [f"{duration(left_s)} left"]))
 
 
 class RunLog:
@@ -51,15 +60,21 @@ class RunLog:
                 kept.append(line)
         self.path.write_text("".join(line + "\n" for line in kept))
 
-    def write(self, step: int, values: Mapping[str, float], prefix: str = "train", total: int = 0) -> None:
-        """Record `values` of `step` everywhere; keys become `<prefix>/<key>` in TensorBoard."""
+    def write(
+        self,
+        step: int,
+        values: Mapping[str, float],
+        prefix: str = "train",
+        total: int = 0,
+        left_s: float | None = None,
+    ) -> None:
+        """Record `values` of `step` everywhere; keys become `<prefix>/<key>` in TensorBoard. The time left is said and
+        not kept."""
         entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **values}
         self._file.write(json.dumps(entry) + "\n")
         for key, value in values.items():
             self._board.add_scalar(f"{prefix}/{key}", value, step)
-        of = f"/{total}" if total else ""
-        text = "  ".join(f"{key} {format_value(value)}" for key, value in values.items())
-        self._echo(f"[{prefix}] step {step}{of}  {text}")
+        self._echo(step_line(step, values, prefix, total, left_s))
 
     def say(self, text: str) -> None:
         """A console line that is not a measurement."""

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from shards.errors import ConfigError
+from shards.progress import Progress, reports
 from shards.reading.order import order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream, Sample
@@ -112,7 +113,7 @@ def train(
 
     results: dict[str, float] = {}
     if loop.eval_at_start and step == 0 and parts.val_set is not None:
-        results.update(_validate(model, config, parts, worker, autocast))
+        results.update(_validate(model, config, parts, worker, autocast, log))
         if log:
             log.write(0, results, prefix="val", total=total)
     losses: list[torch.Tensor] = []
@@ -120,6 +121,7 @@ def train(
     stream = open_stream(config, parts, worker, start_step=step, stop_step=stop)
     with stream:
         started, waited_s, logged_at = time.perf_counter(), 0.0, step
+        first_step, steps_to_do = step, Progress(stop - step, "steps")  # with the evaluations among them
         batches = iter(stream)
         while step < stop:
             asked = time.perf_counter()
@@ -152,12 +154,12 @@ def train(
                     }
                     if worker.device.type == "cuda":
                         values["peak_memory_gb"] = torch.cuda.max_memory_allocated(worker.device) / 1e9
-                    log.write(step, values, total=total)
+                    log.write(step, values, total=total, left_s=steps_to_do.left_s(step - first_step))
                 started, waited_s, logged_at = time.perf_counter(), 0.0, step
 
             scored: dict[str, float] = {}
             if parts.val_set is not None and (step % eval_every == 0 or step == stop):
-                scored = _validate(model, config, parts, worker, autocast)
+                scored = _validate(model, config, parts, worker, autocast, log)
                 results.update(scored)
                 if log:
                     log.write(step, scored, prefix="val", total=total)
@@ -213,8 +215,9 @@ def _validate(
     parts: Parts,
     worker: Worker,
     autocast: Callable[[], torch.autocast],
+    log: RunLog | None,
 ) -> dict[str, float]:
-    """Scores of the validation set, the same on every worker."""
+    """Scores of the validation set, the same on every worker; a long pass says how far this worker is."""
     assert parts.val_set is not None
     metric = evaluate(
         model,
@@ -227,6 +230,7 @@ def _validate(
         encoders=parts.encoders,
         autocast=autocast,
         text=config.data.text,
+        progress=reports("[val]", "records", log.say) if log else None,
     )
     metric = metric.joined(worker.gathered(metric.state))
     check_count(metric, parts.task, parts.val_set)

@@ -43,7 +43,14 @@ def load_unet(model: str, revision: str | None = None) -> UNet2DConditionModel:
         if Path(model).is_absolute() and not Path(model).is_dir():
             raise FileNotFoundError("there is no such folder")  # before it is looked up on the hub
         loaded: Any = UNet2DConditionModel.from_pretrained(
-            model, subfolder=subfolder, revision=revision, torch_dtype=torch.float32, output_loading_info=True
+            model,
+            subfolder=subfolder,
+            revision=revision,
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+            # Else it depends on whether `accelerate` is installed: a warning without it, and with it fewer random
+            # numbers drawn before the head takes its own.
+            low_cpu_mem_usage=False,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
