@@ -83,6 +83,10 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     resources = {"CPU": job.run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     needed = {k: v * job.run.workers for k, v in resources.items()}
     cluster.check_free(needed, f"{job.run.workers} training worker(s) of {resources}")
+    # Its watcher of preempted nodes reports to loops that ask, which ours does not, and logs an error at every start.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    # Ray's own INFO repeats what the run log says, once a worker; older releases have no setting for it.
+    quiet = {"logging_config": train.LoggingConfig(log_level="WARNING")} if hasattr(train, "LoggingConfig") else {}
     trainer = TorchTrainer(
         _worker_loop,
         train_loop_config={"job": settings.to_plain(job)},
@@ -93,6 +97,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
             name=job.run.name,
             storage_path=job.run.out,
             failure_config=train.FailureConfig(max_failures=0),
+            **quiet,
         ),
     )
     for restarts_left in range(job.run.max_failures, -1, -1):
