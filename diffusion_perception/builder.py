@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_perception import places, plugins, settings
 from pipeline.building.plan import ShardTask
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pipeline.encoders import ImageEncoder, TextEncoder
 
 Plugin = Mapping[str, Any]
+SourcePlugin = Annotated[Plugin, plugins.SOURCES]
+ViewsPlugin = Annotated[Plugin, plugins.VIEWS]
+EncoderPlugin = Annotated[Plugin, plugins.ENCODERS]
 BUILDS_AT_ONCE = 2  # while one shard is hashed and synced, the next is decoded; they take turns at the encoder
 
 
@@ -41,13 +44,13 @@ class BuildJob:
     """configs/build/*.yaml."""
 
     name: str  # a set is <out>/<name>-<split>
-    source: Plugin
-    splits: tuple[str, ...]
-    views: Plugin
-    image: Plugin  # image encoder
-    text: Plugin | None = None  # text encoder, for sentences or class prompts
+    source: SourcePlugin  # dataset
+    splits: tuple[str, ...]  # of the source; a set each
+    views: ViewsPlugin  # how pictures are cut and augmented
+    image: EncoderPlugin  # image encoder
+    text: EncoderPlugin | None = None  # text encoder, for sentences or class prompts
     prompts: PromptSettings | None = None  # also store a table of the source's class names, encoded
-    views_of: Mapping[str, Any] = field(default_factory=dict)  # split -> another view plan than `views`
+    views_of: Mapping[str, ViewsPlugin] = field(default_factory=dict)  # split -> another view plan than `views`
     out: str = "data/shards"  # folder every node reaches
     settings: BuildSettings = field(default_factory=BuildSettings)
     resources: Resources = field(default_factory=Resources)

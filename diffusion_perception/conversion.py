@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from diffusion_perception import places
+from diffusion_perception import places, plugins
 from shards.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class ConvertJob:
     checkpoint: str = "best"  # of a run: best, last or a step number
     base: str = ""  # to=diffusers: where parts of the UNet come from that the checkpoint lacks (output head, time MLP)
     tokenizer: str = ""  # folder or hub id whose tokenizer goes beside a text encoder; original files have none
-    source: Mapping[str, Any] = field(default_factory=dict)  # source plug-in with the names of the classes
+    source: Annotated[Mapping[str, Any], plugins.SOURCES] = field(default_factory=dict)  # has the names of the classes
     task: Mapping[str, Any] = field(default_factory=dict)  # task options the weights cannot tell: {max_depth_m: 80}
     size: int = 0  # side of the views the model is made for, in pixels; 0 = as published
 

@@ -8,17 +8,17 @@ option nobody reads is an error. Works in a fresh Ray worker, since nothing has 
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
 import inspect
-import pkgutil
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diffusion_perception.settings.binding import convert
-from shards.errors import ConfigError, did_you_mean
+from diffusion_perception.settings import binding, modules
+from diffusion_perception.settings.modules import available
+from diffusion_perception.settings.signatures import of_callable
+from shards.errors import ConfigError
+
+__all__ = ["available", "bind_options", "build_plugin", "constant", "find", "option_parameters"]
 
 SOURCES = "pipeline.sources"
 VIEWS = "pipeline.views"
@@ -68,22 +68,7 @@ def bind_options(
         n_positional: leading parameters that are no options.
         given: names of options that come from elsewhere.
     """
-    takes = option_parameters(build, n_positional)
-    named = {p.name: p for p in takes if p.kind is not p.VAR_KEYWORD}
-    open_ended = len(named) < len(takes)
-    for option in options:
-        if option not in named and not open_ended:
-            reads = ", ".join(p for p in named if p not in given) or "no options"
-            hint = did_you_mean(option, [p for p in named if p not in given])
-            raise ConfigError(f"unknown setting '{where}.{option}'.{hint} {name} reads: {reads}.")
-    absent = [p.name for p in named.values() if p.default is p.empty and p.name not in {*options, *given}]
-    if absent:
-        raise ConfigError(f"setting '{where}' ({name}) lacks: {', '.join(absent)}.")
-    hints = typing.get_type_hints(build)
-    return {
-        option: convert(hints[option], value, f"{where}.{option}") if option in hints else value
-        for option, value in options.items()
-    }
+    return binding.bind_options(of_callable(build, n_positional), options, where, name, given)
 
 
 def option_parameters(build: Callable[..., Any], n_positional: int = 0) -> list[inspect.Parameter]:
@@ -97,22 +82,7 @@ def find(kind: str, spec: Mapping[str, Any], where: str) -> Any:
     Raises:
         ConfigError: no name, or no such plug-in; the message lists the package's.
     """
-    name = str(spec.get("name") or "")
-    if not name:
-        raise ConfigError(f"setting '{where}' needs a 'name': one of {', '.join(available(kind))}, or a dotted module.")
-    module_name = name if "." in name else f"{kind}.{name}"
-    try:
-        found = importlib.util.find_spec(module_name) is not None
-    except (ModuleNotFoundError, ValueError):
-        found = False
-    if found and "." not in name and name not in available(kind):
-        found = False  # a part of the package that is no plug-in
-    if not found:
-        choices = available(kind)
-        raise ConfigError(
-            f"setting '{where}': no module {module_name} with a build(**options).{did_you_mean(name, choices)} "
-            f"There are: {', '.join(choices)}; a dotted name is imported as it is."
-        )
+    module_name = modules.module_name(kind, spec, where)
     module = importlib.import_module(module_name)
     if not callable(getattr(module, "build", None)):
         raise ConfigError(f"setting '{where}': {module_name} has no function build(**options).")
@@ -122,24 +92,3 @@ def find(kind: str, spec: Mapping[str, Any], where: str) -> Any:
 def constant(kind: str, spec: Mapping[str, Any], name: str, where: str = "") -> Any:
     """A constant of the named plug-in's module, known without building anything; None if it has none."""
     return getattr(find(kind, spec, where or kind), name, None)
-
-
-def available(kind: str) -> list[str]:
-    """The plug-ins of a package: its modules and folders that have a `build`."""
-    names = sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(kind).__path__))
-    return [name for name in names if _has_build(f"{kind}.{name}")]
-
-
-def _has_build(module: str) -> bool:
-    # Read, not imported: a listing must not load diffusers.
-    spec = importlib.util.find_spec(module)
-    loader: Any = spec.loader if spec else None
-    source = loader.get_source(module) if hasattr(loader, "get_source") else None
-    for node in ast.parse(source or "").body:
-        if isinstance(node, ast.FunctionDef) and node.name == "build":
-            return True
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == "build" for a in node.names):
-            return True
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "build" for t in node.targets):
-            return True
-    return False

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from diffusion_perception import places, plugins
 from pipeline.prompts.class_table import LENGTH, ClassTable, PromptSettings, class_table, templates_of
@@ -25,9 +25,11 @@ class PromptsJob:
     out: str  # path of the table, without suffix
     names: tuple[str, ...] = ()  # class names in the order of their ids
     file: str = ""  # text file with one name a line, or JSON file with a list of names
-    source: Mapping[str, Any] = field(default_factory=dict)  # source plug-in with classes; options as in a build
+    source: Annotated[Mapping[str, Any], plugins.SOURCES] = field(
+        default_factory=dict
+    )  # one with classes, as in a build
     prompts: PromptSettings = field(default_factory=PromptSettings)
-    text: Mapping[str, Any] = field(default_factory=lambda: dict(TEXT))
+    text: Annotated[Mapping[str, Any], plugins.ENCODERS] = field(default_factory=lambda: dict(TEXT))
     device: str = ""  # empty: CUDA if there is one
 
 

@@ -6,11 +6,13 @@ objects `diffusion_perception.assemble`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from diffusion_perception import places, settings
 from vpd.model.settings import ModelConfig
-from vpd.training.settings import DataConfig, LoopConfig, OptimConfig, Plugin, TrainConfig
+from vpd.training.settings import BackbonePlugin, DataConfig, LoopConfig, OptimConfig, TaskPlugin, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,16 @@ class TrainJob:
     """configs/train/*.yaml."""
 
     run: RunConfig
-    task: Plugin
-    backbone: Plugin
+    task: TaskPlugin  # what is learned: labels, loss and metric
+    backbone: BackbonePlugin  # the network whose features it is learned from
     data: DataConfig
     encoders: EncoderConfig = field(default_factory=EncoderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    predict_views: Plugin = field(default_factory=dict)  # how jobs/predict.py cuts an image; empty: as the task says
+    predict_views: Annotated[Mapping[str, Any], "pipeline.views"] = field(
+        default_factory=dict
+    )  # how jobs/predict.py cuts an image; empty: as the task says
 
     @property
     def training(self) -> TrainConfig:

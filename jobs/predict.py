@@ -13,21 +13,21 @@ is `diffusion_perception.Predictor`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
 import numpy as np
 
-from diffusion_perception import settings
+from diffusion_perception import plugins, settings
 from diffusion_perception.places import resolve_path
 from diffusion_perception.predictor import Predictor
 from jobs import cluster
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError
-from vpd.training.settings import Plugin
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class PredictJob:
     class_name: str = ""  # scene class (depth); empty: the mean of all classes
     boxes: tuple[tuple[float, ...], ...] = ()  # of persons, [[x, y, width, height], ...] (pose); empty: whole image
     checkpoint: str = "best"  # best, last, or a step number
-    views: Plugin = field(default_factory=dict)  # how the image is cut, {name: ..., ...}; empty: as the run says
+    views: Annotated[Mapping[str, Any], plugins.VIEWS] = field(
+        default_factory=dict
+    )  # how the image is cut, {name: ..., ...}; empty: as the run says
     out: str = "prediction.png"  # picture to look at
     export: str = ""  # also the prediction itself, in the format of the benchmark's labels
     device: str = ""  # empty: CUDA if there is one
@@ -52,11 +54,7 @@ def run(words: list[str]) -> None:
     command = CommandLine.parse(words)
     data: dict[str, Any] = {}
     for key, text in command.overrides:
-        # Sentences are taken as they are: "no: the left one" is not YAML.
-        if key in ("sentence", "class_name"):
-            data[key] = text
-        else:
-            settings.lay_over(data, key, text)
+        settings.lay_over(data, key, text)
     job = settings.bind(PredictJob, data)
     try:
         with Image.open(job.image) as picture:

@@ -1,22 +1,26 @@
-"""Plain data to frozen dataclasses and back, strictly: whatever nobody reads is an error with a suggestion.
+"""Plain data to frozen dataclasses, strictly: whatever nobody reads is an error with a suggestion.
 
-Owns the conversion of values to the types that fields and parameters state. Where the data comes from is `files`'; how
-a plug-in's options are bound to its `build`, `diffusion_perception.plugins`'.
+Owns settings as a whole: sections, plug-ins and their options. What a single value becomes is `values`'; where the data
+comes from, `files`'; what a plug-in takes, `modules`'.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-import yaml
-
+from diffusion_perception.settings import modules, values
+from diffusion_perception.settings.layers import Layered
+from diffusion_perception.settings.plain import to_plain
+from diffusion_perception.settings.signatures import REQUIRED, Signature
+from diffusion_perception.settings.typed import Typed
+from diffusion_perception.settings.values import dotted, spelled
 from shards.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+_EMPTY = ("", (), [], {})
 
 
 def bind(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
@@ -29,108 +33,101 @@ def bind(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         ConfigError: an unknown key (with the closest known one), a missing one, or a value of another type.
     """
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     for key in data:
         if key not in known:
             hint = _elsewhere(str(key), cls) or did_you_mean(str(key), list(known))
-            raise ConfigError(f"unknown setting '{_dotted(where, key)}'.{hint} Known here: {', '.join(known)}.")
-    values = {}
+            raise ConfigError(f"unknown setting '{dotted(where, key)}'.{hint} Known here: {', '.join(known)}.")
+    bound = {}
     for name, spec in known.items():
-        if name in data:
-            values[name] = convert(hints[name], data[name], _dotted(where, name))
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"setting '{_dotted(where, name)}' is missing; expected {_spelled(hints[name])}.")
-    return cls(**values)
+        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        if name in data and not values.resets(hints[name], data[name]):
+            bound[name] = convert(hints[name], data[name], dotted(where, name))
+            if required and bound[name] in _EMPTY:
+                raise ConfigError(f"setting '{dotted(where, name)}' is empty; expected {spelled(hints[name])}.")
+        elif required:
+            raise ConfigError(f"setting '{dotted(where, name)}' is missing; expected {spelled(hints[name])}.")
+    return cls(**bound)
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """A value as a type states it, with sections and plug-ins bound too; errors as of `bind`."""
+    return values.convert(hint, value, where, _own)
+
+
+def _own(hint: Any, value: Any, where: str) -> Any:
+    """The types that only settings know: dataclasses, and mappings that name a plug-in."""
+    package = values.package_of(hint)
+    if package is None and not dataclasses.is_dataclass(hint):
+        return NotImplemented
+    if isinstance(value, Typed):
+        value = value.opened(where)
+        value = value.words if isinstance(value, Typed) and package else value
+    if isinstance(value, Layered):
+        value = value.over if package else value.merged()
+    if package and isinstance(value, str):  # the short form of a plug-in without options
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise values.wrong(hint, value, where)
+    return _plugin(package, value, where) if package else bind(hint, value, where)
+
+
+def _plugin(package: str, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A plug-in setting as plain data, its options of the types that its `build` states."""
+    named = {"name": convert(str, spec["name"], f"{where}.name")} if spec.get("name") is not None else {}
+    options = {key: value for key, value in spec.items() if key != "name"}
+    kind = modules.kind_of(package)
+    if not spec or (not named and not kind.named):
+        return {key: convert(Any, value, f"{where}.{key}") for key, value in options.items()}
+    module = modules.module_name(package, named, where)
+    taken = modules.signature(package, module, where)
+    bound = bind_options(taken, options, where, named["name"], kind.given, complete=False)
+    return named | to_plain(bound)
+
+
+def bind_options(
+    takes: Signature,
+    options: Mapping[str, Any],
+    where: str,
+    name: str,
+    given: tuple[str, ...] = (),
+    complete: bool = True,
+) -> dict[str, Any]:
+    """Options as a `build` takes them: known names, nothing missing, every value of the type its parameter states.
+
+    Args:
+        name: of the plug-in, for messages.
+        given: names of options that come from elsewhere.
+        complete: False: what is missing may still come from elsewhere.
+
+    Raises:
+        ConfigError: an unknown option (with the closest known one), a missing one, or a value of another type.
+    """
+    open_to_all = [option for option in takes.options if option.name not in given]
+    bound = {}
+    for key, value in options.items():
+        option = takes.option(key)
+        if option is None and not takes.open_ended:
+            names = [known.name for known in open_to_all]
+            reads = ", ".join(names) or "no options"
+            raise ConfigError(f"unknown setting '{where}.{key}'.{did_you_mean(key, names)} {name} reads: {reads}.")
+        hint = option.hint if option else Any
+        if values.resets(hint, value):
+            continue
+        bound[key] = convert(hint, value, f"{where}.{key}")
+        if option and option.default is REQUIRED and bound[key] in _EMPTY:
+            raise ConfigError(f"setting '{where}.{key}' is empty; expected {spelled(hint)}.")
+    absent = [option.name for option in open_to_all if option.default is REQUIRED and option.name not in bound]
+    if complete and absent:
+        raise ConfigError(f"setting '{where}' ({name}) lacks: {', '.join(absent)}.")
+    return bound
 
 
 def _elsewhere(key: str, cls: type) -> str:
     """A hint for a key that exists one level down, as in `lr` for `optim.lr`."""
+    hints = typing.get_type_hints(cls)
     for f in dataclasses.fields(cls):
-        inner = typing.get_type_hints(cls)[f.name]
+        inner = hints[f.name]
         if dataclasses.is_dataclass(inner) and key in {g.name for g in dataclasses.fields(inner)}:
             return f" Did you mean '{f.name}.{key}'?"
     return ""
-
-
-def _dotted(where: str, key: object) -> str:
-    return f"{where}.{key}" if where else str(key)
-
-
-def _spelled(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    return getattr(hint, "__name__", str(hint).replace("collections.abc.", ""))
-
-
-def convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    wrong = ConfigError(f"setting '{where}' is {value!r}; expected {_spelled(hint)}.")
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise wrong
-        return bind(hint, value, where)  # type: ignore[arg-type]
-    if origin is Literal:
-        if value not in args:
-            raise ConfigError(str(wrong) + did_you_mean(str(value), [str(a) for a in args]))
-        return value
-    if origin in (Union, types.UnionType):
-        for option in args:
-            try:
-                return None if option is type(None) and value is None else convert(option, value, where)
-            except ConfigError:
-                continue
-        raise wrong
-    if Sequence in (hint, origin):
-        if not isinstance(value, list | tuple):
-            raise wrong
-        return [convert(args[0] if args else Any, v, f"{where}[{i}]") for i, v in enumerate(value)]
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise wrong
-        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
-        if len(kinds) != len(value):
-            raise wrong
-        return tuple(convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is not None and issubclass(origin, Mapping):
-        if isinstance(value, str):  # the short form of a plug-in without options
-            value = {"name": value}
-        if not isinstance(value, Mapping):
-            raise wrong
-        return dict(value)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            raise wrong from None
-    if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise wrong
-
-
-def to_plain(settings: Any) -> Any:
-    """Dataclasses back to data that YAML and JSON can hold."""
-    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-        return {f.name: to_plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
-    if isinstance(settings, Mapping):
-        return {k: to_plain(v) for k, v in settings.items()}
-    return [to_plain(v) for v in settings] if isinstance(settings, (list, tuple)) else settings
-
-
-def spelled_out(settings: Any) -> str:
-    """The resolved configuration as YAML, as printed at the start of a job."""
-    return yaml.safe_dump(to_plain(settings), sort_keys=False, width=110)
-
-
-def replaced(settings: T, values: Mapping[str, Any]) -> T:
-    """A copy of nested dataclasses with some dotted settings changed."""
-    for dotted, value in values.items():
-        name, _, rest = dotted.partition(".")
-        inner = replaced(getattr(settings, name), {rest: value}) if rest else value
-        settings = dataclasses.replace(settings, **{name: inner})  # type: ignore[type-var]
-    return settings

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffusion_perception.places import configuration_roots
+from diffusion_perception.settings.layers import Layered
+from diffusion_perception.settings.typed import Typed, plain_yaml
+from diffusion_perception.settings.values import shown
 from shards.errors import ConfigError, did_you_mean
 
 
@@ -23,18 +24,8 @@ def read_file(path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> di
     Raises:
         ConfigError: no such file, not YAML, or an override that goes through something that is not a mapping.
     """
-    places = [root / path for root in configuration_roots()]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        names = sorted({p.stem for place in places if place.parent.is_dir() for p in place.parent.glob("*.yaml")})
-        raise ConfigError(
-            f"no configuration file {path}.{did_you_mean(Path(path).stem, names)} "
-            f"Files in {Path(path).parent}/: {', '.join(names) or 'none'}."
-        )
-    try:
-        data = yaml.safe_load(found.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{found}: not readable as YAML: {error}") from error
+    found = _found(path, configuration_roots())
+    data = plain_yaml(found.read_text(encoding="utf-8"), str(found)) or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{found}: expected settings as 'key: value', found {type(data).__name__}.")
     for key, text in overrides:
@@ -42,25 +33,48 @@ def read_file(path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> di
     return data
 
 
+def _found(path: str | Path, roots: Sequence[Path]) -> Path:
+    places = [root / path for root in roots]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        names = sorted({p.stem for place in places if place.parent.is_dir() for p in place.parent.glob("*.yaml")})
+        raise ConfigError(
+            f"no configuration file {path}.{did_you_mean(Path(path).stem, names)} "
+            f"Files in {Path(path).parent}/: {', '.join(names) or 'none'}."
+        )
+    return found
+
+
 def lay_over(data: dict[str, Any], dotted: str, text: str) -> None:
-    """Set one dotted key of plain data to a value written as YAML.
+    """Set one dotted key of plain data to a value as it was typed.
 
     Raises:
-        ConfigError: the key goes through something that is not a mapping, or the value is not YAML.
+        ConfigError: the key goes through something that is not a mapping.
     """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {dotted}={text}: not readable as YAML: {error}") from error
     *parents, last = dotted.split(".")
     for depth, name in enumerate(parents):
+        where = ".".join(parents[: depth + 1])
         node = data.setdefault(name, {})
+        if isinstance(node, Typed):
+            node = data[name] = node.opened(where)
+        if isinstance(node, Typed | str) and node:  # the short form of a plug-in
+            node = data[name] = {"name": node}
+        if isinstance(node, Layered):
+            node = node.over
         if not isinstance(node, dict):
-            raise ConfigError(
-                f"override {dotted}={value}: {'.'.join(parents[: depth + 1])} is {node!r}, which has no settings."
-            )
+            raise ConfigError(f"override {dotted}={text}: {where} is {shown(node)}, which has no settings.")
         data = node
+    value: Any = Typed(text)
+    present = data.get(last)
+    present = present.over if isinstance(present, Layered) else present
     # `source=ade20k` for a plug-in names it and drops the other one's options, which would not fit.
-    if isinstance(data.get(last), dict) and "name" in data[last] and isinstance(value, str):
-        value = data[last] if data[last]["name"] == value else {"name": value}
+    if isinstance(present, dict) and "name" in present and _is_name(value):
+        value = data[last] if present["name"] == value.words else {"name": value.words}
     data[last] = value
+
+
+def _is_name(value: Typed) -> bool:
+    try:
+        return not value.empty and isinstance(value.opened(""), str | Typed) and value.text.strip() not in ("null", "~")
+    except ConfigError:
+        return False

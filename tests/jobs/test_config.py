@@ -115,8 +115,8 @@ def test_bad_yaml_and_overrides_through_values_are_refused(tmp_path: Path) -> No
     file.write_text("a: 1\n")
     with pytest.raises(ConfigError, match="a is 1, which has no settings"):
         read_file(file, [("a.b", "2")])
-    with pytest.raises(ConfigError, match="not readable as YAML"):
-        read_file(file, [("a", "[1")])
+    with pytest.raises(ConfigError, match="'sets' is '\\[a': not readable as YAML"):
+        bind(Outer, {"name": "x", "sets": read_file(file, [("sets", "[a")])["sets"]})
 
 
 def test_plain_data_and_back_is_the_same_configuration() -> None:

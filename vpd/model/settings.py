@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from shards.errors import ConfigError
+
+HeadPlugin = Annotated[Mapping[str, Any], "vpd.heads"]
 
 
 @dataclass(frozen=True)
@@ -39,5 +41,5 @@ class ModelConfig:
     init: str = ""  # model folder (jobs/convert_checkpoint.py) whose weights, all of them, the run starts from
     gamma_init: float = 1e-4  # start value of the text adapter's gain (docs/methods/vpd.md#text-adapter)
     latent_scale: float = 1.0  # factor on the raw latent; 0.18215 in SD (docs/methods/vpd.md#latents)
-    head: Mapping[str, Any] = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
+    head: HeadPlugin = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text

@@ -3,19 +3,24 @@
 Owns the names, defaults and meaning of every setting the loop, the optimiser and the data stream read; those of the
 model are `vpd.model.settings`'. Binding plain data to these is left to `diffusion_perception.settings`, which refuses a
 key that no field here (and no plug-in signature) reads. Plug-in settings (`task`, `backbone`) are mappings with a
-`name`; their other keys are bound to the `build(**options)` of the module of that name.
+`name` in the package that their type notes; their other keys are bound to the `build(**options)` of the module of that
+name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from shards.errors import ConfigError
 from vpd.model.settings import ModelConfig
 
 Plugin = Mapping[str, Any]
+TaskPlugin = Annotated[Plugin, "vpd.tasks"]
+BackbonePlugin = Annotated[Plugin, "vpd.backbones"]
+SchedulePlugin = Annotated[Plugin, "vpd.training.schedules"]
+SourcePlugin = Annotated[Plugin, "pipeline.sources"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,9 @@ class DataConfig:
     batch_size: int = 32  # GLOBAL batch: the same items per step on any number of workers
     eval_batch_size: int = 16  # samples per forward on each worker
     latents: Literal["cached", "online"] = "cached"  # online: re-encode the source pixels, to compare with cached
-    source: Plugin = field(default_factory=dict)  # online only: the source the set was built from, as in its build
+    source: SourcePlugin = field(
+        default_factory=dict
+    )  # online only: the source the set was built from, as in its build
     text: Literal["auto", "stored", "online"] = "auto"  # auto: stored states if the set has them, else the text encoder
     table: str = ""  # class embeddings made by jobs/build_prompts.py; empty = those stored in the training set
     threads: int = 2  # decode threads of each worker
@@ -45,7 +52,7 @@ class OptimConfig:
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
-    schedule: Plugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})
+    schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,8 @@ class LoopConfig:
 class TrainConfig:
     """Everything one training run reads, apart from where it is placed (`jobs.train.RunConfig`)."""
 
-    task: Plugin
-    backbone: Plugin
+    task: TaskPlugin
+    backbone: BackbonePlugin
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
