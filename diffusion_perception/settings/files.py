@@ -1,4 +1,4 @@
-"""Configuration files as plain data: found, read as YAML, and overridden key by key.
+"""Configuration files as plain data: found, read as YAML, laid over their bases, and overridden key by key.
 
 Nothing here knows which settings exist; binding plain data to dataclasses is `binding`'s.
 """
@@ -10,36 +10,79 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_perception.places import configuration_roots
-from diffusion_perception.settings.layers import Layered
+from diffusion_perception.settings.layers import Layered, joined, laid_over
 from diffusion_perception.settings.typed import Typed, plain_yaml
 from diffusion_perception.settings.values import shown
 from shards.errors import ConfigError, did_you_mean
 
+BASE = "base"  # `base: FILE.yaml` in a mapping: the settings of that file below it
+
 
 def read_file(path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
-    """A YAML file as plain data, with dotted overrides laid over it.
+    """A YAML file as plain data, on top of the files it names as `base`, with dotted overrides laid over it.
 
     A relative path is looked up from the working directory, then from the project or the installed package.
 
     Raises:
         ConfigError: no such file, not YAML, or an override that goes through something that is not a mapping.
     """
-    found = _found(path, configuration_roots())
-    data = plain_yaml(found.read_text(encoding="utf-8"), str(found)) or {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{found}: expected settings as 'key: value', found {type(data).__name__}.")
+    data = _read(_found(path, configuration_roots()), ())
     for key, text in overrides:
         lay_over(data, key, text)
     return data
 
 
-def _found(path: str | Path, roots: Sequence[Path]) -> Path:
+def _read(file: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    """A file and its bases. `chain`: the files that led to it."""
+    data = plain_yaml(file.read_text(encoding="utf-8"), str(file)) or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: expected settings as 'key: value', found {type(data).__name__}.")
+    below = _base(data, (*chain, file))
+    own = {key: _composed(value, (*chain, file)) for key, value in data.items() if not _names_file(key, value)}
+    return own if below is None else laid_over(below, own)
+
+
+def _composed(value: Any, chain: tuple[Path, ...]) -> Any:
+    """A value with all bases inside it laid below."""
+    if not isinstance(value, dict):
+        return value
+    below = _base(value, chain)
+    own = {key: _composed(part, chain) for key, part in value.items() if not _names_file(key, part)}
+    return own if below is None else joined(below, own)
+
+
+def _base(data: dict[str, Any], chain: tuple[Path, ...]) -> dict[str, Any] | None:
+    """The settings of the file that a mapping names as its base, if it names one.
+
+    Raises:
+        ConfigError: no such file, or one that leads back to itself; the message names the chain.
+    """
+    named = data.get(BASE)
+    if not _names_file(BASE, named):
+        return None
+    file = _found(named, [chain[-1].parent, *configuration_roots()], _arrows(chain))
+    if any(file.samefile(other) for other in chain):
+        raise ConfigError(f"{_arrows((*chain, file))}: base leads in a circle. Take one of these out.")
+    return _read(file, chain)
+
+
+def _names_file(key: str, value: Any) -> bool:
+    # Options of that name, as the (long, short) side of a view plan, are no files.
+    return key == BASE and isinstance(value, str) and value.endswith((".yaml", ".yml"))
+
+
+def _arrows(chain: tuple[Path, ...]) -> str:
+    return " -> ".join(map(str, chain))
+
+
+def _found(path: str | Path, roots: Sequence[Path], named_by: str = "") -> Path:
     places = [root / path for root in roots]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         names = sorted({p.stem for place in places if place.parent.is_dir() for p in place.parent.glob("*.yaml")})
+        at = f", the base of {named_by}" if named_by else ""
         raise ConfigError(
-            f"no configuration file {path}.{did_you_mean(Path(path).stem, names)} "
+            f"no configuration file {path}{at}.{did_you_mean(Path(path).stem, names)} "
             f"Files in {Path(path).parent}/: {', '.join(names) or 'none'}."
         )
     return found

@@ -25,11 +25,12 @@ def laid_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Settings with others on top; neither argument is changed."""
     both = dict(base)
     for key, value in over.items():
-        both[key] = _joined(base[key], value) if key in base else value
+        both[key] = joined(base[key], value) if key in base else value
     return both
 
 
-def _joined(below: Any, above: Any) -> Any:
+def joined(below: Any, above: Any) -> Any:
+    """One value over another: mappings merged, anything else replaced."""
     if isinstance(above, Layered):  # laid over another one in its own file already
         below = below.merged() if isinstance(below, Layered) else below
         return Layered(laid_over(below, above.base), above.over) if isinstance(below, dict) else above

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from toy_jobs import build_here, build_settings
 
 from demo.ray_head import RayHead
 from demo.refcoco_world import write_refcoco_world
+from diffusion_perception.settings import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
@@ -70,7 +70,7 @@ def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hub cache in which the default model id, at its pinned revision, is the tiny model."""
-    revision = yaml.safe_load((ROOT / "configs/train/refer.yaml").read_text())["backbone"]["revision"]
+    revision = read_file(ROOT / "configs/train/refer.yaml")["backbone"]["revision"]
     snapshot = tmp_path_factory.mktemp("hub") / "hub" / MODEL / "snapshots" / revision
     shutil.copytree(tiny_sd, snapshot)
     return snapshot.parents[3]
