@@ -86,7 +86,9 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     # Its watcher of preempted nodes reports to loops that ask, which ours does not, and logs an error at every start.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Ray's own INFO repeats what the run log says, once a worker; older releases have no setting for it.
-    quiet = {"logging_config": train.LoggingConfig(log_level="WARNING")} if hasattr(train, "LoggingConfig") else {}
+    quiet: dict[str, Any] = {}
+    if hasattr(train, "LoggingConfig"):
+        quiet["logging_config"] = train.LoggingConfig(log_level="WARNING")
     trainer = TorchTrainer(
         _worker_loop,
         train_loop_config={"job": settings.to_plain(job)},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from diffusion_perception.settings import modules, values
 from diffusion_perception.settings.layers import Layered
@@ -69,7 +69,7 @@ def _own(hint: Any, value: Any, where: str) -> Any:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise values.wrong(hint, value, where)
-    return _plugin(package, value, where) if package else bind(hint, value, where)
+    return _plugin(package, value, where) if package else bind(cast("type", hint), value, where)
 
 
 def _plugin(package: str, spec: Mapping[str, Any], where: str) -> dict[str, Any]:

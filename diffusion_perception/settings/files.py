@@ -57,7 +57,7 @@ def _base(data: dict[str, Any], chain: tuple[Path, ...]) -> dict[str, Any] | Non
     Raises:
         ConfigError: no such file, or one that leads back to itself; the message names the chain.
     """
-    named = data.get(BASE)
+    named: Any = data.get(BASE)
     if not _names_file(BASE, named):
         return None
     file = _found(named, [chain[-1].parent, *configuration_roots()], _arrows(chain))

@@ -172,8 +172,8 @@ class _Source:
         if outer is Any:
             return Any
         ellipsis = [isinstance(part, ast.Constant) and part.value is Ellipsis for part in parts]
-        inner = tuple(... if dots else self.hint(part) for part, dots in zip(parts, ellipsis, strict=True))
-        return outer[inner if len(inner) > 1 else inner[0]]
+        inner: list[Any] = [... if dots else self.hint(part) for part, dots in zip(parts, ellipsis, strict=True)]
+        return outer[tuple(inner) if len(inner) > 1 else inner[0]]
 
 
 def _parsed(text: str, module: str) -> ast.Module:
