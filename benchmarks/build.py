@@ -35,7 +35,7 @@ from pipeline.building.plan import plan_shards
 from pipeline.building.recipe import BuildSettings
 from pipeline.building.shard import build_shards
 from pipeline.encoders import ImageEncoder
-from pipeline.encoders.sd_vae import SdVae
+from pipeline.encoders.sd_vae.encoder import SdVae
 from pipeline.example import Example
 from pipeline.rendering.geometry import render, to_pixels
 from pipeline.views import exact

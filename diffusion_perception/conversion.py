@@ -188,7 +188,7 @@ def _tokenizer(job: ConvertJob, out: Path, parts: list[str]) -> list[str]:
     if not job.tokenizer:
         note = "note: original files hold no tokenizer; tokenizer=MODEL adds that model's"
         return [note] if "text_encoder" in parts else []
-    from pipeline.encoders.clip_text import save_tokenizer
+    from pipeline.encoders.clip_text.tokenizer import save_tokenizer
 
     save_tokenizer(places.resolve_model(job.tokenizer), out / "tokenizer")
     return [f"tokenizer: from {job.tokenizer}"]

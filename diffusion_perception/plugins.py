@@ -89,6 +89,27 @@ def find(kind: str, spec: Mapping[str, Any], where: str) -> Any:
     return module
 
 
+def describe_plugin(kind: str, spec: Mapping[str, Any], where: str) -> Any:
+    """What the named plug-in says of itself before it is built: its module's `describe`, which takes the options of
+    `build` and reads no weights.
+
+    Raises:
+        ConfigError: as of `build_plugin`, or a plug-in that does not describe itself.
+    """
+    describe = function(kind, spec, where, "describe")
+    options = {key: value for key, value in spec.items() if key != "name"}
+    return describe(**bind_options(find(kind, spec, where).build, options, where, str(spec["name"])))
+
+
+def function(kind: str, spec: Mapping[str, Any], where: str, name: str) -> Callable[..., Any]:
+    """A function beside `build` in the named plug-in's module; ConfigError if it has none of this name."""
+    module = find(kind, spec, where)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ConfigError(f"setting '{where}': {module.__name__} has no function {name}, which this needs; see {kind}.")
+    return found
+
+
 def constant(kind: str, spec: Mapping[str, Any], name: str, where: str = "") -> Any:
     """A constant of the named plug-in's module, known without building anything; None if it has none."""
     return getattr(find(kind, spec, where or kind), name, None)

@@ -36,7 +36,7 @@ from pipeline.building.shard import finish_set
 from pipeline.example import Source
 from pipeline.prompts.class_table import TABLE
 from shards.contract.manifest import Manifest
-from shards.contract.schema import Field, Schema
+from shards.contract.schema import Schema
 from shards.contract.tables import write_table
 from shards.errors import ConfigError, ContractError
 from shards.progress import Progress
@@ -75,18 +75,20 @@ def run(words: list[str]) -> None:
 
 
 def estimated(job: BuildJob, source: Source, split: str) -> Any:
-    """Counts, bytes and cost of one split, from arithmetic alone: SD 1 latents (4 x size/8) and CLIP-L states (768)."""
+    """Counts, bytes and cost of one split, from arithmetic alone and what the encoders say of themselves."""
     plan = plugins.build_plugin(plugins.VIEWS, job.view_spec(split), "views")
-    height, width = plan.size_px
+    image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
+    text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
     return estimate(
         source.counts(split),
-        view_fields=[Field("latent", "npy", "float16", ("V", 4, height // 8, width // 8), "view")],
+        view_fields=image.fields(plan.size_px),
         view_size_px=plan.size_px,
         views_per_image=plan.views_per_image,
-        text_length=int(job.text.get("length", 40)) if job.text else 0,
-        text_width=768,
+        text_length=text.length if text else 0,
+        text_width=text.width if text else 0,
         text=job.settings.text,
         records_per_shard=job.settings.records_per_shard,
+        assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
     )
 
 

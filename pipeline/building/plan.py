@@ -84,7 +84,8 @@ def _is_on_disk(shard: ShardEntry, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a build will take, from counts alone. `text_bytes` has an entry per text mode; `total_bytes` uses `text`."""
+    """What a build will take, from counts alone. `text_bytes` has an entry per text mode; `total_bytes` uses `text`.
+    `assumed` says what of the encoders nothing at hand said."""
 
     records: int
     items: int
@@ -96,6 +97,7 @@ class Estimate:
     other_bytes: int
     text: str
     gpu_s: dict[str, tuple[float, float]]
+    assumed: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -114,6 +116,7 @@ class Estimate:
             f"latents {_size(self.latent_bytes)}; text {text}; meta and tar {_size(self.other_bytes)}",
             f"total {_size(self.total_bytes)}, without dense labels",
             f"image encoding on one H200, estimated from operation counts: {times}",
+            *(f"assumed: {what}" for what in self.assumed),
         ]
 
 
@@ -127,9 +130,11 @@ def estimate(
     text_width: int = 0,
     text: str = "states",
     records_per_shard: int = 512,
+    assumed: Sequence[str] = (),
 ) -> Estimate:
     """Sizes and times of a build. `counts` is a source's ("images", and where they exist "refs", "sentences", "boxes");
-    `view_fields` an image encoder's. Dense labels are not counted: their size depends on the pictures."""
+    `view_fields` an image encoder's, `assumed` what is not known of either encoder. Dense labels are not counted: their
+    size depends on the pictures."""
     if text not in TEXT_MODES:
         raise ConfigError(f"estimate: text is {text!r}, expected one of {', '.join(TEXT_MODES)}")
     records, sentences = counts["images"], counts.get("sentences", 0)
@@ -156,6 +161,7 @@ def estimate(
             dtype: (views * relative_pixels / fast, views * relative_pixels / slow)
             for dtype, (slow, fast) in GPU_IMAGES_PER_S.items()
         },
+        assumed=tuple(assumed),
     )
 
 

@@ -1,24 +1,80 @@
-"""What turns pixels and sentences into stored arrays: the two encoder protocols.
+"""What turns pixels and sentences into stored arrays: the two encoder protocols, and what is known before weights are.
 
-One encoder is one module here, found by its name, exposing `build(**options)`. torch, diffusers and transformers are
-imported in those modules and nowhere else in `pipeline`; arrays cross this border as numpy.
+One encoder is one module or folder here, found by its name. It exposes `build(**options)`, and `describe(**options)`
+with the same options (without the device), which reads no weights and gives `ImageFacts` or `TextFacts`. An encoder
+that a backbone names takes that backbone's `model` and `revision`, as far as its `build` has such options; a text
+encoder takes `length`, tokens of a sentence. torch, diffusers and transformers are imported when an encoder is built
+and nowhere else in `pipeline`; arrays cross this border as numpy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from shards.contract.schema import Field
+from shards.errors import ConfigError
 from shards.geometry.view import Size
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image encoder before its weights are read.
+
+    Attributes:
+        encoder: name of the plug-in, which its fingerprint has under "encoder".
+        channels: of a latent.
+        stride_px: pixels of a view per latent pixel, along each side.
+        stored: what is stored of a view, each as large as a latent: name of the field -> its unit.
+        assumed: for sizes that nothing at hand says: which were assumed, and why; empty for sizes that were read.
+    """
+
+    encoder: str
+    channels: int
+    stride_px: int
+    stored: Mapping[str, str] = field(default_factory=lambda: {"latent": ""})
+    assumed: str = ""
+
+    def fields(self, size_px: Size) -> tuple[Field, ...]:
+        """What is stored of views of this size. ConfigError when a side is not a multiple of the latent stride."""
+        if any(side % self.stride_px for side in size_px):
+            raise ConfigError(
+                f"{self.encoder}: views are {size_px[0]} x {size_px[1]} pixels, but each side must be a multiple of "
+                f"{self.stride_px}, the stride of a latent pixel. Change the size, or pad the views"
+            )
+        shape = ("V", self.channels, size_px[0] // self.stride_px, size_px[1] // self.stride_px)
+        return tuple(Field(name, "npy", "float16", shape, "view", unit) for name, unit in self.stored.items())
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A text encoder before its weights are read.
+
+    Attributes:
+        encoder: name of the plug-in, which its fingerprint has under "encoder".
+        length: tokens per sentence.
+        width: numbers per token state.
+        assumed: as of `ImageFacts`.
+    """
+
+    encoder: str
+    length: int
+    width: int
+    assumed: str = ""
+
+
 class ImageEncoder(Protocol):
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """Weights and arithmetic that determine the output, as JSON; never a path or a hub id."""
-        ...
+    """Pixels to latents.
+
+    Attributes:
+        fingerprint: weights and arithmetic that determine the output, as JSON; never a path or a hub id. "encoder" is
+            the name of the plug-in.
+    """
+
+    fingerprint: dict[str, Any]
 
     def fields(self, size_px: Size) -> tuple[Field, ...]:
         """What `encode` returns for pixels of this size, one leading "view" axis each. Raises ConfigError."""
@@ -26,7 +82,7 @@ class ImageEncoder(Protocol):
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         """Host memory, float32, that this encoder's device reads fast. A build fills one per batch."""
-        ...
+        return np.empty(shape, np.float32)
 
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Pixels float32 [B, 3, H, W] in [-1, 1] -> stored arrays by field name, [B, ...]. Rows are independent; a
@@ -35,18 +91,17 @@ class ImageEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    @property
-    def fingerprint(self) -> dict[str, Any]: ...
+    """Sentences to token states.
 
-    @property
-    def length(self) -> int:
-        """Tokens per sentence, L."""
-        ...
+    Attributes:
+        fingerprint: as of an image encoder; the tokenizer is part of it.
+        length: tokens per sentence, L.
+        width: numbers per token state, D.
+    """
 
-    @property
-    def width(self) -> int:
-        """Numbers per token state, D."""
-        ...
+    fingerprint: dict[str, Any]
+    length: int
+    width: int
 
     def tokenize(self, sentences: list[str]) -> np.ndarray:
         """S sentences -> token ids int32 [S, L], cut or padded to L."""
@@ -58,7 +113,7 @@ class TextEncoder(Protocol):
 
     def encode_to_store(self, tokens: np.ndarray) -> np.ndarray:
         """The same in float16, rounded on the device; a state that does not fit is inf."""
-        ...
+        return self.encode(tokens).astype(np.float16)
 
     def encode_pooled(self, tokens: np.ndarray) -> np.ndarray:
         """Token ids int32 [S, L] -> one vector a sentence, float32 [S, D]. Rows are independent."""

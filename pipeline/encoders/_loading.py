@@ -20,6 +20,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
 from safetensors import SafetensorError
 
+from pipeline.encoders._configs import is_hub_id
 from shards.errors import ConfigError
 
 # What `from_pretrained` of either library raises for an absent, unreachable or unfit folder.
@@ -39,7 +40,7 @@ def load_part(what: str, model: str, subfolder: str, loader: Callable[..., Any],
                 options.pop("revision", None)
                 part = subfolder if (folder / subfolder).is_dir() else ""
                 return loader(str(folder), subfolder=part, **options)
-            if _is_hub_id(model):
+            if is_hub_id(model):
                 return _load_from_hub(model, subfolder, loader, options)
             reason = "this is a file" if folder.exists() else "nothing is there"
         except _UNUSABLE as error:
@@ -72,10 +73,6 @@ def check_device(what: str, device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"{what}: device is {device!r}, expected cpu, cuda or cuda:<number>") from error
-
-
-def _is_hub_id(model: str) -> bool:
-    return not model.startswith((".", "/", "~")) and model.count("/") <= 1
 
 
 def _load_from_hub(model: str, subfolder: str, loader: Callable[..., Any], options: dict[str, Any]) -> Any:

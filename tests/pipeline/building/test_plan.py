@@ -67,6 +67,12 @@ def test_estimate_of_refcoco_is_the_published_one() -> None:
     fast, slow = size.gpu_s["tf32"]
     assert (round(fast), round(slow)) == (85, 113)
     assert "estimated" in "\n".join(size.lines())
+    assert "assumed" not in "\n".join(size.lines())
+
+
+def test_an_estimate_says_what_it_assumed() -> None:
+    size = estimate({"images": 1}, view_fields=(LATENT,), view_size_px=(8, 8), views_per_image=1, assumed=["a size"])
+    assert size.lines()[-1] == "assumed: a size"
 
 
 def test_estimate_is_close_to_what_a_build_writes(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_a_safetensors_file_of_any_precision_becomes_the_same_weights(dtype, sd_
 
 
 def test_the_text_encoder_of_an_original_file_is_the_one_transformers_has(published, tiny_sd, tmp_path) -> None:
-    from pipeline.encoders.clip_text import build, save_tokenizer
+    from pipeline.encoders.clip_text import build
+    from pipeline.encoders.clip_text.tokenizer import save_tokenizer
 
     torch.manual_seed(0)
     words = json.loads((tiny_sd / "text_encoder" / "config.json").read_text())["vocab_size"]

@@ -1,4 +1,4 @@
-"""Stable Diffusion's VAE encoder: pixels in [-1, 1] -> raw posterior mean, as the published VPD-like methods use it.
+"""The network of `sd_vae`: pixels in [-1, 1] -> raw posterior mean, as the published VPD-like methods use it.
 
 Owns loading (encoder and quant_conv only; the decoder is dropped), compute precision and the stored form. The mean is
 never sampled from and never multiplied by 0.18215 (docs/methods/vpd.md#latents): methods disagree on scaling, so it
@@ -21,11 +21,11 @@ from torch import nn
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from pipeline.encoders.sd_vae import facts, stride_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError
 from shards.geometry.view import Size
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _LOGVAR_RANGE = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistribution clamps to
 
 
@@ -38,8 +38,8 @@ class SdVae:
         self._device = device
         self._tf32 = tf32 and dtype == "float32"
         self._logvar = logvar
-        self._channels = int(vae.config["latent_channels"])
-        self._stride = 2 ** (len(vae.config["block_out_channels"]) - 1)
+        stride_px = stride_of(len(vae.config["block_out_channels"]))
+        self.facts = facts(int(vae.config["latent_channels"]), stride_px, logvar)
         self.fingerprint: dict[str, Any] = {
             "encoder": "sd_vae",
             "weights": weights_sha256(self._exact.named_parameters()),
@@ -51,15 +51,7 @@ class SdVae:
 
     def fields(self, size_px: Size) -> tuple[Field, ...]:
         """Raises ConfigError when a side is not a multiple of the latent stride."""
-        if any(side % self._stride for side in size_px):
-            raise ConfigError(
-                f"sd_vae: views are {size_px[0]} x {size_px[1]} pixels, but each side must be a multiple of "
-                f"{self._stride}, the stride of a latent pixel. Change the size, or pad the views"
-            )
-        shape = ("V", self._channels, size_px[0] // self._stride, size_px[1] // self._stride)
-        latent = Field("latent", "npy", "float16", shape, "view", "raw VAE posterior mean, unscaled")
-        logvar = Field("logvar", "npy", "float16", shape, "view", "log of the VAE posterior variance, unscaled")
-        return (latent, logvar) if self._logvar else (latent,)
+        return self.facts.fields(size_px)
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, pin_memory=self._device.type == "cuda").numpy()
@@ -83,19 +75,8 @@ class SdVae:
         return stored
 
 
-def build(
-    model: str,
-    revision: str | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-    tf32: bool = True,
-    logvar: bool = False,
-) -> SdVae:
-    """`model`: hub id (with `revision`), diffusers folder, or a folder that is itself the VAE. `dtype` is that of the
-    computation; `tf32` applies to float32 on NVIDIA GPUs. Raises ConfigError."""
-    if dtype not in _DTYPES:
-        reason = "; bfloat16 has 8 times the error of float16 at the same speed" if dtype == "bfloat16" else ""
-        raise ConfigError(f"sd_vae: dtype is {dtype!r}, expected float32 or float16{reason}")
+def load(model: str, revision: str | None, *, dtype: str, device: str, tf32: bool, logvar: bool) -> SdVae:
+    """The encoder; arguments as of `sd_vae.build`. Raises ConfigError."""
     target = check_device("sd_vae", device)
     vae, report = load_part(
         "sd_vae",

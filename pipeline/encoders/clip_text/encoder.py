@@ -1,4 +1,4 @@
-"""CLIP's text model: sentences -> token ids -> last hidden states, as the published refer pipeline feeds the UNet.
+"""The network of `clip_text`: sentences -> token ids -> last hidden states, as published refer training feeds the UNet.
 
 Sentences are tokenised raw, without a template, cut and padded to L tokens; the states of all L positions are kept
 after the final layer norm, and the attention mask is never used: padding is real context for cross-attention
@@ -9,9 +9,6 @@ Shapes: S sentences, L tokens each, D numbers per token.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +18,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from pipeline.encoders.clip_text import check_length
+from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256
 from shards.errors import ConfigError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -43,7 +42,7 @@ class ClipText:
             "layout": {
                 name: getattr(model.config, name) for name in ("hidden_act", "num_attention_heads", "layer_norm_eps")
             },
-            "tokenizer": _tokenizer_sha256(tokenizer),
+            "tokenizer": tokenizer_sha256(tokenizer),
             "length": length,
             "dtype": dtype,
         }
@@ -83,22 +82,10 @@ class ClipText:
             return self._model(input_ids=ids).last_hidden_state  # [S, L, D]
 
 
-def build(
-    model: str,
-    revision: str | None = None,
-    length: int = 40,
-    dtype: str = "float32",
-    device: str = "cpu",
-) -> ClipText:
-    """`model`: hub id (with `revision`), diffusers folder, or a folder or hub id that is itself text model and
-    tokenizer. `length`: tokens per sentence; published values are 40 for RefCOCO and RefCOCO+, 77 for RefCOCOg.
-    Raises ConfigError."""
-    if dtype not in _DTYPES:
-        raise ConfigError(f"clip_text: dtype is {dtype!r}, expected float32 or float16")
+def load(model: str, revision: str | None, *, length: int, dtype: str, device: str) -> ClipText:
+    """The encoder; arguments as of `clip_text.build`. Raises ConfigError."""
     target = check_device("clip_text", device)
-    tokenizer = load_part(
-        "clip_text tokenizer", _tokenizer_home(model), "tokenizer", CLIPTokenizer.from_pretrained, revision=revision
-    )
+    tokenizer = load_tokenizer(model, revision)
     text_model, report = load_part(
         "clip_text",
         model,
@@ -115,39 +102,10 @@ def build(
             f"clip_text: {model!r} lacks {len(absent)} text model weights, such as {absent[0]}; expected a "
             "CLIPTextModel. Point at the text encoder of a Stable Diffusion model, or at a CLIP model"
         )
-    positions = int(text_model.config.max_position_embeddings)
-    if not 3 <= length <= positions:
-        raise ConfigError(f"clip_text: length is {length} tokens, expected 3 to {positions}, the model's positions")
+    check_length(length, int(text_model.config.max_position_embeddings))
     if len(tokenizer) > text_model.config.vocab_size:
         raise ConfigError(
             f"clip_text: the tokenizer of {model!r} knows {len(tokenizer)} tokens, its text model "
             f"{text_model.config.vocab_size}; they do not belong together"
         )
     return ClipText(tokenizer, text_model, length=length, dtype=dtype, device=target)
-
-
-def save_tokenizer(model: str, folder: Path, revision: str | None = None) -> None:
-    """Write the tokenizer of a model (as in `build`) into a folder, for a text encoder that came without one.
-    Raises ConfigError."""
-    tokenizer = load_part(
-        "clip_text tokenizer", _tokenizer_home(model), "tokenizer", CLIPTokenizer.from_pretrained, revision=revision
-    )
-    tokenizer.save_pretrained(folder)
-
-
-def _tokenizer_home(model: str) -> str:
-    """`model`, unless that is the text_encoder folder of a diffusers folder: its tokenizer then lies beside it."""
-    folder = Path(model).expanduser()
-    beside = folder.parent / "tokenizer"
-    alone = folder.is_dir() and not (folder / "tokenizer").is_dir() and not list(folder.glob("tokenizer*.json"))
-    return str(folder.parent) if alone and beside.is_dir() else model
-
-
-def _tokenizer_sha256(tokenizer: CLIPTokenizer) -> str:
-    """Digest of what decides the ids: vocabulary, merges and special tokens, read from the loaded tokenizer, because
-    the same tokenizer is stored as vocab.json + merges.txt in one place and as tokenizer.json in another."""
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    special = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token]
-    content = json.dumps([sorted(tokenizer.get_vocab().items()), merges, special], ensure_ascii=True)
-    return hashlib.sha256(content.encode()).hexdigest()
