@@ -1,32 +1,32 @@
 """From a training configuration to the objects a run is made of.
 
-Owns the joints between the packages that may not know each other: which plug-ins a configuration names, which frozen
-encoder (`pipeline`) stands in for what a shard set does not store, and whether it is the one the set was built with.
-Imports torch only inside functions, so that a driver can read settings and manifests without it.
+Owns the joints between the packages that may not know each other: which plug-ins a configuration names, and that sets
+and network belong together. Which frozen encoder (`pipeline`) stands in for what a shard set does not store is
+`diffusion_perception.companions`'. Imports torch only inside functions.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception import plugins
+from diffusion_perception import fit, plugins
+from diffusion_perception.companions import backbone_facts, build_encoders
 from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from diffusion_perception.train_job import TrainJob
     from shards.contract.schema import Schema
     from shards.reading.reader import ShardSet
-    from vpd.backbones import FeatureSpec
-    from vpd.model.device_batch import Encoders
+    from vpd.backbones import BackboneFacts, FeatureSpec
     from vpd.model.perception import Perception
     from vpd.tasks import Task
     from vpd.training.loop import Parts
@@ -53,15 +53,26 @@ def open_set(url: str, data: DataConfig, rank: int = 0) -> ShardSet:
 
 
 def check_sets(job: TrainJob) -> Manifest:
-    """Read the manifests a run needs and make sure they fit together; returns the training set's.
+    """Read the manifests a run needs and make sure that sets and backbone fit together; returns the training set's.
 
     Raises:
-        IncompleteSet: a set is not there or was never finished.
-        FingerprintMismatch: training and validation set were encoded differently.
+        IncompleteSet: a set is not there or was never finished, or lacks the classes that the task needs.
+        FingerprintMismatch: training and validation set were encoded differently, or not as the backbone needs.
+        ConfigError: latents, text or classes of other sizes than the backbone's.
     """
+    from vpd.tasks import Scored
+
     train = Manifest.load(job.data.train)
+    task, facts = build_task(job), backbone_facts(job.backbone)
+    fit.check_set(job, task, facts, train, "data.train")
+    rows, _ = class_table(job, task, train)
+    if rows is not None:
+        fit.check_class_rows(job, facts, rows.shape)
     if job.data.val:
+        if not isinstance(task, Scored):
+            raise ConfigError(f"task {task.name} has no scores, so nothing can be evaluated: leave data.val empty.")
         val = Manifest.load(job.data.val)
+        fit.check_set(job, task, facts, val, "data.val")
         apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_IN_BOTH)]
         if apart:
             raise FingerprintMismatch(
@@ -144,26 +155,28 @@ def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
     return job.model.prompts.count
 
 
-def class_table(job: TrainJob, task: Task, shards: ShardSet) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Class embeddings and names a task asks for: data.table if it is set, else the table stored in the training set.
 
     Raises:
         IncompleteSet: the set has no such table; the message says how to make one.
     """
-    from shards.contract.tables import load_table
+    from shards.contract.tables import load_table, read_table
     from shards.errors import IncompleteSet
+    from shards.storage.storage import open_folder
 
     if not task.uses_classes or job.model.prompts.count:
         return None, ()
     if job.data.table:
         arrays, info = load_table(job.data.table)
         return arrays["embeddings"], tuple(info["names"])
-    if CLASS_TABLE not in {table.name for table in shards.manifest.tables}:
+    stored = next((table for table in manifest.tables if table.name == CLASS_TABLE), None)
+    if stored is None:
         raise IncompleteSet(
-            f"task {task.name} needs class embeddings, and {shards.manifest.name} was built without `prompts`. Make a "
+            f"task {task.name} needs class embeddings, and {manifest.name} was built without `prompts`. Make a "
             "table with jobs/build_prompts.py and name it in data.table, or rebuild the set with prompts."
         )
-    arrays, info = shards.table(CLASS_TABLE)
+    arrays, info = read_table(open_folder(job.data.train), stored)
     return arrays["embeddings"], tuple(info["names"])
 
 
@@ -176,8 +189,11 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     val_set = open_set(job.data.val, job.data, rank) if job.data.val else None
     task = build_task(job)
     load_pixels = _pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
-    rows, names = class_table(job, task, train_set)
+    rows, names = class_table(job, task, train_set.manifest)
     model = build_model(job, task, train_set.schema, rows)
+    facts: BackboneFacts = model.backbone.facts  # read from the weights' own config, where a driver may have assumed
+    fit.check_set(job, task, facts, train_set.manifest, "data.train")
+    fit.check_stride(facts, train_set)
     if job.model.init:
         initialise(model, job.model.init)
     return Parts(
@@ -187,44 +203,9 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
         schedule=partial(build_schedule, job.optim.schedule),
         train_set=train_set,
         val_set=val_set,
-        encoders=build_encoders(job, train_set.schema, train_set.manifest.recipe, device),
+        encoders=build_encoders(job, facts.companions, train_set.schema, train_set.manifest.recipe, device),
         load_pixels=load_pixels,
     )
-
-
-def build_encoders(job: TrainJob, schema: Schema, recipe: Mapping[str, Any], device: torch.device) -> Encoders:
-    """The frozen encoders that stand in for what a set does not store, or is told not to use.
-
-    Raises:
-        FingerprintMismatch: an encoder's weights are not those the set was built with.
-    """
-    from vpd.model.device_batch import Encoders, text_fields
-
-    text = latents = None
-    if text_fields(schema, job.data.text) == ("tokens",):
-        clip = encoder(job, "clip_text", device, length=schema.field("tokens").shape[-1])
-        check_same_weights(clip.fingerprint, recipe["text_encoder"], "text encoder")
-        text = on_device(clip.encode, device)
-    if job.data.latents == "online":
-        vae = encoder(job, "sd_vae", device)
-        check_same_weights(vae.fingerprint, recipe["image_encoder"], "VAE")
-        latents = on_device(lambda pixels: vae.encode(pixels)["latent"], device)
-    return Encoders(latents, text)
-
-
-def on_device(encode: Callable[[np.ndarray], np.ndarray], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """An encoder of the build side, which speaks NumPy, as a function on tensors of a device; float32 out."""
-    import torch
-
-    return lambda tensor: torch.from_numpy(encode(tensor.cpu().numpy())).to(device).float()
-
-
-def encoder(job: TrainJob, name: str, device: torch.device, **options: Any) -> Any:
-    """A frozen encoder of the build side, by default from the backbone's own model."""
-    model = job.encoders.model or job.backbone.get("model", "")
-    revision = job.encoders.revision or job.backbone.get("revision")
-    spec = {"name": name, "model": model, "revision": revision, "dtype": job.encoders.dtype, **options}
-    return plugins.build_plugin(plugins.ENCODERS, spec, "encoders", device=str(device))
 
 
 def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
@@ -250,14 +231,3 @@ def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
         return to_pixels([shown], view.size_px, pad_before_px=[view.pad_before_px])[0]  # [3, H, W]
 
     return load
-
-
-def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
-    """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
-    apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
-    if apart:
-        lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
-        raise FingerprintMismatch(
-            f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"
-            "Set encoders.model (and encoders.revision) to the model the set was built with, or rebuild the set."
-        )

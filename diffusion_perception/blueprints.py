@@ -35,8 +35,8 @@ def assembled(blueprint: Blueprint) -> Perception:
     """
     options = {key: value for key, value in blueprint.backbone.items() if key != "name"}
     with torch.device("meta"):
-        module = plugins.find(plugins.BACKBONES, blueprint.backbone, "backbone")
-        backbone = module.from_config(blueprint.unet, **options)
+        from_config = plugins.function(plugins.BACKBONES, blueprint.backbone, "backbone", "from_config")
+        backbone = from_config(blueprint.unet, **options)
         table = torch.empty(tuple(blueprint.class_table)) if blueprint.class_table else None
         rows = None if table is None else len(table)
         head = build_head(task_of(blueprint), backbone.spec(blueprint.tokens), rows, **blueprint.head)

@@ -119,29 +119,29 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         weights: the network's.
     """
     from diffusion_perception.assemble import build_task, context_tokens
+    from diffusion_perception.companions import backbone_facts, encoder_setting
     from shards.contract.schema import Schema
-    from vpd.backbones import LATENT_STRIDE_PX
-    from vpd.backbones.sd_unet.load import unet_config
     from vpd.exchange.pretrained import Blueprint
 
+    read_config = plugins.function(plugins.BACKBONES, trained.backbone, "backbone", "read_config")
+    config = read_config(str(trained.backbone.get("model", "")), trained.backbone.get("revision"))
+    facts = backbone_facts(trained.backbone)
     task, table = build_task(trained), weights.get("class_embeddings")
     schema = Schema.from_json(state["schema"])
     tokens, sides = context_tokens(trained, task, schema), schema.field("latent").shape[-2:]
-    model = trained.encoders.model or str(trained.backbone.get("model", ""))
-    revision = trained.encoders.revision or trained.backbone.get("revision")
-    encoders = {"image": {"name": "sd_vae", "model": model, "revision": revision}}
+    encoders = {"image": encoder_setting(trained, "image", facts.companions)}
     if task.uses_text:
-        encoders["text"] = {"name": "clip_text", "model": model, "revision": revision, "length": tokens}
+        encoders["text"] = encoder_setting(trained, "text", facts.companions, length=tokens)
     options = {key: value for key, value in trained.backbone.items() if key not in ("model", "revision")}
     return Blueprint(
         task=dict(trained.task),
         backbone=options,
-        unet=unet_config(str(trained.backbone["model"]), trained.backbone.get("revision")),
+        unet=config,
         tokens=tokens,
         head=dict(trained.model.head),
         class_table=list(table.shape) if table is not None else None,
         latent_scale=trained.model.latent_scale,
-        size_px=[LATENT_STRIDE_PX * int(side) for side in sides],
+        size_px=facts.latents.size_px(int(sides[0]), int(sides[1])),
         encoders=encoders,
         class_names=list(state["class_names"]),
         origin={"run": trained.run.name, "step": state["step"], "train_set": state["train_set"]},

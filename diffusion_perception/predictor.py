@@ -98,7 +98,7 @@ class Predictor:
         height, width = image.shape[:2]
         runs = view_runs(self.plan, "image", (height, width), [corners(box, height, width) for box in boxes])
         views = [view for run in runs for view in run]
-        arrays = {"latent": np.concatenate([self._latent(image, view) for view in views])}  # [V, 4, h, w]
+        arrays = {"latent": np.concatenate([self._latent(image, view) for view in views])}  # [V, C, h, w]
         if self.clip is not None:
             arrays["text"] = self.clip.encode(self.clip.tokenize(list(sentences))).astype(np.float16)  # [S, L, D]
         meta = {
@@ -112,7 +112,7 @@ class Predictor:
         return EncodedPicture("image", meta, arrays)
 
     def _latent(self, image: np.ndarray, view: View) -> np.ndarray:
-        """`[1, 4, h, w]` of one view."""
+        """`[1, C, h, w]` of one view."""
         from pipeline.rendering.geometry import render, to_pixels
 
         pixels = to_pixels([render(image, view)], view.size_px, pad_before_px=[view.pad_before_px])

@@ -17,11 +17,13 @@ from vpd.training.settings import BackbonePlugin, DataConfig, LoopConfig, OptimC
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Where the frozen encoders come from, for what a set does not store. Empty: the backbone's model."""
+    """The frozen encoders, for what a set does not store. Empty: those that the backbone names, of its own model."""
 
     model: str = ""
     revision: str = ""
     dtype: str = "float32"
+    image: Plugin = field(default_factory=dict)  # another image encoder: `name` and options, laid over the ones above
+    text: Plugin = field(default_factory=dict)  # another text encoder
 
 
 @dataclass(frozen=True)
@@ -75,5 +77,7 @@ def placed(job: TrainJob) -> TrainJob:
             "data.source": places.located(job.data.source, "data.source"),
             "backbone": places.located(job.backbone, "backbone"),
             "encoders.model": places.resolve_model(job.encoders.model),
+            "encoders.image": places.located(job.encoders.image, "encoders.image"),
+            "encoders.text": places.located(job.encoders.text, "encoders.text"),
         },
     )

@@ -10,21 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception import plugins, settings
-from diffusion_perception.assemble import (
-    build_model,
-    build_task,
-    check_same_weights,
-    context_tokens,
-    encoder,
-    on_device,
-)
+from diffusion_perception import settings
+from diffusion_perception.assemble import build_model, build_task, context_tokens
+from diffusion_perception.companions import Kind, build_encoder, check_same_weights, encoder_setting, on_device
 from shards.contract.manifest import Manifest
 
 if TYPE_CHECKING:
     import torch
 
     from diffusion_perception.train_job import TrainJob
+    from vpd.backbones import BackboneFacts
     from vpd.model.device_batch import Encoders
     from vpd.model.perception import Perception
     from vpd.tasks import Task
@@ -46,7 +41,7 @@ class Trained:
     size_px: tuple[int, int]  # what the image encoder saw in training
     class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
     predict_views: Mapping[str, Any]
-    encoder: Callable[[str], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
+    encoder: Callable[[Kind], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
 
     def encoders_for(self, manifest: Manifest) -> Encoders:
         """The encoders that stand in for what a set does not store."""
@@ -82,7 +77,6 @@ def load_trained(folder: str, which: str, device: torch.device) -> Trained:
 
 def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     from shards.contract.schema import Schema
-    from vpd.backbones import LATENT_STRIDE_PX
     from vpd.training.checkpoint import CheckpointStore
 
     checkpoint, job, state = saved_run(folder, which)
@@ -91,12 +85,14 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
     model = build_model(job, task, schema, None if rows is None else rows.numpy())
     model.load_state_dict(weights)
+    facts: BackboneFacts = model.backbone.facts
     height, width = schema.field("latent").shape[-2:]
-    size_px = (LATENT_STRIDE_PX * int(height), LATENT_STRIDE_PX * int(width))
+    size_px = facts.latents.size_px(int(height), int(width))
     tokens = context_tokens(job, task, schema)
 
-    def load_encoder(kind: str) -> Any:
-        return encoder(job, "sd_vae", device) if kind == "image" else encoder(job, "clip_text", device, length=tokens)
+    def load_encoder(kind: Kind) -> Any:
+        options = {"length": tokens} if kind == "text" else {}
+        return build_encoder(encoder_setting(job, kind, facts.companions, **options), kind, device)
 
     return Trained(
         where=checkpoint.path,
@@ -122,9 +118,8 @@ def _from_model_folder(folder: str, device: torch.device) -> Trained:
     task = task_of(blueprint)
     height, width = blueprint.size_px
 
-    def load_encoder(kind: str) -> Any:
-        options = encoder_options(folder, blueprint, kind)
-        return plugins.build_plugin(plugins.ENCODERS, options, f"encoders.{kind}", device=str(device))
+    def load_encoder(kind: Kind) -> Any:
+        return build_encoder(encoder_options(folder, blueprint, kind), kind, device)
 
     return Trained(
         where=folder,

@@ -32,8 +32,6 @@ from pipeline.views.frame import sides
 from shards.errors import ConfigError
 from shards.geometry.view import Size, View
 
-LATENT_STRIDE_PX = 8
-
 
 @dataclass(frozen=True)
 class Drawn:
@@ -150,7 +148,7 @@ def build(
 
     Args:
         mode: `exact`, or `k` (needs `k`, the number of views of a person).
-        size: (h, w) of a view, multiples of 8; a crop has its shape.
+        size: (h, w) of a view, multiples of the image encoder's stride; a crop has its shape.
         enlarge: sides of the crop by those of the box.
         flip: exact: whether the mirror image is a second view (default no); k: probability of a flip (default 0.5).
         seed, scale, shift, shift_probability, recolour: of the drawn views, see `Drawn`.
@@ -172,11 +170,8 @@ def build(
             f"views persons: mode exact draws nothing; found flip={flip!r}, seed={seed!r} and {sorted(changes)}. It "
             "reads size, enlarge and flip (true or false)."
         )
-    if enlarge < 1 or any(side % LATENT_STRIDE_PX for side in size_px):
-        raise ConfigError(
-            f"views persons: size is {list(size_px)} and enlarge {enlarge}; expected multiples of {LATENT_STRIDE_PX} "
-            "pixels, and at least 1"
-        )
+    if enlarge < 1:
+        raise ConfigError(f"views persons: enlarge is {enlarge}; expected at least 1")
     if mode == "k":
         if scale is not None:
             changes["scale"] = tuple(float(factor) for factor in scale)

@@ -112,7 +112,7 @@ def test_a_command_line_in_the_file_needs_the_flag(published: Callable[[str], Pa
 def test_a_plain_model_becomes_a_diffusers_folder_that_a_run_can_name(
     published: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from vpd.backbones.sd_unet import unet as sd_unet
+    from vpd.backbones import sd_unet
 
     convert_checkpoint.run([f"in={published('ldm_sd_v1_like.ckpt')}", f"out={tmp_path / 'sd'}"])
     assert sd_unet.build(str(tmp_path / "sd")).context_width == 64

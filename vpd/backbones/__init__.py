@@ -1,18 +1,23 @@
-"""What a backbone promises: a pyramid of feature maps, and a description of it that heads are built from.
+"""What a backbone promises: a pyramid of feature maps, and facts about it that hold before it is built.
 
-Owns the types between a backbone and the heads. A backbone is one module of this package that exposes
-`build(**options) -> Backbone`; heads and tasks see the `FeatureSpec` only, never the network behind it.
+Owns the types between a backbone, its data and the heads. A backbone is one module or folder of this package. It
+exposes `build(**options) -> Backbone`, and `describe(**options) -> BackboneFacts` with the same options, which reads no
+weights: which frozen encoders belong to it, which latents and context it reads, which levels it gives. Heads and tasks
+see the `FeatureSpec` only, never the network behind it. One that can be saved as a model folder also has
+`read_config(model, revision)`, plain data that describes the network, and `from_config(config, **options)`, which
+builds it from that with random weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-import torch
+from shards.errors import ConfigError
 
-LATENT_STRIDE_PX = 8  # image pixels per latent pixel of the Stable Diffusion VAE
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -57,38 +62,113 @@ class FeatureSpec:
         return tuple(level.width for level in self.levels)
 
 
+@dataclass(frozen=True)
+class LatentLayout:
+    """The latents a backbone reads.
+
+    Attributes:
+        channels: of a latent.
+        stride_px: image pixels per latent pixel, along each side.
+        scale, shift: what the family was trained on is (raw - shift) * scale. Shards hold the raw latents; what a
+            method makes of them is `model.latent_scale`.
+    """
+
+    channels: int
+    stride_px: int
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def size_px(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) in pixels of what a latent of this size shows."""
+        return height * self.stride_px, width * self.stride_px
+
+
+@dataclass(frozen=True)
+class Companions:
+    """The frozen encoders of a backbone's own model, as names of plug-ins of the build side.
+
+    Attributes:
+        image: makes its latents.
+        text: makes its context; empty for a backbone without text.
+    """
+
+    image: str
+    text: str = ""
+
+    def named(self, kind: str) -> str:
+        """The encoder of a kind, `image` or `text`.
+
+        Raises:
+            ConfigError: there is no text encoder.
+        """
+        name = {"image": self.image, "text": self.text}[kind]
+        if not name:
+            raise ConfigError(f"the backbone names no {kind} encoder: set encoders.{kind}={{name: ..., ...}}.")
+        return name
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """A backbone before its weights are read.
+
+    Attributes:
+        companions: its encoders.
+        latents: what it reads.
+        context_width: channels of a context token.
+        levels: what it gives, finest first, without maps.
+        assumed: for facts that nothing at hand says: which were assumed, and why; empty for facts that were read.
+    """
+
+    companions: Companions
+    latents: LatentLayout
+    context_width: int
+    levels: tuple[Level, ...]
+    assumed: str = ""
+
+    def spec(self, tokens: int, maps: Mapping[str, int] | None = None) -> FeatureSpec:
+        """The output for a context of `tokens` tokens; `maps`: channels of attention maps by the level's name."""
+        maps = maps or {}
+        levels = tuple(replace(level, map_tokens=maps.get(level.name, 0)) for level in self.levels)
+        return FeatureSpec(levels, tokens, self.context_width)
+
+
 class Backbone(Protocol):
-    """A network from latents and context tokens to features. Implementations are `nn.Module`s."""
+    """A network from latents and context tokens to features: an `nn.Module` that derives from this, too. What it does
+    not say it inherits: one pass at a fixed time, no maps, nothing to freeze or to compile."""
+
+    facts: BackboneFacts
 
     @property
     def context_width(self) -> int:
         """Channels of a context token."""
-        ...
+        return self.facts.context_width
 
     def spec(self, tokens: int) -> FeatureSpec:
         """The output for a context of `tokens` tokens."""
-        ...
+        return self.facts.spec(tokens)
 
     def compile_blocks(self) -> None:
         """Compile the repeated blocks in place."""
-        ...
+        raise ConfigError(f"backbone {type(self).__name__} has no blocks to compile: set loop.compile=false.")
 
     def expect_one_token(self) -> None:
         """Promise that every context has one token, so that what this leaves without effect can be frozen."""
-        ...
 
     @property
     def time_width(self) -> int:
-        """Channels of the time embedding."""
-        ...
+        """Channels of a learned time embedding; 0 for a backbone that takes none."""
+        return 0
 
     def check_passes(self, passes: int | None) -> None:
         """ConfigError unless the backbone was built for learned time embeddings and this number of passes, or, with
         None, for one pass at a fixed time."""
-        ...
+        if passes is not None:
+            raise ConfigError(
+                f"backbone {type(self).__name__} takes no learned times and passes: set model.prompts.count=0."
+            )
 
     def next_latents(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The input `[B, 4, h, w]` of the next pass, from the features of this one."""
+        """The input `[B, C, h, w]` of the next pass, from the features of this one."""
         ...
 
     def __call__(
@@ -97,7 +177,7 @@ class Backbone(Protocol):
         """Features, finest first: `[B, level.width, h / 2^i, w / 2^i]`, maps after the features of their level.
 
         Args:
-            latents: `[B, 4, h, w]`.
+            latents: `[B, C, h, w]`, as `facts.latents` says.
             context: `[B, T, context_width]`, or `[1, T, context_width]` for one that all samples share.
             time: `[1, time_width]`, a learned time embedding, for a backbone built without a fixed time.
         """

@@ -26,7 +26,7 @@ class Encoders:
     They are handed in as functions because the encoders belong to the build side (`pipeline.encoders`).
     """
 
-    latents: Callable[[torch.Tensor], torch.Tensor] | None = None  # [B, 3, H, W] in [-1, 1] -> [B, 4, h, w] raw mean
+    latents: Callable[[torch.Tensor], torch.Tensor] | None = None  # [B, 3, H, W] in [-1, 1] -> [B, C, h, w] raw mean
     text: Callable[[torch.Tensor], torch.Tensor] | None = None  # [S, L] token ids -> [S, L, D] last hidden states
 
 
@@ -34,7 +34,7 @@ class Encoders:
 class DeviceBatch:
     """One training batch on the device."""
 
-    latents: torch.Tensor  # [B, 4, h, w] float32, raw posterior mean
+    latents: torch.Tensor  # [B, C, h, w] float32, raw posterior mean
     text: torch.Tensor | None  # [B, L, D] float32 text states, None for tasks without sentences
     labels: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -74,16 +74,16 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
     """Copy one batch of arrays to the device and fill in what is encoded online.
 
     Args:
-        arrays: `latent` float16 [B, 4, h, w] or `pixels` float32 [B, 3, H, W]; `text` float16 [B, L, D] or
+        arrays: `latent` float16 [B, C, h, w] or `pixels` float32 [B, 3, H, W]; `text` float16 [B, L, D] or
             `tokens` int32 [B, L]; every other array is a label.
     """
     on_device = {name: _copy(array, device) for name, array in arrays.items()}
     if PIXELS in on_device:
         assert encoders.latents is not None, "pixels are only decoded when latents are encoded online"
         on_device.pop("latent", None)
-        latents = encoders.latents(on_device.pop(PIXELS))  # [B, 4, h, w]
+        latents = encoders.latents(on_device.pop(PIXELS))  # [B, C, h, w]
     else:
-        latents = on_device.pop("latent").float()  # [B, 4, h, w]
+        latents = on_device.pop("latent").float()  # [B, C, h, w]
     text = on_device.pop("text").float() if "text" in on_device else None  # [B, L, D]
     if "tokens" in on_device:
         if encoders.text is None:

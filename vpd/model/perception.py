@@ -93,7 +93,7 @@ class Perception(nn.Module):
         """Predict.
 
         Args:
-            latents: raw VAE posterior mean `[B, 4, h, w]`, any float type.
+            latents: raw VAE posterior mean `[B, channels, h, w]`, any float type.
             context: see `text_states`; not read with learned prompts.
             out_size_px: `(H, W)` of the prediction; None: as the head makes it.
 

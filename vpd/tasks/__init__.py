@@ -62,6 +62,8 @@ class Conditioned(Protocol):
 class Learned(Conditioned, Protocol):
     """What training needs: labels of a sample, and the loss of a batch."""
 
+    metric_name: str = ""  # the score that chooses the best checkpoint; empty for a task without scores
+    higher_is_better: bool = True
     row_draw: str = "cycle"  # how an epoch picks one of an item's rows: "random" or "cycle" (`RowDraw` of `shards`)
 
     def labels(self, sample: Sample) -> Mapping[str, np.ndarray]:
@@ -87,7 +89,7 @@ class Scored(Conditioned, Protocol):
     def samples(self, record: StoredRecord, *text_fields: str) -> Mapping[str, np.ndarray]:
         """Every sample of a record, as input arrays `[N, ...]` named like the stream's; `text_fields` names the
         sentences' field (`text` or `tokens`) for a task that uses text."""
-        return {"latent": record.array("latent")}  # [V, 4, h, w]: one sample a view
+        return {"latent": record.array("latent")}  # [V, C, h, w]: one sample a view
 
     def score(self, metric: Any, record: StoredRecord, outputs: torch.Tensor) -> None:
         """Count the predictions `[N, C, H, W]` of a record's samples, in the order of `samples`."""

@@ -202,7 +202,6 @@ def test_a_box_outside_its_image_is_the_sources_mistake(box: Any) -> None:
         ({"k": 3}, "mode exact does not read it"),
         ({"scale": [0.5, 1]}, r"mode exact draws nothing; found .*\['scale'\]"),
         ({"flip": 0.5}, "mode exact draws nothing"),
-        ({"size": [250, 192]}, "multiples of 8"),
         ({"enlarge": 0.9}, "at least 1"),
         ({"mode": "k", "k": 2, "scale": [1.2, 0.9]}, "the smallest and the largest"),
         ({"mode": "k", "k": 2, "shift": 2}, "shift is 2; expected a number from 0 to 1"),

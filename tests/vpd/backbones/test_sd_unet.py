@@ -10,7 +10,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from shards.errors import ConfigError
-from vpd.backbones.sd_unet import unet as sd_unet
+from vpd.backbones import sd_unet
 from vpd.backbones.sd_unet.unet import SdUnet
 
 LDM = "model.diffusion_model."

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from shards.errors import SchemaMismatch
+from vpd.backbones.sd_unet.facts import SCALE
 
 HEADS = 8  # of every attention layer of SD 1; not visible in the weights
 NORM_GROUPS = 32
-SD_SCALE = 0.18215  # of the latents, for the record: VPD leaves it out
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -78,7 +78,7 @@ def vae_config(weights: Weights) -> dict[str, Any]:
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "norm_num_groups": NORM_GROUPS,
         "sample_size": 512,
-        "scaling_factor": SD_SCALE,
+        "scaling_factor": SCALE,
     }
 
 

@@ -23,49 +23,14 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from shards.errors import ConfigError
-from vpd.backbones import LATENT_STRIDE_PX, FeatureSpec, Level
+from vpd.backbones import Backbone, FeatureSpec
 from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean
+from vpd.backbones.sd_unet.facts import facts_of
 from vpd.backbones.sd_unet.layers import SkippedNorm, kept_layers, layers_of, run_layer
-from vpd.backbones.sd_unet.load import check_plain, load_unet
+from vpd.backbones.sd_unet.load import check_plain
 
 
-def build(
-    model: str,
-    revision: str | None = None,
-    *,
-    attention_maps: str | Sequence[str] = "up+down",
-    map_levels: Sequence[int] = (2, 4),
-    attention_grad: bool = False,
-    timestep: int | None = 1,
-    output_head: bool = False,
-    resize_skips: bool = False,
-    gradient_checkpointing: bool = False,
-) -> SdUnet:
-    """Load the UNet of a Stable Diffusion model, in float32.
-
-    Args:
-        model: hub id, a local diffusers folder (with `unet/`), or a folder that is the UNet itself.
-        revision: branch, tag or commit of a hub model.
-        attention_maps, map_levels, attention_grad, timestep, output_head, resize_skips, gradient_checkpointing: see
-            `SdUnet`.
-
-    Raises:
-        ConfigError: the model cannot be loaded completely, or a setting does not fit it.
-    """
-    unet = load_unet(model, revision)
-    return SdUnet(
-        unet,
-        attention_maps=attention_maps,
-        map_levels=map_levels,
-        attention_grad=attention_grad,
-        timestep=timestep,
-        output_head=output_head,
-        resize_skips=resize_skips,
-        gradient_checkpointing=gradient_checkpointing,
-    )
-
-
-class SdUnet(nn.Module):
+class SdUnet(nn.Module, Backbone):
     """The UNet up to its last block; what it then does not use is removed, so every parameter receives gradient.
 
     Args:
@@ -106,10 +71,10 @@ class SdUnet(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
         self.channels: tuple[int, ...] = tuple(unet.config["block_out_channels"])  # finest first
         check_plain(unet)
-        self.context_width: int = unet.config["cross_attention_dim"]
+        self.facts = facts_of(unet.config)
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
         self.kept = kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
-        self.time_width: int = self.unet.time_embedding.linear_2.out_features
+        self._time_width: int = self.unet.time_embedding.linear_2.out_features
         if not output_head:
             del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
         if timestep is None:
@@ -122,17 +87,15 @@ class SdUnet(nn.Module):
         """Random weights: `config` as in a diffusers `unet/config.json`, `options` as of `SdUnet`."""
         return cls(UNet2DConditionModel(**{k: v for k, v in config.items() if not k.startswith("_")}), **options)
 
+    @property
+    def time_width(self) -> int:
+        return self._time_width
+
     def spec(self, tokens: int) -> FeatureSpec:
-        """Levels for a context of `tokens` tokens."""
-        with_maps = {level for _, level in self.kept}
-        return FeatureSpec(
-            tuple(
-                Level(f"f{i + 1}", channels, LATENT_STRIDE_PX << i, tokens if 1 << i in with_maps else 0)
-                for i, channels in enumerate(self.channels)
-            ),
-            tokens,
-            self.context_width,
-        )
+        """Levels for a context of `tokens` tokens, with the maps that are kept."""
+        divisors = {level for _, level in self.kept}
+        names = [level.name for i, level in enumerate(self.facts.levels) if 1 << i in divisors]
+        return self.facts.spec(tokens, dict.fromkeys(names, tokens))
 
     def check_passes(self, passes: int | None) -> None:
         """ConfigError unless the settings are those of `passes` passes at learned times, or of one at a fixed time."""
@@ -275,6 +238,3 @@ class SdUnet(nn.Module):
         blocks += [("mid", 1 << last, self.unet.mid_block)]
         blocks += [("up", 1 << (last - i), block) for i, block in enumerate(self.unet.up_blocks)]
         return [(place, level) for place, level, block in blocks if getattr(block, "attentions", None)]
-
-
-from_config = SdUnet.from_config  # how `vpd.exchange.pretrained` rebuilds a backbone from its saved config

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from shards.errors import SchemaMismatch
+from vpd.backbones.sd_unet.facts import COMPANIONS
 from vpd.backbones.sd_unet.folder import expected_shapes
 from vpd.backbones.sd_unet.keys import layers_per_block, unet_key, vae_key
 from vpd.backbones.sd_unet.sizes import unet_config, vae_config
@@ -206,7 +207,7 @@ def _complete_model(
     """Blueprint and weights of the whole network."""
     layout, unet, report = imported.layout, imported.unet, imported.report
     facts = facts_of(layout.facts or layout.task, weights, unet.config["block_out_channels"], file.beside, report)
-    own_vae = {"image": {"name": "sd_vae", "model": "./vae"}} if imported.vae.weights else {}
+    own_vae = {"image": {"name": COMPANIONS.image, "model": "./vae"}} if imported.vae.weights else {}
     facts["encoders"] = facts.get("encoders", {}) | own_vae
     facts["task"] = {"name": layout.task, **facts.get("task", {}), **layout.task_options}
     blueprint = Blueprint(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from shards.errors import SchemaMismatch
+from vpd.backbones.sd_unet.facts import COMPANIONS
 from vpd.exchange.report import Report
 
 Weights = Mapping[str, torch.Tensor]
@@ -67,7 +68,7 @@ def _refer(weights: Weights, channels: Sequence[int], beside: Mapping[str, Any],
         "tokens": tokens,
         "head": {} if hidden == channels[-1] // 2 else {"hidden": hidden},
         "size_px": [size_px, size_px],
-        "encoders": {"text": {"name": "clip_text", "model": TEXT_ENCODER, "length": tokens}},
+        "encoders": {"text": {"name": COMPANIONS.text, "model": TEXT_ENCODER, "length": tokens}},
     }
 
 

@@ -21,7 +21,6 @@ import torch
 
 from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.geometry.view import View, cut_label, drawn_view, recorded_views
-from vpd.backbones import LATENT_STRIDE_PX
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.depth.draw import coloured
@@ -157,7 +156,8 @@ class DepthTask(Task):
         return batch.labels["class_id"]
 
     def out_size_px(self, batch: DeviceBatch) -> tuple[int, int]:
-        """Size of the label, or in evaluation of the views' content; without `crop_padding`, the views' size.
+        """Size of the label, or in evaluation what the records say: of the views' content; without `crop_padding`, of
+        the views.
 
         Raises:
             ConfigError: views with more and with less padding in one batch.
@@ -165,16 +165,13 @@ class DepthTask(Task):
         if "depth" in batch.labels:
             height, width = batch.labels["depth"].shape[-2:]
             return height, width
-        if "content_px" in batch.labels:
-            sizes = {(height, width) for height, width in batch.labels["content_px"].tolist()}
-            if len(sizes) > 1:
-                raise ConfigError(
-                    f"task depth: views of one batch show {sorted(sizes)} pixels of picture each. Set "
-                    "task.crop_padding=false, in training as in evaluation, for a set whose views differ in padding."
-                )
-            return sizes.pop()
-        height, width = batch.latents.shape[-2:]
-        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+        sizes = {(height, width) for height, width in batch.labels["out_px"].tolist()}
+        if len(sizes) > 1:
+            raise ConfigError(
+                f"task depth: views of one batch show {sorted(sizes)} pixels of picture each. Set "
+                "task.crop_padding=false, in training as in evaluation, for a set whose views differ in padding."
+            )
+        return sizes.pop()
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
@@ -185,14 +182,16 @@ class DepthTask(Task):
         return DepthMetric(self.min_depth_m, self.max_depth_m, self.crop)
 
     def samples(self, record: StoredRecord, *text_fields: str) -> dict[str, np.ndarray]:
-        """One sample per view: `latent` float16 `[V, 4, h, w]`, `class_id` int64 `[V]`, and with `crop_padding`
-        `content_px` int64 `[V, 2]`, the (h, w) of each view without its padding.
+        """One sample per view: `latent` float16 `[V, C, h, w]`, `class_id` int64 `[V]`, and `out_px` int64 `[V, 2]`,
+        the (h, w) that is predicted of each view: without its padding, or with it as `crop_padding` says.
         """
         views = self._views(record)
-        samples = {"latent": record.array("latent"), "class_id": np.repeat(_class_id(record), len(views))}
-        if self.crop_padding:
-            samples["content_px"] = np.array([view.content_px for view in views], np.int64)
-        return samples
+        out_px = [view.content_px if self.crop_padding else view.size_px for view in views]
+        return {
+            "latent": record.array("latent"),
+            "class_id": np.repeat(_class_id(record), len(views)),
+            "out_px": np.array(out_px, np.int64),
+        }
 
     def picture(self, record: StoredRecord, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
         """One prediction from those of a record's views.

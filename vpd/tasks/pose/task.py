@@ -120,7 +120,7 @@ class PoseTask(Task):
         return KeypointAp(self.same_oks)
 
     def samples(self, record: StoredRecord, *text_fields: str) -> dict[str, np.ndarray]:
-        """One sample per view: `latent` float16 `[V, 4, h, w]`."""
+        """One sample per view: `latent` float16 `[V, C, h, w]`."""
         return {"latent": record.array("latent")}
 
     def persons(self, record: StoredRecord, outputs: torch.Tensor) -> list[tuple[float, np.ndarray]]:

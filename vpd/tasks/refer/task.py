@@ -20,7 +20,6 @@ from PIL import Image
 
 from shards.errors import ConfigError, SchemaMismatch
 from shards.geometry.view import View, cut_label
-from vpd.backbones import LATENT_STRIDE_PX
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.refer.draw import RED, tinted
@@ -85,9 +84,10 @@ class ReferTask(Task):
         return batch.text
 
     def out_size_px(self, batch: DeviceBatch) -> tuple[int, int]:
-        """The size of the view, in which masks are compared."""
-        height, width = batch.latents.shape[-2:]
-        return height * LATENT_STRIDE_PX, width * LATENT_STRIDE_PX
+        """The size of the view, in which masks are compared: of the label, or in evaluation as the record says."""
+        labels = batch.labels
+        height, width = labels["mask"].shape[-2:] if "mask" in labels else labels["view_px"][0].tolist()
+        return height, width
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
@@ -109,11 +109,17 @@ class ReferTask(Task):
             text_fields: one of `text` (stored states, the default) and `tokens` (encoded online).
 
         Returns:
-            `latent` float16 `[N, 4, h, w]` (one array, repeated without copying) and the text field `[N, L, ...]`.
+            `latent` float16 `[N, C, h, w]` and `view_px` int64 `[N, 2]`, the view's (h, w) (one array each, repeated
+            without copying), and the text field `[N, L, ...]`.
         """
         (text_field,) = text_fields or ("text",)
         latent, text = record.array("latent", 0, 1), record.array(text_field)
-        return {"latent": np.broadcast_to(latent, (len(text), *latent.shape[1:])), text_field: text}
+        view_px = np.array(View.from_json(_entry(record.meta, "views", 0, record.key)).size_px, np.int64)
+        return {
+            "latent": np.broadcast_to(latent, (len(text), *latent.shape[1:])),
+            "view_px": np.broadcast_to(view_px, (len(text), 2)),
+            text_field: text,
+        }
 
     def score(self, metric: ReferMetric, record: StoredRecord, outputs: torch.Tensor) -> None:
         """Count the logits `[N, 2, h, w]` of a record's sentences against the masks of the refs they belong to."""

@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from diffusion_perception.blueprints import assembled, from_pretrained
 from shards.errors import ConfigError, SchemaMismatch
 from tests.golden_files import GoldenSet
-from vpd.backbones.sd_unet import unet as sd_unet
+from vpd.backbones import sd_unet
 from vpd.exchange.importing.files import read_checkpoint
 from vpd.exchange.importing.folders import unet_rest, unet_weights, write_diffusers, write_model, write_unet
 from vpd.exchange.importing.official import import_checkpoint

@@ -213,8 +213,13 @@ def test_views_of_different_padding_are_refused_with_the_way_out(make_set):
     assert evaluate(ReadBack(), task, shards).compute()["rmse"] == pytest.approx(0, abs=2e-3)
 
 
-def test_the_size_without_labels_is_the_views():
-    assert depth.build().out_size_px(DeviceBatch(torch.zeros(1, 4, 60, 80), None)) == (480, 640)
+@pytest.mark.parametrize(("crop_padding", "size"), [(True, (48, 48)), (False, (64, 64))])
+def test_the_size_without_labels_is_what_the_records_say(crop_padding, size, make_set):
+    """Not the latents' size times a stride: what a latent pixel shows is the encoder's business."""
+    task = depth.build(crop_padding=crop_padding)
+    samples = task.samples(make_set(1).record(0))
+    labels = {"out_px": torch.from_numpy(samples["out_px"])}
+    assert task.out_size_px(DeviceBatch(torch.zeros(4, 16, 5, 5), None, labels)) == size
 
 
 def test_the_loss_reads_the_settings():
@@ -270,7 +275,7 @@ def test_views_that_were_fitted_another_way_are_refused():
         with pytest.raises(SchemaMismatch, match=f"view_fit is {wrong}. Set view_fit to how"):
             depth.build(view_fit=wrong).samples(record)
         right = "padded" if wrong == "enlarged" else "enlarged"
-        assert depth.build(view_fit=right).samples(record)["content_px"].tolist() == [[60, 60]]
+        assert depth.build(view_fit=right).samples(record)["out_px"].tolist() == [[60, 60]]
 
 
 def test_an_export_is_read_back_by_the_label_reader(tmp_path):

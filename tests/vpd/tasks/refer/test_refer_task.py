@@ -163,8 +163,11 @@ def test_a_record_of_another_dataset_is_named():
 
 def test_output_size_and_context_come_from_the_batch():
     task = refer.build()
-    batch = DeviceBatch(torch.zeros(2, 4, 64, 48), torch.ones(2, 7, 6))
-    assert task.out_size_px(batch) == (512, 384)
+    view_px = torch.from_numpy(task.samples(record())["view_px"])
+    batch = DeviceBatch(torch.zeros(2, 4, 64, 48), torch.ones(2, 7, 6), {"view_px": view_px})
+    assert task.out_size_px(batch) == (VIEW, VIEW), "as the record says, whatever a latent pixel shows"
+    training = DeviceBatch(torch.zeros(2, 4, 64, 48), None, {"mask": torch.zeros(2, 512, 384)})
+    assert task.out_size_px(training) == (512, 384)
     assert task.context(batch) is batch.text
     with pytest.raises(SchemaMismatch, match="neither `text` nor `tokens`"):
         task.context(DeviceBatch(torch.zeros(2, 4, 64, 48), None))

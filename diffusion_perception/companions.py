@@ -1,0 +1,100 @@
+"""The frozen encoders that go with a backbone: which they are, where they come from, and whether they are a set's.
+
+Owns the way from a backbone's companions and a run's `encoders` settings to encoders of the build side, and the form in
+which the network calls them. What a backbone and an encoder say of themselves is theirs (`describe`). Imports torch
+only inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from diffusion_perception import plugins
+from shards.errors import FingerprintMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from diffusion_perception.train_job import TrainJob
+    from shards.contract.schema import Schema
+    from vpd.backbones import BackboneFacts, Companions
+    from vpd.model.device_batch import Encoders
+
+Kind = Literal["image", "text"]
+
+
+def backbone_facts(backbone: Mapping[str, Any]) -> BackboneFacts:
+    """What a configured backbone says of itself without its weights.
+
+    Raises:
+        ConfigError: no such backbone, or no model there.
+    """
+    return plugins.describe_plugin(plugins.BACKBONES, backbone, "backbone")
+
+
+def encoder_setting(job: TrainJob, kind: Kind, companions: Companions, **options: Any) -> dict[str, Any]:
+    """The plug-in setting of a run's encoder: `encoders.image` or `encoders.text`, where they say nothing the
+    backbone's own, loaded from the backbone's model.
+
+    Args:
+        options: that somebody else decides, such as `length`.
+    """
+    chosen = dict(job.encoders.image if kind == "image" else job.encoders.text)
+    chosen = {"name": chosen.get("name") or companions.named(kind), **chosen}
+    inherited: dict[str, Any] = {"dtype": job.encoders.dtype}
+    if "model" not in chosen:
+        own = not job.encoders.model  # a revision belongs to its model
+        inherited["model"] = job.encoders.model or job.backbone.get("model", "")
+        inherited["revision"] = job.encoders.revision or (job.backbone.get("revision") if own else None)
+    build = plugins.find(plugins.ENCODERS, chosen, f"encoders.{kind}").build
+    takes = {parameter.name for parameter in plugins.option_parameters(build)}
+    return {**chosen, **{name: value for name, value in inherited.items() if name in takes - set(chosen)}, **options}
+
+
+def build_encoder(setting: Mapping[str, Any], kind: Kind, device: torch.device) -> Any:
+    """A frozen encoder, as `pipeline.encoders` says."""
+    return plugins.build_plugin(plugins.ENCODERS, setting, f"encoders.{kind}", device=str(device))
+
+
+def build_encoders(
+    job: TrainJob, companions: Companions, schema: Schema, recipe: Mapping[str, Any], device: torch.device
+) -> Encoders:
+    """The frozen encoders that stand in for what a set does not store, or is told not to use.
+
+    Raises:
+        FingerprintMismatch: an encoder's weights are not those the set was built with.
+    """
+    from vpd.model.device_batch import Encoders, text_fields
+
+    text = latents = None
+    if text_fields(schema, job.data.text) == ("tokens",):
+        setting = encoder_setting(job, "text", companions, length=schema.field("tokens").shape[-1])
+        text_encoder = build_encoder(setting, "text", device)
+        check_same_weights(text_encoder.fingerprint, recipe["text_encoder"], "text encoder")
+        text = on_device(text_encoder.encode, device)
+    if job.data.latents == "online":
+        image_encoder = build_encoder(encoder_setting(job, "image", companions), "image", device)
+        check_same_weights(image_encoder.fingerprint, recipe["image_encoder"], "image encoder")
+        latents = on_device(lambda pixels: image_encoder.encode(pixels)["latent"], device)
+    return Encoders(latents, text)
+
+
+def on_device(encode: Callable[[np.ndarray], np.ndarray], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """An encoder of the build side, which speaks NumPy, as a function on tensors of a device; float32 out."""
+    import torch
+
+    return lambda tensor: torch.from_numpy(encode(tensor.cpu().numpy())).to(device).float()
+
+
+def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
+    """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
+    apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
+    if apart:
+        lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
+        raise FingerprintMismatch(
+            f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"
+            "Set encoders.model (and encoders.revision) to the model the set was built with, or rebuild the set."
+        )
