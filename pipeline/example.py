@@ -124,8 +124,8 @@ class Source(Protocol):
 
     @property
     def label_fields(self) -> tuple[Field, ...]:
-        """The dense labels that every example carries, in storage order."""
-        ...
+        """The dense labels that every example carries, in storage order; by default none."""
+        return ()
 
     @property
     def item_axis(self) -> str:
@@ -150,5 +150,5 @@ class Source(Protocol):
         ...
 
     def card(self) -> dict[str, Any]:
-        """Facts for the set's README: title, origin, licence, terms, url, splits."""
-        ...
+        """Facts for the set's README: title, origin, licence, terms, url, splits; what is absent is "not stated"."""
+        return {}
