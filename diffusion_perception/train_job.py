@@ -12,7 +12,15 @@ from typing import Annotated, Any
 
 from diffusion_perception import places, settings
 from vpd.model.settings import ModelConfig
-from vpd.training.settings import BackbonePlugin, DataConfig, LoopConfig, OptimConfig, TaskPlugin, TrainConfig
+from vpd.training.settings import (
+    BackbonePlugin,
+    DataConfig,
+    LoopConfig,
+    OptimConfig,
+    Plugin,
+    TaskPlugin,
+    TrainConfig,
+)
 
 
 @dataclass(frozen=True)
