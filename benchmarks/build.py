@@ -151,10 +151,10 @@ def run_encoder(vae: ImageEncoder, batches: list[np.ndarray]) -> float:
 def run_build(source: JpegSource, vae: ImageEncoder, settings: BuildSettings) -> tuple[float, float]:
     """(wall seconds, CPU seconds) of building every shard into a fresh folder."""
     text = FinishedText(settings.text_batch) if source.sentences else None
-    tasks = plan_shards(source.keys("train"), settings.records_per_shard, "bench")
+    planned = plan_shards(source.keys("train"), settings.records_per_shard, "bench")
     with tempfile.TemporaryDirectory(dir=source.folder) as folder:
         start, cpu = time.perf_counter(), time.process_time()
-        for _ in build_shards(tasks, source, "train", exact.build(512), vae, text, Path(folder), settings):
+        for _ in build_shards(planned, source, "train", exact.build(512), vae, text, Path(folder), settings):
             pass
         return time.perf_counter() - start, time.process_time() - cpu
 
@@ -181,7 +181,7 @@ def main() -> None:
         image = source.load("train", "000000").image
         shown = render(image, exact.build(512).views("", *image.shape[:2])[0])
         batch = to_pixels([shown] * options.batch, (512, 512), out=vae.allocate((options.batch, 3, 512, 512)))
-        per_shard = [len(task.keys) for task in plan_shards(source.keys("train"), options.shard, "bench")]
+        per_shard = [len(shard.keys) for shard in plan_shards(source.keys("train"), options.shard, "bench")]
         batches = [batch] * sum(-(-records // options.batch) for records in per_shard)
         vae.encode(batch)  # warm up
         rounds = []

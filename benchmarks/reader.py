@@ -116,15 +116,15 @@ def write_plain(root: Path, samples: int) -> None:
 def run_ours(shards: ShardSet, order: Order, threads: int, json: bool) -> int:
     """One epoch of batches as torch tensors, with the mask bytes of every sample; returns the samples."""
 
-    def decode(view: Sample) -> dict[str, np.ndarray]:
-        view.payload("mask")
+    def labels(sample: Sample) -> dict[str, np.ndarray]:
+        sample.payload("mask")
         if json:
-            view.meta["sentences"]
+            sample.meta["sentences"]
         return {}
 
     seen = 0
     with BatchStream(
-        shards, order, batch_size=BATCH, stop=order.n_items, fields=FIELDS, labels=decode, threads=threads
+        shards, order, batch_size=BATCH, stop=order.n_items, fields=FIELDS, labels=labels, threads=threads
     ) as stream:
         for batch in stream:
             tensors = {name: torch.from_numpy(array) for name, array in batch.arrays.items()}

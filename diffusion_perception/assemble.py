@@ -224,9 +224,9 @@ def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
     if lines := recipe_difference(manifest.recipe["source"], source.identity(manifest.split)):
         raise FingerprintMismatch(f"data.source is not what {manifest.name} was built from:\n  " + "\n  ".join(lines))
 
-    def load(item: Any) -> Any:
-        row = item.row if manifest.schema.item_axis == "view" else 0  # sentences share their record's first view
-        view, example = View.from_json(item.meta["views"][row]), source.load(manifest.split, item.key)
+    def load(sample: Any) -> Any:
+        row = sample.row if manifest.schema.item_axis == "view" else 0  # sentences share their record's first view
+        view, example = View.from_json(sample.meta["views"][row]), source.load(manifest.split, sample.key)
         shown = render(example.image, view, example.labels)
         return to_pixels([shown], view.size_px, pad_before_px=[view.pad_before_px])[0]  # [3, H, W]
 

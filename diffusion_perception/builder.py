@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_perception import places, plugins, settings
-from pipeline.building.plan import ShardTask
+from pipeline.building.plan import PlannedShard
 from pipeline.building.recipe import BuildSettings
 from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
@@ -134,7 +134,7 @@ class ShardBuilder:
             recipe["classes"] = dict(table.info)
         return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
 
-    def build(self, split: str, folder: str, task: ShardTask) -> tuple[int, int]:
+    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
         from pipeline.building.shard import build_shard
 
@@ -142,11 +142,11 @@ class ShardBuilder:
             source, image, sentences = self.source, self.image, self.sentences
 
         def note(records: int, rejects: int) -> None:
-            self._progress[task.name] = (records, rejects)
+            self._progress[planned.name] = (records, rejects)
 
         try:
             built = build_shard(
-                task,
+                planned,
                 source,
                 split,
                 self._views(split),
@@ -158,7 +158,7 @@ class ShardBuilder:
                 self._turn,
             )
         finally:
-            self._progress.pop(task.name, None)
+            self._progress.pop(planned.name, None)
         return (built.shard.records if built.shard else 0), len(built.rejects)
 
     def progress(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@
 killed build, and does nothing where a set is finished.
 
 Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
-hands out tasks and writes the manifest last. Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
+hands out shards and writes the manifest last. Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
 What a shard is made of, and what is already done, is `pipeline.building.shard`'s and `pipeline.building.ledger`'s.
 """
 
@@ -31,7 +31,7 @@ from jobs import cluster
 from jobs.command_line import CommandLine
 from jobs.encoder_actor import EncoderActor
 from pipeline.building import ledger
-from pipeline.building.plan import ShardTask, estimate, plan_shards, remaining
+from pipeline.building.plan import PlannedShard, estimate, plan_shards, remaining
 from pipeline.building.shard import finish_set
 from pipeline.example import Source
 from pipeline.prompts.class_table import TABLE
@@ -62,16 +62,16 @@ def run(words: list[str]) -> None:
         raise ConfigError(
             f"views_of names the splits {sorted(unknown)}, which are not built; splits: {list(job.splits)}."
         )
-    for split, tasks in plans.items():
-        print(f"plan: {job.name}-{split}: {len(tasks)} shards", flush=True)
+    for split, planned in plans.items():
+        print(f"plan: {job.name}-{split}: {len(planned)} shards", flush=True)
         for line in estimated(job, source, split).lines():
             print(f"  {line}")
     if "dry-run" in command.flags:
         return
     cluster.connect("local" in command.flags)
-    with EncoderPool(job, n_tasks=max(len(tasks) for tasks in plans.values())) as actors:
-        for split, tasks in plans.items():
-            build_split(job, source, split, tasks, actors)
+    with EncoderPool(job, n_shards=max(map(len, plans.values()))) as actors:
+        for split, planned in plans.items():
+            build_split(job, source, split, planned, actors)
 
 
 def estimated(job: BuildJob, source: Source, split: str) -> Any:
@@ -92,7 +92,7 @@ def estimated(job: BuildJob, source: Source, split: str) -> Any:
     )
 
 
-def build_split(job: BuildJob, source: Source, split: str, tasks: list[ShardTask], actors: list[Any]) -> Manifest:
+def build_split(job: BuildJob, source: Source, split: str, planned: list[PlannedShard], actors: list[Any]) -> Manifest:
     """Build what is missing of one set and finish it.
 
     Raises:
@@ -104,39 +104,41 @@ def build_split(job: BuildJob, source: Source, split: str, tasks: list[ShardTask
     recipe, schema, table = ray.get(actors[0].describe.remote(split))
     folder.mkdir(parents=True, exist_ok=True)
     finished = ledger.open_build(folder, recipe)
-    todo = remaining(tasks, folder)
+    todo = remaining(planned, folder)
     if finished and not todo:
         print(f"[build] {folder.name}: already built with this recipe, nothing to do ({folder})", flush=True)
         return finished
-    if len(todo) < len(tasks):
-        print(f"[build] {folder.name}: {len(tasks) - len(todo)} of {len(tasks)} shards are done, going on", flush=True)
-    _dispatch(split, str(folder), todo, actors, total=len(tasks))
+    if len(todo) < len(planned):
+        print(
+            f"[build] {folder.name}: {len(planned) - len(todo)} of {len(planned)} shards are done, going on", flush=True
+        )
+    _dispatch(split, str(folder), todo, actors, total=len(planned))
     tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
-    manifest = finish_set(tasks, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+    manifest = finish_set(planned, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
     counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
     print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest
 
 
-def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any], total: int) -> None:
+def _dispatch(split: str, folder: str, todo: list[PlannedShard], actors: list[Any], total: int) -> None:
     """Keep every actor busy with one shard at a time until none is left."""
     queue, running = list(todo), {}
     done_records = done_rejects = 0
-    work = Progress(sum(len(task.keys) for task in todo), "records")
+    work = Progress(sum(len(shard.keys) for shard in todo), "records")
     reported = time.monotonic()
     idle = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors]
     while queue or running:
         while queue and idle:
-            actor, task = idle.pop(), queue.pop(0)
-            running[actor.build.remote(split, folder, task)] = (actor, task)
+            actor, shard = idle.pop(), queue.pop(0)
+            running[actor.build.remote(split, folder, shard)] = (actor, shard)
         ready, _ = ray.wait(list(running), timeout=REPORT_EVERY_S)
         for reference in ready:
-            actor, task = running.pop(reference)
+            actor, shard = running.pop(reference)
             try:
                 records, rejects = ray.get(reference)
             except ActorDiedError as error:
                 raise ContractError(
-                    f"shard {task.name}: its worker died again and again ({error}). What is finished is kept; look at "
+                    f"shard {shard.name}: its worker died again and again ({error}). What is finished is kept; look at "
                     "the node's memory, then submit the same command again."
                 ) from error
             done_records, done_rejects = done_records + records, done_rejects + rejects
@@ -146,8 +148,8 @@ def _dispatch(split: str, folder: str, todo: list[ShardTask], actors: list[Any],
             within = ray.get([actor.progress.remote() for actor in {actor for actor, _ in running.values()}])
             records = done_records + sum(r for r, _ in within)
             rejects = done_rejects + sum(r for _, r in within)
-            shards = f"shards {total - len(queue) - len(running)}/{total}"
-            print(f"[build] {Path(folder).name}: {shards}, {progress_line(work, records, rejects)}", flush=True)
+            done = f"shards {total - len(queue) - len(running)}/{total}"
+            print(f"[build] {Path(folder).name}: {done}, {progress_line(work, records, rejects)}", flush=True)
 
 
 def progress_line(work: Progress, records: int, rejects: int) -> str:
@@ -158,11 +160,11 @@ def progress_line(work: Progress, records: int, rejects: int) -> str:
 class EncoderPool:
     """The encoder actors of a job, as a context: killed at the end, so that their resources are free at once."""
 
-    def __init__(self, job: BuildJob, n_tasks: int) -> None:
+    def __init__(self, job: BuildJob, n_shards: int) -> None:
         gpus = job.resources.gpus_per_actor
         gpus = float(cluster.has_gpus()) if gpus < 0 else gpus
         per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
-        n_actors = min(job.resources.actors or per_cluster, n_tasks) or 1
+        n_actors = min(job.resources.actors or per_cluster, n_shards) or 1
         cluster.check_free(
             {"CPU": job.resources.cpus_per_actor * n_actors, "GPU": gpus * n_actors},
             f"{n_actors} encoder actor(s) of {job.resources.cpus_per_actor:g} CPU and {gpus:g} GPU",

@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusion_perception import settings
 from diffusion_perception.builder import BuildJob, ShardBuilder
-from pipeline.building.plan import ShardTask
+from pipeline.building.plan import PlannedShard
 from pipeline.prompts.class_table import ClassTable
 
 
@@ -22,15 +22,15 @@ class EncoderActor:
 
         self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
-        self._rejects = Counter("shards_records_rejected", description="samples left out", tag_keys=("split",))
+        self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
 
     def describe(self, split: str) -> tuple[dict[str, Any], Any, ClassTable | None]:
         """(recipe, schema as JSON, class table) of a split's set."""
         return self._builder.describe(split)
 
-    def build(self, split: str, folder: str, task: ShardTask) -> tuple[int, int]:
+    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
-        records, rejects = self._builder.build(split, folder, task)
+        records, rejects = self._builder.build(split, folder, planned)
         if records:
             self._records.inc(records, tags={"split": split})
         if rejects:

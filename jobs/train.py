@@ -15,6 +15,7 @@ without it.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -31,6 +32,7 @@ from jobs import cluster
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, ContractError
 
+RAY_REPORTS = "ray/train/v2/_internal/execution/context.py"
 _PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.IGNORECASE)
 
 
@@ -138,6 +140,7 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     from vpd.training.loop import train as train_loop
     from vpd.training.worker import Worker
 
+    _hush_reports()
     job = settings.bind(TrainJob, arguments["job"])
     context = train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), torch.device(get_device()))
@@ -171,6 +174,14 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     finally:
         if log:
             log.close()
+
+
+def _hush_reports() -> None:
+    """Keep Ray from printing every result again, once a worker. This logger has a file's name, so the level that Ray
+    Train is given does not reach it."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.endswith(RAY_REPORTS):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _say(text: str) -> None:

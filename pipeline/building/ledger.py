@@ -27,7 +27,7 @@ _RECIPE_NAME = "recipe.json"
 
 @dataclass(frozen=True)
 class Rejected:
-    """One source sample that is not in the set, and why."""
+    """One example that is not in the set, and why."""
 
     key: str
     reason: str
@@ -35,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """What building one shard came to. `shard` is None where every one of its samples was rejected."""
+    """What building one shard came to. `shard` is None where every one of its examples was rejected."""
 
     name: str
     keys_sha256: str

@@ -28,7 +28,7 @@ _META_BYTES_PER_VIEW = 300  # a View record
 
 
 @dataclass(frozen=True)
-class ShardTask:
+class PlannedShard:
     """One shard to build: small and picklable, this is what travels to a worker."""
 
     name: str
@@ -40,7 +40,7 @@ class ShardTask:
         return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
 
 
-def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> list[ShardTask]:
+def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> list[PlannedShard]:
     """Consecutive runs of keys, in the source's order. Raises SourceError for no keys or a key that comes twice."""
     if not keys:
         raise SourceError(f"{set_name}: the source has no keys in this split; check its folder and the split's name")
@@ -49,27 +49,27 @@ def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> l
         raise SourceError(f"{set_name}: key {twice!r} comes twice in the source; keys must be unique")
     starts = range(0, len(keys), records_per_shard)
     return [
-        ShardTask(f"{set_name}-{index:06d}", index, tuple(keys[start : start + records_per_shard]))
+        PlannedShard(f"{set_name}-{index:06d}", index, tuple(keys[start : start + records_per_shard]))
         for index, start in enumerate(starts)
     ]
 
 
-def remaining(tasks: Sequence[ShardTask], folder: Path) -> list[ShardTask]:
+def remaining(planned: Sequence[PlannedShard], folder: Path) -> list[PlannedShard]:
     """Tasks whose shard is absent, was built from other keys, or is not on disk as recorded.
 
     Sizes and index hashes are compared, tar hashes are not: `shards.verify` reads every byte when asked to.
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        finished = {task.name: read_finished(folder, task.name) for task in tasks}
-        return [task for task in tasks if not _is_finished(task, finished[task.name], folder)]
+        finished = {shard.name: read_finished(folder, shard.name) for shard in planned}
+        return [shard for shard in planned if not _is_finished(shard, finished[shard.name], folder)]
     shards = {shard.name: shard for shard in manifest.shards}
-    # A task the manifest does not name had no usable sample: finished sets hold no empty shards.
-    return [task for task in tasks if task.name in shards and not _is_on_disk(shards[task.name], folder)]
+    # A shard the manifest does not name had no usable example: finished sets hold no empty shards.
+    return [shard for shard in planned if shard.name in shards and not _is_on_disk(shards[shard.name], folder)]
 
 
-def _is_finished(task: ShardTask, finished: FinishedShard | None, folder: Path) -> bool:
-    if finished is None or finished.keys_sha256 != task.keys_sha256:
+def _is_finished(shard: PlannedShard, finished: FinishedShard | None, folder: Path) -> bool:
+    if finished is None or finished.keys_sha256 != shard.keys_sha256:
         return False
     return finished.shard is None or _is_on_disk(finished.shard, folder)
 

@@ -1,7 +1,7 @@
 """Work done ahead of its consumer, in threads, without changing the order of anything.
 
-Both functions are generators: nothing starts before the first item is asked for, an exception raised in a thread
-comes out where its item would have, and closing the generator (also by an exception) ends the threads behind it.
+Both functions are generators: nothing starts before the first value is asked for, an exception raised in a thread
+comes out where its value would have, and closing the generator (also by an exception) ends the threads behind it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _END = object()
 
 
 def map_ahead(
-    function: Callable[[In], Out], items: Iterable[In], threads: int, ahead: int
+    function: Callable[[In], Out], values: Iterable[In], threads: int, ahead: int
 ) -> Generator[Out, None, None]:
-    """`function` of every item, in order, computed by `threads` threads, at most `ahead` items early."""
+    """`function` of every value, in order, computed by `threads` threads, at most `ahead` values early."""
     pending: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(threads, "decode") as pool:
         try:
-            for item in items:
-                pending.append(pool.submit(function, item))
+            for value in values:
+                pending.append(pool.submit(function, value))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
@@ -34,15 +34,15 @@ def map_ahead(
                 future.cancel()
 
 
-def in_thread(items: Generator[In, None, None], ahead: int, name: str) -> Generator[In, None, None]:
-    """The same items in the same order, produced by one thread of their own, at most `ahead` items early."""
+def in_thread(values: Generator[In, None, None], ahead: int, name: str) -> Generator[In, None, None]:
+    """The same values in the same order, produced by one thread of their own, at most `ahead` values early."""
     with ThreadPoolExecutor(1, name) as worker:
-        pending: deque[Future[Any]] = deque(worker.submit(next, items, _END) for _ in range(ahead))
+        pending: deque[Future[Any]] = deque(worker.submit(next, values, _END) for _ in range(ahead))
         try:
-            while (item := pending.popleft().result()) is not _END:
-                pending.append(worker.submit(next, items, _END))
-                yield item
+            while (value := pending.popleft().result()) is not _END:
+                pending.append(worker.submit(next, values, _END))
+                yield value
         finally:
             for future in pending:
                 future.cancel()
-            worker.submit(items.close)  # on its own thread, after what that is doing now
+            worker.submit(values.close)  # on its own thread, after what that is doing now

@@ -1,7 +1,7 @@
 """The settings of a build, the schema they lead to, and the recipe: everything that determines the bytes of a set.
 
 The recipe is hashed into the set's fingerprint (`shards.contract.manifest`). How many threads work, how far they run
-ahead and how many rejects are tolerated do not change a byte, so they are settings but not recipe. EncoderBatch sizes
+ahead and how many rejects are tolerated do not change a byte, so they are settings but not recipe. Batch sizes
 are recipe: a GPU may choose another algorithm, with other rounding, for another batch shape.
 """
 

@@ -5,7 +5,7 @@ Four stages run at once, each ahead of the next, and all of them keep the order 
     batch thread      pixels in [-1, 1], tokens             -> full batches of one shape, never across shards
     encoder thread    image encoder, text encoder, no more  -> rows of latents and states
     calling thread    records, tar, hashes                  -> the shard, then its entry in `_build/`
-A sample that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason;
+An example that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason;
 everything else that fails ends the shard and leaves nothing behind.
 """
 
@@ -28,7 +28,7 @@ from pipeline.building.ledger import (
     remove_ledger,
     write_finished,
 )
-from pipeline.building.plan import ShardTask
+from pipeline.building.plan import PlannedShard
 from pipeline.building.prefetch import in_thread, map_ahead
 from pipeline.building.recipe import BuildSettings, schema_of
 from pipeline.building.stages import batches_of, encode, record_of, rendered
@@ -46,7 +46,7 @@ _REJECTS_SHOWN = 5
 
 
 def build_shard(
-    task: ShardTask,
+    planned: PlannedShard,
     source: Source,
     split: str,
     view_plan: ViewPlan,
@@ -57,7 +57,7 @@ def build_shard(
     progress: Progress | None = None,
     turn: Lock | None = None,
 ) -> FinishedShard:
-    """Writes `<task.name>.tar` and `.idx` into `folder`, then `_build/<task.name>.json`; returns what that says.
+    """Writes `<planned.name>.tar` and `.idx` into `folder`, then `_build/<planned.name>.json`; returns what that says.
 
     The bytes depend on the recipe and the source alone, not on threads or on how often this was tried. Whoever calls
     it has called `ledger.open_build` on the folder. Raises SourceError and the encoder's own errors; the folder then
@@ -67,10 +67,10 @@ def build_shard(
     next shard from another thread with the same `turn`: it decodes at once and encodes as soon as this one has done so.
     """
     schema = schema_of(source, view_plan, vae, text, settings)
-    samples = map_ahead(
-        partial(rendered, source, split, view_plan), task.keys, settings.decode_threads, settings.decode_ahead
+    examples = map_ahead(
+        partial(rendered, source, split, view_plan), planned.keys, settings.decode_threads, settings.decode_ahead
     )
-    batches = in_thread(batches_of(samples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
+    batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
     outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
     rejects: list[Rejected] = []
 
@@ -86,18 +86,18 @@ def build_shard(
             if progress is not None:
                 progress(done, len(rejects))
 
-    with closing(samples), closing(batches), closing(outcomes), closing(records()) as accepted:
+    with closing(examples), closing(batches), closing(outcomes), closing(records()) as accepted:
         first = next(accepted, None)
-        shard = None if first is None else write_shard(folder, task.name, schema, chain([first], accepted))
+        shard = None if first is None else write_shard(folder, planned.name, schema, chain([first], accepted))
     if shard is not None:
         shard = replace(shard, rejects=len(rejects))
-    finished = FinishedShard(task.name, task.keys_sha256, shard, tuple(rejects))
+    finished = FinishedShard(planned.name, planned.keys_sha256, shard, tuple(rejects))
     write_finished(folder, finished)
     return finished
 
 
 def build_shards(
-    tasks: Iterable[ShardTask],
+    planned: Iterable[PlannedShard],
     source: Source,
     split: str,
     view_plan: ViewPlan,
@@ -106,17 +106,17 @@ def build_shards(
     folder: Path,
     settings: BuildSettings,
 ) -> Iterator[FinishedShard]:
-    """`build_shard` of one task after the other, each encoding while the one before it is hashed and synced."""
+    """`build_shard` of one shard after the other, each encoding while the one before it is hashed and synced."""
     turn = Lock()
 
-    def build(task: ShardTask) -> FinishedShard:
-        return build_shard(task, source, split, view_plan, vae, text, folder, settings, turn=turn)
+    def build(shard: PlannedShard) -> FinishedShard:
+        return build_shard(shard, source, split, view_plan, vae, text, folder, settings, turn=turn)
 
-    return map_ahead(build, tasks, threads=2, ahead=1)
+    return map_ahead(build, planned, threads=2, ahead=1)
 
 
 def finish_set(
-    tasks: Sequence[ShardTask],
+    planned: Sequence[PlannedShard],
     source: Source,
     split: str,
     schema: Schema,
@@ -125,13 +125,13 @@ def finish_set(
     settings: BuildSettings,
     tables: Sequence[TableEntry] = (),
 ) -> Manifest:
-    """Turns the finished shards of `tasks` into a set named after `folder`: rejects, card, and the manifest last.
+    """Turns the `planned` shards, all finished, into a set named after `folder`: rejects, card, and the manifest last.
 
     On a set that is already finished, it only checks that shards built again are the ones the manifest names. Raises
-    IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the samples were rejected or none
+    IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the examples were rejected or none
     is left, CorruptShard if a shard built again differs.
     """
-    results = {task.name: read_finished(folder, task.name) for task in tasks}
+    results = {shard.name: read_finished(folder, shard.name) for shard in planned}
     manifest = read_manifest(folder)
     if manifest is not None:
         _check_repaired(manifest, [result for result in results.values() if result is not None])
@@ -140,10 +140,11 @@ def finish_set(
     absent = [name for name, result in results.items() if result is None]
     if absent:
         raise IncompleteSet(
-            f"{folder}: {len(absent)} of {len(tasks)} shards are not built, the first is {absent[0]}; build them first"
+            f"{folder}: {len(absent)} of {len(planned)} shards are not built, the first is {absent[0]}; "
+            "build them first"
         )
     finished = [result for result in results.values() if result is not None]
-    _check_rejects(finished, sum(len(task.keys) for task in tasks), folder, settings.max_rejects)
+    _check_rejects(finished, sum(len(shard.keys) for shard in planned), folder, settings.max_rejects)
     rejects = [{"shard": part.name, **vars(reject)} for part in finished for reject in part.rejects]
     return seal_set(
         folder,
@@ -159,7 +160,7 @@ def finish_set(
 
 
 def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:
-    """Records of the shards that exist. A set holds no empty shard, yet every reject counts: those of an empty shard
+    """Entries of the shards that exist. A set holds no empty shard, yet every reject counts: those of an empty shard
     are counted with its neighbour (rejects.jsonl keeps the true name)."""
     shards, carried = [], 0
     for part in finished:
@@ -173,13 +174,13 @@ def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:
     return shards
 
 
-def _check_rejects(finished: Sequence[FinishedShard], samples: int, folder: Path, limit: float) -> None:
+def _check_rejects(finished: Sequence[FinishedShard], examples: int, folder: Path, limit: float) -> None:
     rejects = [reject for part in finished for reject in part.rejects]
-    if len(rejects) <= limit * samples and len(rejects) < samples:
+    if len(rejects) <= limit * examples and len(rejects) < examples:
         return
     shown = "".join(f"\n  {reject.key}: {reject.reason}" for reject in rejects[:_REJECTS_SHOWN])
     raise SourceError(
-        f"{folder.name}: {len(rejects)} of {samples} samples were rejected, max_rejects allows {limit:.2%}:{shown}\n"
+        f"{folder.name}: {len(rejects)} of {examples} examples were rejected, max_rejects allows {limit:.2%}:{shown}\n"
         "Repair the source and rebuild, or raise max_rejects if these are known to be bad; built shards are kept"
     )
 

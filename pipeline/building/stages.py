@@ -1,7 +1,7 @@
 """The stages between a key and a record: render, batch, encode, assemble. Each works in the order of the keys.
 
-Owns what a sample is on its way and the fixed-shape batches; `build` decides which thread runs which stage, and
-`shards.writing.writer` takes the records. A Reject travels along as a Rejected in its sample's place.
+Owns what an example is on its way and the fixed-shape batches; `shard` decides which thread runs which stage, and
+`shards.writing.writer` takes the records. A Reject travels along as a Rejected in its example's place.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RenderedExample:
 
 @dataclass
 class EncoderBatch:
-    """`filled` rows of `pixels` are images. `complete` samples, in order, have their last view here or earlier."""
+    """`filled` rows of `pixels` are images. `complete` examples, in order, have their last view here or earlier."""
 
     pixels: np.ndarray  # float32 [B, 3, h, w]
     filled: int
@@ -52,9 +52,9 @@ class EncoderBatch:
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """A sample whose arrays exist: one row of every encoded field for each view, and where its text states are."""
+    """An example whose arrays exist: one row of every encoded field for each view, and where its text states are."""
 
-    sample: RenderedExample
+    example: RenderedExample
     rows: list[dict[str, np.ndarray]]
     states: TextStates | None
 
@@ -74,7 +74,7 @@ def rendered(source: Source, split: str, view_plan: ViewPlan, key: str) -> Rende
 
 
 def batches_of(
-    samples: Iterable[RenderedExample | Rejected],
+    examples: Iterable[RenderedExample | Rejected],
     vae: ImageEncoder,
     text: TextEncoder | None,
     size_px: Size,
@@ -83,19 +83,19 @@ def batches_of(
     """Views in full batches; the last one is padded with zeros, so that the encoder only ever sees one shape."""
     shape = (settings.image_batch, 3, *size_px)
     batch = EncoderBatch(vae.allocate(shape), 0, [])
-    for sample in samples:
-        if isinstance(sample, RenderedExample):
+    for example in examples:
+        if isinstance(example, RenderedExample):
             if text is not None:
-                sample.tokens = text.tokenize(list(sample.sentences))
-            for image, view in zip(sample.images, sample.views, strict=True):
+                example.tokens = text.tokenize(list(example.sentences))
+            for image, view in zip(example.images, example.views, strict=True):
                 if batch.filled == settings.image_batch:
                     yield batch
                     batch = EncoderBatch(vae.allocate(shape), 0, [])
                 row = batch.pixels[batch.filled : batch.filled + 1]
                 to_pixels([image], size_px, out=row, pad_before_px=[view.pad_before_px])
                 batch.filled += 1
-            sample.images = []
-        batch.complete.append(sample)
+            example.images = []
+        batch.complete.append(example)
     batch.pixels[batch.filled :] = 0.0
     yield batch
 
@@ -103,12 +103,12 @@ def batches_of(
 def encode(
     batches: Iterator[EncoderBatch], vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings, turn: Lock
 ) -> Generator[EncodedExample | Rejected, None, None]:
-    """What the encoders make of each sample. Samples wait here until their sentences' batch is full.
+    """What the encoders make of each example. Examples wait here until their sentences' batch is full.
 
     `turn` is held from the first batch to the last: shards built at the same time with the same encoders take turns.
     """
     states = TextStates(text, settings.text_batch) if text is not None and settings.text == "states" else None
-    rows: deque[dict[str, np.ndarray]] = deque()  # encoded views that belong to no sample yet
+    rows: deque[dict[str, np.ndarray]] = deque()  # encoded views that belong to no example yet
     waiting: deque[EncodedExample | Rejected] = deque()
     first = next(batches)  # before the turn, so that decoding is under way when it comes
     with turn:
@@ -116,13 +116,13 @@ def encode(
             if batch.filled:
                 arrays = vae.encode(batch.pixels)
                 rows.extend({name: array[row] for name, array in arrays.items()} for row in range(batch.filled))
-            for sample in batch.complete:
-                if isinstance(sample, Rejected):
-                    waiting.append(sample)
+            for example in batch.complete:
+                if isinstance(example, Rejected):
+                    waiting.append(example)
                     continue
-                if states is not None and sample.tokens is not None:
-                    states.ask(sample.tokens)
-                waiting.append(EncodedExample(sample, [rows.popleft() for _ in sample.views], states))
+                if states is not None and example.tokens is not None:
+                    states.ask(example.tokens)
+                waiting.append(EncodedExample(example, [rows.popleft() for _ in example.views], states))
             while waiting and _is_ready(waiting[0]):
                 yield waiting.popleft()
         if states is not None:
@@ -131,31 +131,31 @@ def encode(
 
 
 def record_of(encoded: EncodedExample) -> Record | Rejected:
-    """The record of an encoded sample; a reject if something is not finite in the dtype it is stored in."""
-    sample, rows = encoded.sample, encoded.rows
+    """The record of an encoded example; a reject if something is not finite in the dtype it is stored in."""
+    example, rows = encoded.example, encoded.rows
     values: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # [V, ...] each
-    if sample.tokens is not None:
-        values["tokens"] = sample.tokens
+    if example.tokens is not None:
+        values["tokens"] = example.tokens
         if encoded.states is not None:
-            values["text"] = encoded.states.of(sample.tokens)
+            values["text"] = encoded.states.of(example.tokens)
     for name, array in values.items():
         if not _is_finite(array):
             problem = "NaN" if np.isnan(array).any() else f"a value beyond the range of {array.dtype}"
-            return Rejected(sample.key, f"{name} of {sample.key} holds {problem} after encoding")
+            return Rejected(example.key, f"{name} of {example.key} holds {problem} after encoding")
     meta = {
-        **sample.meta,
-        "items": [list(run) for run in sample.items],
-        "views": [view.to_json() for view in sample.views],
+        **example.meta,
+        "items": [list(run) for run in example.items],
+        "views": [view.to_json() for view in example.views],
     }
-    if sample.sentences:
-        meta["sentences"] = list(sample.sentences)
-    return Record(sample.key, {**values, **sample.labels, "meta": meta})
+    if example.sentences:
+        meta["sentences"] = list(example.sentences)
+    return Record(example.key, {**values, **example.labels, "meta": meta})
 
 
 def _is_ready(entry: EncodedExample | Rejected) -> bool:
-    if isinstance(entry, Rejected) or entry.states is None or entry.sample.tokens is None:
+    if isinstance(entry, Rejected) or entry.states is None or entry.example.tokens is None:
         return True
-    return entry.states.knows(entry.sample.tokens)
+    return entry.states.knows(entry.example.tokens)
 
 
 def _is_finite(array: np.ndarray) -> bool:

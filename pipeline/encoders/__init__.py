@@ -86,7 +86,7 @@ class ImageEncoder(Protocol):
 
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Pixels float32 [B, 3, H, W] in [-1, 1] -> stored arrays by field name, [B, ...]. Rows are independent; a
-        row that does not fit its dtype holds inf or NaN, and the caller decides what to do about that sample."""
+        row that does not fit its dtype holds inf or NaN, and the caller decides what to do about its example."""
         ...
 
 

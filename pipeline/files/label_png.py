@@ -2,7 +2,7 @@
 
 Owns what counts as a label file and how its values map to classes. In a shard every label is a grey 8-bit PNG of the
 picture's own size whose values are class indices from 0, and IGNORE where a pixel has no class. Which file belongs to
-which picture is `label_pairs`'.
+which picture is `pipeline.sources.pairs.labels`'.
 """
 
 from __future__ import annotations

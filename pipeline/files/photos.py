@@ -1,6 +1,6 @@
 """Reads a photograph whose size an annotation file states: RefCOCO's and COCO's.
 
-Owns the decoding and its rejects. Pairs of a picture and a label of its size are `label_pairs`' and `depth_pairs`'.
+Owns the decoding and its rejects. Pairs of a picture and a label of its size are `pairs.labels`' and `pairs.depths`'.
 """
 
 from __future__ import annotations

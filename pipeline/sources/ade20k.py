@@ -8,7 +8,7 @@ Record       one picture; key = its file name without suffix; meta["scene"] = it
 Labels       8-bit PNG as large as the picture: 0 = other (ignored), k = row k of objectInfo150.txt, stored as k - 1
 Licence      see `card`; facts in docs/methods/data_layouts.md#ade20k
 
-Owns the layout and its two tables. Leaves pairs, labels and rejects to `label_pairs`, which a user's own data shares.
+Owns the layout and its two tables. Leaves pairs, labels and rejects to `pairs.labels`, which a user's own data shares.
 """
 
 from __future__ import annotations

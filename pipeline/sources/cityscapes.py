@@ -10,7 +10,7 @@ Labels       8-bit PNG of label ids 0 to 33, as released; 19 of them are classes
              the train ids 0 to 18 that mmsegmentation's preparation writes beside them
 Licence      see `card`; facts in docs/methods/data_layouts.md#cityscapes
 
-Owns the layout and the table of classes. Leaves pairs, labels and rejects to `label_pairs`. Labels of the test split
+Owns the layout and the table of classes. Leaves pairs, labels and rejects to `pairs.labels`. Labels of the test split
 were never released.
 
 The labels that Meta Prompts used with train_extra were made by a model and hold train ids

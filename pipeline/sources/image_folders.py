@@ -5,7 +5,7 @@ Layout       <root>/<images>/<stem><image suffix>  and  <root>/<labels>/<stem><l
 Labels       8-bit single-channel PNG (grey, or a palette whose indices are the classes)
 Classes      a list in the configuration, or a text file with one name a line
 
-Owns the options. Leaves pairs, labels and rejects to `label_pairs`.
+Owns the options. Leaves pairs, labels and rejects to `pairs.labels`.
 
     source: {name: image_folders, root: data/cracks, classes: [sound, crack], splits: [train, val]}
     source:                                    # Cityscapes with its 19 training classes

@@ -10,7 +10,7 @@ Record       one picture of the left colour camera; key = <drive>_sync-image_02-
 Label        depth: uint16 PNG bit for bit, metres = value / 256, 0 = no measurement (about four fifths of a picture)
 Licence      see `card`; facts in docs/methods/data_layouts.md#kitti and docs/methods/depth.md#kitti
 
-Owns the layout, keys and facts. Leaves lists, pairs and rejects to `depth_pairs`. Pictures differ in size (370 to 376
+Owns the layout, keys and facts. Leaves lists, pairs and rejects to `pairs.depths`. Pictures differ in size (370 to 376
 rows, 1224 to 1242 columns); training and scores look at 352 x 1216 of them, which is the views' business.
 """
 

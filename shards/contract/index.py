@@ -176,8 +176,8 @@ def _shape(field: Field, payload: bytes, letters: dict[str, int], where: str) ->
 
 def _row_hashes(payload: bytes, rows: int) -> list[int]:
     row_bytes = len(payload) // rows if rows else 0
-    view = memoryview(payload)
-    return [xxhash.xxh3_64_intdigest(view[row * row_bytes : (row + 1) * row_bytes]) for row in range(rows)]
+    data = memoryview(payload)
+    return [xxhash.xxh3_64_intdigest(data[row * row_bytes : (row + 1) * row_bytes]) for row in range(rows)]
 
 
 def _field_index(parts: Sequence[_Part], dims: int) -> FieldIndex:

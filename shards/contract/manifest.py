@@ -40,8 +40,8 @@ def recipe_difference(here: Mapping[str, Any], there: Mapping[str, Any], name: s
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One finished shard: files `<name>.tar` and `<name>.idx`. `rejects` counts the source samples left out
-    of it.
+    """One finished shard: files `<name>.tar` and `<name>.idx`. `rejects` counts the examples left out of
+    it.
     """
 
     name: str

@@ -31,7 +31,7 @@ def storage_dtype(name: str) -> np.dtype:
     return dtype.newbyteorder("<")
 
 
-def encode_npy(array: np.ndarray) -> bytes:
+def npy_bytes(array: np.ndarray) -> bytes:
     """Bytes of a `.npy` file holding `array`; the payload starts at a multiple of 64 bytes."""
     stored = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
     text = f"{{'descr': {stored.dtype.str!r}, 'fortran_order': False, 'shape': {stored.shape!r}, }}"

@@ -1,7 +1,7 @@
 """What one record holds: fields with their codec, dtype, shape and unit, and which rows an item owns.
 
 A record is one source image with everything that belongs to it; an item is what an epoch counts: a run of
-rows of `item_axis` (the sentences of one ref, or one view). Field values are encoded and checked here; where
+rows of `item_axis` (the sentences of one ref, or one view). Field values are packed and checked here; where
 the bytes go is `writer`'s and `index`'s business. Why so: docs/methods/shards.md#records-and-items.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shards.contract.canonical import canonical_json, parse_json
-from shards.contract.npy import MAX_HEADER_BYTES, encode_npy, parse_header, storage_dtype
+from shards.contract.npy import MAX_HEADER_BYTES, npy_bytes, parse_header, storage_dtype
 from shards.errors import SchemaMismatch
 
 CODECS = ("npy", "json", "png", "bin")
@@ -131,7 +131,7 @@ class Schema:
         known = ", ".join(field.name for field in self.fields)
         raise SchemaMismatch(f"field {name!r} is not in this set; it holds {known}")
 
-    def encode(self, record: Record) -> list[tuple[str, bytes]]:
+    def pack(self, record: Record) -> list[tuple[str, bytes]]:
         """(member file name, bytes) in schema order; SchemaMismatch if any value does not fit."""
         check_key(record.key)
         unknown = set(record.values) - {field.name for field in self.fields}
@@ -151,13 +151,13 @@ class Schema:
                     f"{where}: a name of {len(where)} characters, tar holds {_MEMBER_BYTES}; shorten the key"
                 )
             value = record.values[field.name]
-            members.append((where, _encode_value(field, value, letters, where)))
+            members.append((where, _packed(field, value, letters, where)))
             if field.axis:
                 check_axis(field, len(value), axis_rows, where)
         check_items(record.values[META], axis_rows[self.item_axis], record.key)
         return members
 
-    def decode(self, field: Field | str, payload: bytes | memoryview) -> Any:
+    def unpack(self, field: Field | str, payload: bytes | memoryview) -> Any:
         """Value of one whole member file: ndarray (npy, a copy), parsed JSON, or bytes (png, bin)."""
         field = self.field(field) if isinstance(field, str) else field
         if field.codec == "json":
@@ -218,7 +218,7 @@ def check_items(meta: Any, rows: int, key: str) -> list[tuple[int, int]]:
     return runs
 
 
-def _encode_value(field: Field, value: Any, letters: dict[str, int], where: str) -> bytes:
+def _packed(field: Field, value: Any, letters: dict[str, int], where: str) -> bytes:
     if field.codec == "npy":
         if not isinstance(value, np.ndarray):
             raise SchemaMismatch(f"{where}: value is {type(value).__name__}, expected a NumPy array")
@@ -227,7 +227,7 @@ def _encode_value(field: Field, value: Any, letters: dict[str, int], where: str)
             raise SchemaMismatch(
                 f"{where}: holds NaN or infinity; encode in float32 and check the range before storing"
             )
-        return encode_npy(value)
+        return npy_bytes(value)
     if field.codec == "json":
         return canonical_json(value, where)
     if not isinstance(value, bytes):

@@ -142,12 +142,12 @@ def recorded_views(record: StoredRecord | Sample) -> list[View]:
     return [View.from_json(view) for view in record.meta.get("views", [])]
 
 
-def drawn_view(item: Sample) -> View:
+def drawn_view(sample: Sample) -> View:
     """The one view that was drawn of an item whose rows are views; SchemaMismatch if its record does not have it."""
-    views = item.meta.get("views", [])
-    if item.row >= len(views):
-        raise SchemaMismatch(f"record {item.key}: view {item.row} was drawn, meta['views'] has {len(views)}.")
-    return View.from_json(views[item.row])
+    views = sample.meta.get("views", [])
+    if sample.row >= len(views):
+        raise SchemaMismatch(f"record {sample.key}: view {sample.row} was drawn, meta['views'] has {len(views)}.")
+    return View.from_json(views[sample.row])
 
 
 def check_inside(array: np.ndarray, view: View) -> None:
@@ -174,8 +174,8 @@ def _check_box(name: str, box: Box, within: Size | None = None) -> None:
 
 
 def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _tupled(value: Any) -> Any:
-    return tuple(_tupled(item) for item in value) if isinstance(value, list | tuple) else value
+    return tuple(_tupled(part) for part in value) if isinstance(value, list | tuple) else value

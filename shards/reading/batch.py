@@ -1,7 +1,6 @@
-"""What a stream hands out: a batch of arrays, and a view of each of its samples for reading the rest as
-needed.
+"""What a stream hands out: a batch of arrays, and each of its samples for reading the rest as needed.
 
-The stream has located every member when it planned the batch, so a view reads without looking anything up;
+The stream has located every member when it planned the batch, so a sample reads without looking anything up;
 JSON is parsed only when asked for. Filling the arrays is `stream`'s work.
 """
 

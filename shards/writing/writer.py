@@ -47,7 +47,7 @@ def write_shard(folder: Path, name: str, schema: Schema, records: Iterable[Recor
                     if record.key in keys:
                         raise SchemaMismatch(f"{name}: key {record.key!r} comes twice; make keys unique")
                     keys.add(record.key)
-                    for member, payload in schema.encode(record):
+                    for member, payload in schema.pack(record):
                         # one call per member: webdataset sorts a call by name, tensors are to lie together
                         tar.write({"__key__": record.key, member.removeprefix(f"{record.key}."): payload})
             file.flush()
@@ -103,7 +103,7 @@ def seal_set(
     """Turn finished shards in `root` into a set: rejects, card, wids index, manifest last, then drop
     `_build/`.
 
-    `rejects` are one JSON object per sample left out, in shard order; `card` the facts about the source.
+    `rejects` are one JSON object per example left out, in shard order; `card` the facts about the source.
     Raises IncompleteSet or CorruptShard if a shard is not as recorded, SchemaMismatch if counts or keys do
     not add up.
     """

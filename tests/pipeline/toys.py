@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.building.ledger import open_build
-from pipeline.building.plan import ShardTask, plan_shards, remaining
+from pipeline.building.plan import PlannedShard, plan_shards, remaining
 from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
 from pipeline.building.shard import build_shard, finish_set
 from pipeline.encoders import ImageEncoder, TextEncoder
@@ -130,18 +130,18 @@ class Build:
         return recipe_of(self.source, "train", self.plan, self.vae, self.text, self.settings)
 
     @property
-    def tasks(self) -> list[ShardTask]:
+    def planned(self) -> list[PlannedShard]:
         return plan_shards(self.source.keys("train"), self.settings.records_per_shard, self.folder.name)
 
     def run(self) -> Manifest:
         manifest = open_build(self.folder, self.recipe)
-        todo = remaining(self.tasks, self.folder)
+        todo = remaining(self.planned, self.folder)
         if manifest is not None and not todo:
             return manifest
-        for task in todo:
-            build_shard(task, self.source, "train", self.plan, self.vae, self.text, self.folder, self.settings)
+        for shard in todo:
+            build_shard(shard, self.source, "train", self.plan, self.vae, self.text, self.folder, self.settings)
         schema = schema_of(self.source, self.plan, self.vae, self.text, self.settings)
-        return finish_set(self.tasks, self.source, "train", schema, self.recipe, self.folder, self.settings)
+        return finish_set(self.planned, self.source, "train", schema, self.recipe, self.folder, self.settings)
 
 
 def digests(folder: Path) -> dict[str, str]:

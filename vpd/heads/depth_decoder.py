@@ -85,7 +85,7 @@ class DepthDecoder(DepthStages):
         Raises:
             ConfigError: the features show less than the wanted size.
         """
-        return self.decode(self.fuse(features), out_size_px)
+        return self.depth(self.fuse(features), out_size_px)
 
     def fuse(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """All levels at 1/32 of the image, `[B, width, h, w]`, not cut."""

@@ -79,7 +79,7 @@ class PromptDepth(DepthStages):
         Raises:
             ConfigError: the features show less than the wanted size.
         """
-        return self.decode(rearranged(self.fuse(features), context), out_size_px)
+        return self.depth(rearranged(self.fuse(features), context), out_size_px)
 
     def fuse(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """All levels at 1/8 of the image, `[B, D, h, w]`."""

@@ -53,7 +53,7 @@ def evaluate(
     limit: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Metric:
-    """Evaluate this worker's share of a set and return its metric state, to be merged over workers.
+    """Evaluate this worker's share of a set and return its metric, to be joined with those of the others.
 
     Args:
         model: called as `model(latents, context, out_size_px)` -> [B, ...] predictions.
@@ -121,7 +121,7 @@ def check_count(metric: Metric, task: Task, shards: ShardSet) -> None:
     """Refuse a result that does not cover the split exactly once.
 
     Raises:
-        ContractError: the merged count differs from the manifest's.
+        ContractError: the joined count differs from the manifest's.
     """
     expected = task.expected_count(shards.manifest)
     if metric.count != expected:

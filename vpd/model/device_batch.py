@@ -1,7 +1,7 @@
 """From arrays of the stream to tensors on the device.
 
 Owns the hand-over: pinned buffers, the copy to the device, and the choice between what is stored in the shards and
-what is encoded online (`Encoders`). Reading and decoding are left to `shards.reading.stream`; which labels exist, to
+what is encoded online (`Encoders`). Reading is left to `shards.reading.stream`; which labels exist, to
 the task.
 """
 
@@ -16,7 +16,7 @@ import torch
 from shards.contract.schema import Schema
 from shards.errors import ConfigError
 
-PIXELS = "pixels"  # array name of an item's rendered view, float32 [3, H, W] in [-1, 1], when latents are online
+PIXELS = "pixels"  # array name of a sample's rendered view, float32 [3, H, W] in [-1, 1], when latents are online
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
     """
     on_device = {name: _copy(array, device) for name, array in arrays.items()}
     if PIXELS in on_device:
-        assert encoders.latents is not None, "pixels are only decoded when latents are encoded online"
+        assert encoders.latents is not None, "pixels are only loaded when latents are encoded online"
         on_device.pop("latent", None)
         latents = encoders.latents(on_device.pop(PIXELS))  # [B, C, h, w]
     else:

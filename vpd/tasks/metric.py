@@ -1,4 +1,4 @@
-"""Metrics that merge: update per record, join the workers' states, divide once at the end.
+"""Metrics over several workers: update per record, join the workers' states, divide once at the end.
 
 Owns what a metric promises. What is counted, and how, is each task's.
 """

@@ -200,7 +200,7 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
 
 
 def _labels(latents: str, parts: Parts) -> Callable[[Sample], Mapping[str, np.ndarray]]:
-    """The labels of an item, and its pixels if latents are encoded online."""
+    """The labels of a sample, and its pixels if latents are encoded online."""
     if latents == "cached":
         return parts.task.labels
     load_pixels, labels = parts.load_pixels, parts.task.labels
@@ -219,6 +219,7 @@ def _validate(
 ) -> dict[str, float]:
     """Scores of the validation set, the same on every worker; a long pass says how far this worker is."""
     assert parts.val_set is not None
+    share = "[val]" if worker.world == 1 else f"[val, worker {worker.rank} of {worker.world}]"
     metric = evaluate(
         model,
         parts.task,
@@ -230,7 +231,7 @@ def _validate(
         encoders=parts.encoders,
         autocast=autocast,
         text=config.data.text,
-        progress=reports("[val]", "records", log.say) if log else None,
+        progress=reports(share, "records", log.say) if log else None,
     )
     metric = metric.joined(worker.gathered(metric.state))
     check_count(metric, parts.task, parts.val_set)

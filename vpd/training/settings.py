@@ -37,7 +37,7 @@ class DataConfig:
     )  # online only: the source the set was built from, as in its build
     text: Literal["auto", "stored", "online"] = "auto"  # auto: stored states if the set has them, else the text encoder
     table: str = ""  # class embeddings made by jobs/build_prompts.py; empty = those stored in the training set
-    threads: int = 2  # decode threads of each worker
+    threads: int = 2  # of each worker, that read batches and make their labels
     ahead: int = 4  # batches prefetched by each worker
     cache_dir: str = ""  # remote sets: folder of the local shard cache; empty = a per-user temporary folder
     cache_gb: float = 50.0  # remote sets: least recently used shards are evicted above this size

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.encoders import TextEncoder, TextFacts
 from pipeline.encoders._configs import number, part_config
+from pipeline.encoders.clip_text.limits import check_length
 from shards.errors import ConfigError
 
 DTYPES = ("float32", "float16")
@@ -56,9 +57,3 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
     config = config.get("text_config", config)  # of a model that is text and image encoder
     check_length(length, number("clip_text", model, config, "max_position_embeddings"))
     return TextFacts("clip_text", length, number("clip_text", model, config, "hidden_size"))
-
-
-def check_length(length: int, positions: int) -> None:
-    """ConfigError unless the model has a position for every token; three is start, one word and end."""
-    if not 3 <= length <= positions:
-        raise ConfigError(f"clip_text: length is {length} tokens, expected 3 to {positions}, the model's positions")

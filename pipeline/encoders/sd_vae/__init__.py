@@ -10,10 +10,10 @@ from typing import Any
 
 from pipeline.encoders import ImageEncoder, ImageFacts
 from pipeline.encoders._configs import number, part_config
+from pipeline.encoders.sd_vae.sizes import facts, stride_of
 from shards.errors import ConfigError
 
 DTYPES = ("float32", "float16")
-MEAN, LOGVAR = "raw VAE posterior mean, unscaled", "log of the VAE posterior variance, unscaled"
 SD1_CHANNELS, SD1_STRIDE_PX = 4, 8  # assumed where no config is at hand
 
 
@@ -63,14 +63,3 @@ def describe(model: str, revision: str | None = None, logvar: bool = False, **ot
             "AutoencoderKL. Point at the VAE of a Stable Diffusion model"
         )
     return facts(number("sd_vae", model, config, "latent_channels"), stride_of(len(levels)), logvar)
-
-
-def facts(channels: int, stride_px: int, logvar: bool, assumed: str = "") -> ImageFacts:
-    """An encoder of these sizes."""
-    stored = {"latent": MEAN, "logvar": LOGVAR} if logvar else {"latent": MEAN}
-    return ImageFacts("sd_vae", channels, stride_px, stored, assumed)
-
-
-def stride_of(levels: int) -> int:
-    """Pixels per latent pixel: every level but the last halves a side."""
-    return 2 ** (levels - 1)

@@ -21,7 +21,7 @@ from torch import nn
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
-from pipeline.encoders.sd_vae import facts, stride_of
+from pipeline.encoders.sd_vae.sizes import facts, stride_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError
 from shards.geometry.view import Size

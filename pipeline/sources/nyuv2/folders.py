@@ -1,6 +1,6 @@
 """Where the folder form of NYUv2 lies, which depth training uses: JPEG and 16-bit PNG pairs named by a list file.
 
-Owns the official places and the key of a pair. Lists, in either published format, and pairs are read by `depth_pairs`;
+Owns the official places and the key of a pair. Lists, in either published format, and pairs are read by `pairs.depths`;
 their paths are relative to `nyu_depth_v2/sync` for train and to `nyu_depth_v2/official_splits/test` for test.
 """
 

@@ -1,7 +1,7 @@
 """The two official forms of NYUv2 behind one face: which pictures a split has, and one of them with its depth.
 
-Owns keys, the check of the root folder, and what each form says about a picture. Leaves the .mat itself to `nyuv2_mat`,
-lists and pairs to `depth_pairs`, their places to `nyuv2_folders`, classes and everything else a Source is to `nyuv2`.
+Owns keys, the check of the root folder, and what each form says about a picture. Leaves the .mat itself to `mat`,
+lists and pairs to `pairs.depths`, their places to `folders`, classes and everything else a Source is to `source`.
 Both forms are thread-safe and pickle as their arguments.
 """
 

@@ -130,7 +130,7 @@ Build(Path(sys.argv[1]), vae=vae).run()
     assert killed.returncode == -signal.SIGKILL
     assert not (folder / "manifest.json").exists()
     build = Build(folder)
-    assert len(remaining(build.tasks, folder)) == 1
+    assert len(remaining(build.planned, folder)) == 1
     first = (folder / "toys-000000.tar").stat().st_mtime_ns
     build.run()
     assert digests(folder) == digests(whole.folder)
@@ -160,7 +160,7 @@ def test_rejected_samples_are_left_out_with_their_reasons(tmp_path: Path) -> Non
     kept = [shards.record(number).key for number in range(shards.n_records)]
     assert kept == ["image000", "image003", "image004", "image005", "image006", "image007"]
     assert [shard.name for shard in manifest.shards] == ["toys-000000", "toys-000001"]
-    assert remaining(build.tasks, build.folder) == [], "a shard of rejects only is done"
+    assert remaining(build.planned, build.folder) == [], "a shard of rejects only is done"
 
 
 def test_text_beyond_float16_rejects_its_sample(tmp_path: Path) -> None:
@@ -236,9 +236,9 @@ def test_a_damaged_shard_of_a_finished_set_is_rebuilt_to_the_same_bytes(tmp_path
 def test_a_missing_shard_keeps_the_set_unfinished(tmp_path: Path) -> None:
     build = Build(tmp_path / "toys")
     schema = schema_of(build.source, build.plan, build.vae, build.text, SETTINGS)
-    build_shard(build.tasks[1], build.source, "train", build.plan, build.vae, build.text, build.folder, SETTINGS)
+    build_shard(build.planned[1], build.source, "train", build.plan, build.vae, build.text, build.folder, SETTINGS)
     with pytest.raises(IncompleteSet, match="2 of 3 shards are not built, the first is toys-000000"):
-        finish_set(build.tasks, build.source, "train", schema, build.recipe, build.folder, SETTINGS)
+        finish_set(build.planned, build.source, "train", schema, build.recipe, build.folder, SETTINGS)
     assert not (build.folder / "manifest.json").exists()
 
 
@@ -285,7 +285,7 @@ def test_progress_counts_records_and_rejects(tmp_path: Path) -> None:
     build = Build(tmp_path / "toys", ToySource(broken={"image002": "bad"}))
     seen: list[tuple[int, int]] = []
     build_shard(
-        build.tasks[0], build.source, "train", build.plan, build.vae, build.text, build.folder, SETTINGS,
+        build.planned[0], build.source, "train", build.plan, build.vae, build.text, build.folder, SETTINGS,
         progress=lambda done, rejects: seen.append((done, rejects)),
     )  # fmt: skip
     assert seen == [(1, 0), (2, 0), (2, 1), (3, 1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.building.ledger import FinishedShard, Rejected, write_finished
-from pipeline.building.plan import ShardTask, estimate, plan_shards, remaining
+from pipeline.building.plan import PlannedShard, estimate, plan_shards, remaining
 from shards.contract.schema import Field
 from shards.errors import ConfigError, SourceError
 from tests.pipeline.toys import Build
@@ -18,12 +18,12 @@ LATENT = Field("latent", "npy", "float16", ("V", 4, 64, 64), "view")
 
 def test_every_key_is_in_one_task_in_order() -> None:
     keys = [f"k{number}" for number in range(10)]
-    tasks = plan_shards(keys, 4, "toys-train")
-    assert [task.name for task in tasks] == ["toys-train-000000", "toys-train-000001", "toys-train-000002"]
-    assert [task.index for task in tasks] == [0, 1, 2]
-    assert [key for task in tasks for key in task.keys] == keys
-    assert [len(task.keys) for task in tasks] == [4, 4, 2]
-    assert pickle.loads(pickle.dumps(tasks)) == tasks
+    planned = plan_shards(keys, 4, "toys-train")
+    assert [shard.name for shard in planned] == ["toys-train-000000", "toys-train-000001", "toys-train-000002"]
+    assert [shard.index for shard in planned] == [0, 1, 2]
+    assert [key for shard in planned for key in shard.keys] == keys
+    assert [len(shard.keys) for shard in planned] == [4, 4, 2]
+    assert pickle.loads(pickle.dumps(planned)) == planned
 
 
 def test_a_source_without_keys_or_with_a_key_twice_is_refused() -> None:
@@ -36,21 +36,21 @@ def test_a_source_without_keys_or_with_a_key_twice_is_refused() -> None:
 def test_remaining_names_shards_that_are_absent_changed_or_damaged(tmp_path: Path) -> None:
     build = Build(tmp_path / "toys")
     build.run()
-    assert remaining(build.tasks, build.folder) == []
-    first, second, _ = build.tasks
+    assert remaining(build.planned, build.folder) == []
+    first, second, _ = build.planned
     (build.folder / f"{first.name}.tar").unlink()
     with (build.folder / f"{second.name}.idx").open("ab") as file:
         file.write(b"x")
-    assert remaining(build.tasks, build.folder) == [first, second]
+    assert remaining(build.planned, build.folder) == [first, second]
 
 
 def test_remaining_of_an_unfinished_build_compares_keys(tmp_path: Path) -> None:
-    task = ShardTask("toys-000000", 0, ("a", "b"))
-    assert remaining([task], tmp_path) == [task]
+    shard = PlannedShard("toys-000000", 0, ("a", "b"))
+    assert remaining([shard], tmp_path) == [shard]
     rejects = (Rejected("a", "bad"), Rejected("b", "bad"))
-    write_finished(tmp_path, FinishedShard(task.name, task.keys_sha256, None, rejects))
-    assert remaining([task], tmp_path) == []
-    other = ShardTask(task.name, 0, ("a", "c"))
+    write_finished(tmp_path, FinishedShard(shard.name, shard.keys_sha256, None, rejects))
+    assert remaining([shard], tmp_path) == []
+    other = PlannedShard(shard.name, 0, ("a", "c"))
     assert remaining([other], tmp_path) == [other]
 
 

@@ -44,12 +44,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def build_set(folder: Path, source: Any, split: str, plan: Any, settings: BuildSettings = SETTINGS) -> Manifest:
-    vae, tasks = ToyVae(), plan_shards(source.keys(split), settings.records_per_shard, folder.name)
+    vae, planned = ToyVae(), plan_shards(source.keys(split), settings.records_per_shard, folder.name)
     recipe = recipe_of(source, split, plan, vae, None, settings)
     open_build(folder, recipe)
-    for task in tasks:
-        build_shard(task, source, split, plan, vae, None, folder, settings)
-    return finish_set(tasks, source, split, schema_of(source, plan, vae, None, settings), recipe, folder, settings)
+    for shard in planned:
+        build_shard(shard, source, split, plan, vae, None, folder, settings)
+    return finish_set(planned, source, split, schema_of(source, plan, vae, None, settings), recipe, folder, settings)
 
 
 def pixels_of(payload: Any) -> np.ndarray:

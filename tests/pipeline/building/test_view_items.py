@@ -32,12 +32,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> nyuv2.Nyuv2Source:
 
 
 def build_set(folder: Path, source: nyuv2.Nyuv2Source, split: str, plan: Any) -> Manifest:
-    vae, tasks = ToyVae(), plan_shards(source.keys(split), SETTINGS.records_per_shard, folder.name)
+    vae, planned = ToyVae(), plan_shards(source.keys(split), SETTINGS.records_per_shard, folder.name)
     recipe = recipe_of(source, split, plan, vae, None, SETTINGS)
     open_build(folder, recipe)
-    for task in tasks:
-        build_shard(task, source, split, plan, vae, None, folder, SETTINGS)
-    return finish_set(tasks, source, split, schema_of(source, plan, vae, None, SETTINGS), recipe, folder, SETTINGS)
+    for shard in planned:
+        build_shard(shard, source, split, plan, vae, None, folder, SETTINGS)
+    return finish_set(planned, source, split, schema_of(source, plan, vae, None, SETTINGS), recipe, folder, SETTINGS)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

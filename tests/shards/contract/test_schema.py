@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shards.contract.canonical import canonical_json
-from shards.contract.npy import encode_npy
+from shards.contract.npy import npy_bytes
 from shards.contract.schema import Field, Record, Schema
 from shards.errors import SchemaMismatch
 from tests.shards.toy_set import SCHEMA, toy_record
@@ -24,10 +24,10 @@ def changed(**values: Any) -> Record:
 
 def test_every_codec_round_trips() -> None:
     record = toy_record(5)
-    members = SCHEMA.encode(record)
+    members = SCHEMA.pack(record)
     assert [name for name, _ in members] == [f"image0005.{f.name}.{f.codec}" for f in SCHEMA.fields]
     for field, (_, payload) in zip(SCHEMA.fields, members, strict=True):
-        value = SCHEMA.decode(field.name, payload)
+        value = SCHEMA.unpack(field.name, payload)
         if field.codec == "npy":
             assert value.dtype == record.values[field.name].dtype
             np.testing.assert_array_equal(value, record.values[field.name])
@@ -39,14 +39,14 @@ def test_every_codec_round_trips() -> None:
     "array", [np.arange(6, dtype=">i4").reshape(2, 3).T, np.float32(2.5).reshape(()), np.zeros((0, 3))]
 )
 def test_numpy_itself_reads_our_npy_files(array: np.ndarray) -> None:
-    payload = encode_npy(array)
+    payload = npy_bytes(array)
     np.testing.assert_array_equal(np.load(io.BytesIO(payload), allow_pickle=False), array)
     assert (len(payload) - array.nbytes) % 64 == 0
 
 
 def test_npy_bytes_are_fixed() -> None:
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }"
-    assert encode_npy(np.array([1, 2], np.float16)) == header.ljust(127) + b"\n\x00<\x00@"
+    assert npy_bytes(np.array([1, 2], np.float16)) == header.ljust(127) + b"\n\x00<\x00@"
 
 
 @pytest.mark.parametrize(
@@ -75,20 +75,20 @@ def test_npy_bytes_are_fixed() -> None:
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_place(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SchemaMismatch, match=message):
-        SCHEMA.encode(changed(**values))
+        SCHEMA.pack(changed(**values))
 
 
 def test_a_missing_value_is_refused() -> None:
     record = toy_record(0)
     values = {name: value for name, value in record.values.items() if name != "gist"}
     with pytest.raises(SchemaMismatch, match=r"image0000\.gist\.npy: no value"):
-        SCHEMA.encode(Record(record.key, values))
+        SCHEMA.pack(Record(record.key, values))
 
 
 @pytest.mark.parametrize("key", ["a.b", "a/b", "a b", "", "__a", "é", "x" * 99])
 def test_keys_that_webdataset_or_tar_would_mangle_are_refused(key: str) -> None:
     with pytest.raises(SchemaMismatch):
-        SCHEMA.encode(Record(key, toy_record(0).values))
+        SCHEMA.pack(Record(key, toy_record(0).values))
 
 
 def test_fields_of_one_axis_must_have_the_same_rows() -> None:
@@ -99,7 +99,7 @@ def test_fields_of_one_axis_must_have_the_same_rows() -> None:
     )
     values = {"a": np.zeros(2, np.int32), "b": np.zeros(3, np.int32), "meta": {"items": [[0, 1]]}}
     with pytest.raises(SchemaMismatch, match=r"3 rows on axis 'sentence', an earlier .* has 2"):
-        Schema(fields, "sentence").encode(Record("k", values))
+        Schema(fields, "sentence").pack(Record("k", values))
 
 
 def test_one_letter_has_one_value_in_a_record() -> None:
@@ -110,7 +110,7 @@ def test_one_letter_has_one_value_in_a_record() -> None:
     )
     values = {"a": np.zeros((1, 4), np.int32), "b": np.zeros(5, np.int32), "meta": {"items": [[0, 1]]}}
     with pytest.raises(SchemaMismatch, match=r"k.b.npy: shape is \[5\].*L=4"):
-        Schema(fields, "sentence").encode(Record("k", values))
+        Schema(fields, "sentence").pack(Record("k", values))
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class DepthStages(nn.Module):
             nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 3, padding=1)
         )
 
-    def decode(self, fused: torch.Tensor, out_size_px: Sequence[int]) -> torch.Tensor:
+    def depth(self, fused: torch.Tensor, out_size_px: Sequence[int]) -> torch.Tensor:
         """Depth of the picture that a view shows, without the view's padding.
 
         Args:

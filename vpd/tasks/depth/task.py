@@ -4,7 +4,7 @@ Owns what a training sample and an evaluated picture are: labels cut by the draw
 the scene (docs/methods/depth.md#room-classes), SiLog over the measured pixels of the batch or of each image
 (docs/methods/depth.md#loss), and tiles with their flipped copies averaged into one prediction a picture, scored at the
 picture's own size (docs/methods/depth.md#evaluation). The arithmetic of labels, loss, stitching and scores lives in
-`vpd.tasks.depth.labels`, `silog`, `stitch`, `depth_metrics`.
+`vpd.tasks.depth.labels`, `loss` and `metric` beside it, and `vpd.tasks.stitch`.
 
 What a record holds: `depth`, full size, 0 = no measurement, with its unit in the schema; meta["class_id"], -1 for a
 scene without a class; meta["views"].

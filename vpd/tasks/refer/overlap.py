@@ -1,8 +1,8 @@
 """The counting of mask overlap: oIoU, mIoU and the share of masks above a threshold.
 
 Owns the sums. Which masks are compared, and at which size, is `metric`'s. Definitions of the referring-segmentation
-scores: docs/methods/refer.md#scores (every sentence is one sample; IoU is 0 where the union is empty; P@X counts IoU >=
-X).
+scores: docs/methods/refer.md#scores (every sentence is one sample; IoU is 0 where the union is empty; P@X counts
+IoU >= X).
 """
 
 from __future__ import annotations

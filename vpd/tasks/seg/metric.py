@@ -1,4 +1,4 @@
-"""Confusion matrix of a segmentation, as sums that merge, and the scores read from it.
+"""Confusion matrix of a segmentation, as sums that add up, and the scores read from it.
 
 Owns counting and the published definitions (docs/methods/segmentation.md#scores): intersections and unions are summed
 over the whole data set; mIoU and mAcc are means over the classes that occur (IoU: in labels or predictions; accuracy:
