@@ -15,8 +15,10 @@ from tests.skipped import skipped_by_reason
 settings.register_profile("shared machine", deadline=None)  # other work on the cores must not fail a property test
 settings.load_profile("shared machine")
 
-# Before torch or Ray are imported anywhere: tests share two cores with each other and never ask a hub.
+# Before torch or Ray are imported anywhere, and for the processes tests start: never ask a hub, and one thread, since
+# threads that share a busy core wait for each other, up to forty times as long as a tiny model computes.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -27,6 +29,11 @@ RECORDINGS = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDINGS] = chosen_set(os.environ.get(VARIABLE))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quick tests first: a mistake shows before the cluster is started."""
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +54,11 @@ def golden(pytestconfig: pytest.Config) -> Iterator[GoldenSet]:
 
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Stable-Diffusion-shaped model folder, as the demo makes it."""
+    """A tiny Stable-Diffusion-shaped model folder, as the demo makes it but for a narrower U-Net."""
     from demo.tiny_sd import write_tiny_sd
 
     folder = tmp_path_factory.mktemp("models") / "tiny-sd"
-    write_tiny_sd(folder)
+    write_tiny_sd(folder, widths=(16, 32, 32, 32))
     return folder
 
 

@@ -10,7 +10,7 @@ import torch
 
 from diffusion_perception.assemble import build_parts
 from diffusion_perception.builder import BuildJob, ShardBuilder
-from diffusion_perception.settings import bind, to_plain
+from diffusion_perception.settings import bind, replaced, to_plain
 from diffusion_perception.train_job import TrainJob
 from pipeline.building import ledger
 from pipeline.building.plan import plan_shards
@@ -40,8 +40,8 @@ def build_settings(world: Path, tiny_sd: Path, out: Path, **changes: Any) -> dic
 
 
 def build_here(settings: dict[str, Any]) -> None:
-    """What jobs/build_shards.py does, in this process."""
-    job = bind(BuildJob, settings)
+    """What jobs/build_shards.py does, in this process and on one thread of it."""
+    job = replaced(bind(BuildJob, settings), {"resources.cpus_per_actor": 1})
     actor = ShardBuilder(job, "cpu")
     for split in job.splits:
         folder = Path(job.out, f"{job.name}-{split}")

@@ -21,15 +21,6 @@ UNET_CONFIG = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Any:
-    """The models here are too small to share: threads that wait for each other on a busy machine cost tenfold."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def _weights(golden: GoldenSet, name: str) -> dict[str, Any]:
     with torch.serialization.safe_globals([argparse.Namespace]):  # refer checkpoints hold their command line
         return torch.load(golden.checkpoint(name), weights_only=True)
