@@ -180,7 +180,7 @@ def test_text_beyond_float16_rejects_its_sample(tmp_path: Path) -> None:
 def test_too_many_rejects_end_the_build_and_the_first_are_listed(tmp_path: Path) -> None:
     source = ToySource(broken={"image001": "truncated JPEG", "image002": "empty mask"})
     strict = Build(tmp_path / "toys", source, settings=replace(SETTINGS, max_rejects=0.1))
-    with pytest.raises(SourceError, match=r"2 of 10 samples were rejected, max_rejects allows 10\.00%:\n  image001"):
+    with pytest.raises(SourceError, match=r"2 of 10 examples were rejected, max_rejects allows 10\.00%:\n  image001"):
         strict.run()
     assert not (strict.folder / "manifest.json").exists()
     lenient = replace(strict, settings=replace(SETTINGS, max_rejects=0.2), vae=ToyVae())
@@ -190,7 +190,7 @@ def test_too_many_rejects_end_the_build_and_the_first_are_listed(tmp_path: Path)
 
 def test_a_source_with_nothing_usable_is_an_error_whatever_the_limit(tmp_path: Path) -> None:
     source = ToySource(2, broken={"image000": "bad", "image001": "bad"})
-    with pytest.raises(SourceError, match="2 of 2 samples were rejected"):
+    with pytest.raises(SourceError, match="2 of 2 examples were rejected"):
         Build(tmp_path / "toys", source, settings=replace(SETTINGS, max_rejects=1.0)).run()
 
 

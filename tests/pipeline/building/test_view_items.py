@@ -14,7 +14,7 @@ from pipeline.building.plan import estimate, plan_shards
 from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
 from pipeline.building.shard import build_shard, finish_set
 from pipeline.rendering.geometry import render, to_pixels
-from pipeline.sources import nyuv2
+from pipeline.sources.nyuv2 import source as nyuv2
 from pipeline.views import depth, depth_tiles
 from shards.contract.manifest import Manifest
 from shards.contract.schema import Field
