@@ -153,10 +153,10 @@ def test_rise_and_fall_follow_mmsegs_points():
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"name": "cosine"}, "'cosine' is unknown; choose one of poly, rise_fall, two_phase"),
+        ({"name": "cosine"}, "no module vpd.training.schedules.cosine"),
         ({"name": "rise_fall", "rise": 0.6, "fall": 0.5}, "rise 0.6 and fall 0.5; expected positive shares"),
-        ({"power": 0.9}, "None is unknown"),
-        ({"name": "poly", "powr": 0.9}, "nothing reads powr; options: power, warmup_steps, warmup_ratio"),
+        ({"power": 0.9}, "needs a 'name'"),
+        ({"name": "poly", "powr": 0.9}, "unknown setting 'optim.schedule.powr'. Did you mean 'power'"),
         ({"name": "two_phase"}, "needs two epochs, the run has 1.00"),
     ],
 )

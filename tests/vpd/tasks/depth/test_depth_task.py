@@ -125,7 +125,7 @@ def test_labels_lie_where_the_drawn_view_shows_them(field, crop_padding, make_se
             assert np.allclose(label[label > 0], shown[label > 0], rtol=1e-3)
             assert (label[:, HEIGHT:] == 0).all()
             assert 0.5 < (label > 0).mean() < 1
-            assert batch.arrays["class_id"].tolist() == [int(batch.view(i).key[5:]) % 3 for i in range(5)]
+            assert batch.arrays["class_id"].tolist() == [int(batch.sample(i).key[5:]) % 3 for i in range(5)]
             rows.update(zip(batch.keys, batch.rows.tolist(), strict=True))
     assert len(rows) == 20  # four epochs used each of four views of five pictures once
 

@@ -50,7 +50,7 @@ def test_targets_stand_where_the_drawn_view_shows_the_keypoints(make_set):
             assert (maps.shape, maps.dtype) == ((5, 17, 64, 48), np.float32)
             assert (weights.shape, weights.dtype) == ((5, 17), np.float32)
             for place in range(5):
-                item = batch.view(place)
+                item = batch.sample(place)
                 view = View.from_json(item.meta["views"][item.row])
                 keypoints = np.reshape(item.meta["persons"][item.item]["keypoints"], (17, 3))
                 for k in range(17):

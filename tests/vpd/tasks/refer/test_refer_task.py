@@ -62,7 +62,7 @@ def test_an_items_mask_is_its_refs_nearest_resize():
     rows = ((np.arange(VIEW) + 0.5) * HEIGHT / VIEW).astype(int)
     columns = ((np.arange(VIEW) + 0.5) * WIDTH / VIEW).astype(int)
     for index in range(2):
-        found = refer.build().decode(item(index))["mask"]
+        found = refer.build().labels(item(index))["mask"]
         assert found.dtype == np.uint8
         assert np.array_equal(found, blob(index)[rows][:, columns])
 
@@ -78,7 +78,7 @@ def test_the_published_transform_gives_the_same_mask(golden_refer):
         "resized_px": [64, 64],
         "window_px": [0, 0, 64, 64],
     }
-    found = refer.build().decode(item(0, meta))["mask"]
+    found = refer.build().labels(item(0, meta))["mask"]
     assert np.array_equal(found, golden_refer["transform.out_target"].numpy())
 
 
@@ -158,7 +158,7 @@ def test_metric_states_add():
 
 def test_a_record_of_another_dataset_is_named():
     with pytest.raises(SchemaMismatch, match=r"record img: meta\['refs'\] has 0 entries, entry 0 is needed"):
-        refer.build().decode(item(0, {"items": [[0, 1]], "views": []}))
+        refer.build().labels(item(0, {"items": [[0, 1]], "views": []}))
 
 
 def test_output_size_and_context_come_from_the_batch():

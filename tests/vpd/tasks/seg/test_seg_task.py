@@ -67,7 +67,7 @@ def test_a_sample_is_the_drawn_view_of_the_label_with_padding_ignored():
     views = plan.views("img", HEIGHT, WIDTH, {"label": label()})
     assert any(view.pad_px != (0, 0) for view in views)
     for row, view in enumerate(views):
-        found = seg.build(classes=CLASSES).decode(record(views, row=row))["label"]
+        found = seg.build(classes=CLASSES).labels(record(views, row=row))["label"]
         assert found.dtype == np.uint8
         assert np.array_equal(found, cut_label(label(), view, fill=255))
         bottom, right = view.pad_px
