@@ -26,7 +26,7 @@ from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from tests.pipeline.toys import SETTINGS, Build, ToySource, ToyText, ToyVae, digests
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Stop(Exception):

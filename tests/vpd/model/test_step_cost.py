@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "step.py"
 
 
 @pytest.fixture(scope="module")
