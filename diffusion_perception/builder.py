@@ -36,7 +36,7 @@ class Resources:
 
     actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
     gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
-    cpus_per_actor: float = 2
+    cpus_per_actor: float = 2  # CPUs that the scheduler reserves
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConvertJob:
-    """Settings of a conversion. `in` on the command line is `source_path` here."""
+    """Settings of a conversion."""
 
-    source_path: str  # checkpoint file, run folder, or model folder of ours
+    source_path: str = field(metadata={"key": "in"})  # checkpoint file, run folder, or model folder of ours
     out: str  # folder to write; must not hold anything yet
-    to: Literal["auto", "model", "diffusers"] = "auto"
+    to: Literal["auto", "model", "diffusers"] = (
+        "auto"  # model: a folder of ours; diffusers: its folder layout; auto: by what the checkpoint holds
+    )
     checkpoint: str = "best"  # of a run: best, last or a step number
     base: str = ""  # to=diffusers: where parts of the UNet come from that the checkpoint lacks (output head, time MLP)
     tokenizer: str = ""  # folder or hub id whose tokenizer goes beside a text encoder; original files have none

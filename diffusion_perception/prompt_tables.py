@@ -29,7 +29,7 @@ class PromptsJob:
         default_factory=dict
     )  # one with classes, as in a build
     prompts: PromptSettings = field(default_factory=PromptSettings)
-    text: Annotated[Mapping[str, Any], plugins.ENCODERS] = field(default_factory=lambda: dict(TEXT))
+    text: Annotated[Mapping[str, Any], plugins.ENCODERS] = field(default_factory=lambda: dict(TEXT))  # encoder
     device: str = ""  # empty: CUDA if there is one
 
 

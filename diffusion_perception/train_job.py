@@ -22,27 +22,29 @@ from vpd.training.settings import (
     TrainConfig,
 )
 
+EncoderPlugin = Annotated[Plugin, "pipeline.encoders", "unnamed"]  # the backbone names its own
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The frozen encoders, for what a set does not store. Empty: those that the backbone names, of its own model."""
 
-    model: str = ""
-    revision: str = ""
-    dtype: str = "float32"
-    image: Plugin = field(default_factory=dict)  # another image encoder: `name` and options, laid over the ones above
-    text: Plugin = field(default_factory=dict)  # another text encoder
+    model: str = ""  # hub id or folder
+    revision: str = ""  # branch, tag or commit of a hub model
+    dtype: str = "float32"  # of the computation
+    image: EncoderPlugin = field(default_factory=dict)  # another image encoder: name and options over the ones above
+    text: EncoderPlugin = field(default_factory=dict)  # another text encoder
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Where the run is kept and what each worker gets."""
 
-    name: str
+    name: str  # of the run's folder
     out: str = "runs"  # folder or URL every node can reach; the run is <out>/<name>
-    workers: int = 1
+    workers: int = 1  # processes; the global batch is divided among them
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
-    cpus_per_worker: float = 1
+    cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
     max_failures: int = 3  # restarts after a lost worker before the job fails
 
 

@@ -23,19 +23,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
 from diffusion_perception.prompt_tables import TEXT, PromptsJob, build_table
-from jobs import cluster
+from jobs import program
 from jobs.command_line import CommandLine
 from shards.contract.tables import save_table
 from shards.progress import reports
 
+JOB = PromptsJob
+FLAGS: dict[str, str] = {}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    below = {"text": dict(TEXT)}  # so that text.model=... changes the model and nothing else
+    return settings.read_file(command.config, command.overrides, below)
+
 
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words)
-    data: dict[str, Any] = settings.read_file(command.config) if command.config else {}
-    data.setdefault("text", dict(TEXT))  # so that text.model=... changes the model and nothing else
-    for key, value in command.overrides:
-        settings.lay_over(data, key, value)
-    job = settings.bind(PromptsJob, data)
+    job = settings.bind(JOB, draft(CommandLine.parse(words)))
     out = Path(resolve_path(job.out, "out"))
     table = build_table(job, reports("[prompts]", "classes"))
     save_table(out, table.arrays, table.info)
@@ -47,4 +51,4 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.build_prompts")
+    program.main("jobs.build_prompts")

@@ -22,12 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-import ray
-from ray.exceptions import ActorDiedError
-
 from diffusion_perception import plugins, settings
 from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed
-from jobs import cluster
+from jobs import cluster, program
 from jobs.command_line import CommandLine
 from jobs.encoder_actor import EncoderActor
 from pipeline.building import ledger
@@ -44,10 +41,21 @@ from shards.progress import Progress
 REPORT_EVERY_S = 5.0
 
 
+JOB = BuildJob
+FLAGS = {
+    "dry-run": "print what would be done, and end",
+    "local": "run on this machine alone, on a private cluster",
+}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    return settings.read_file(command.config or "configs/build/refcoco.yaml", command.overrides)
+
+
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words, flags=("dry-run", "local"))
-    data = settings.read_file(command.config or "configs/build/refcoco.yaml", command.overrides)
-    job = placed(settings.bind(BuildJob, data))
+    command = CommandLine.parse(words, flags=FLAGS)
+    job = placed(settings.bind(JOB, draft(command)))
     if "://" in job.out:
         raise ConfigError(
             f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
@@ -100,6 +108,8 @@ def build_split(job: BuildJob, source: Source, split: str, planned: list[Planned
         SourceError: more rejects than the settings allow.
         ContractError: an actor died more often than it is restarted.
     """
+    import ray
+
     folder = Path(job.out, f"{job.name}-{split}")
     recipe, schema, table = ray.get(actors[0].describe.remote(split))
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +132,9 @@ def build_split(job: BuildJob, source: Source, split: str, planned: list[Planned
 
 def _dispatch(split: str, folder: str, todo: list[PlannedShard], actors: list[Any], total: int) -> None:
     """Keep every actor busy with one shard at a time until none is left."""
+    import ray
+    from ray.exceptions import ActorDiedError
+
     queue, running = list(todo), {}
     done_records = done_rejects = 0
     work = Progress(sum(len(shard.keys) for shard in todo), "records")
@@ -161,6 +174,8 @@ class EncoderPool:
     """The encoder actors of a job, as a context: killed at the end, so that their resources are free at once."""
 
     def __init__(self, job: BuildJob, n_shards: int) -> None:
+        import ray
+
         gpus = job.resources.gpus_per_actor
         gpus = float(cluster.has_gpus()) if gpus < 0 else gpus
         per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
@@ -180,9 +195,11 @@ class EncoderPool:
         return self._handles
 
     def __exit__(self, *_: object) -> None:
+        import ray
+
         for handle in self._handles:
             ray.kill(handle)
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.build_shards")
+    program.main("jobs.build_shards")

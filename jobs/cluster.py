@@ -1,23 +1,21 @@
 """Joining a Ray cluster, and refusing early what would otherwise hang or vanish.
 
 Owns the checks every job makes before it does any work: there is a cluster, and it has enough FREE resources (Ray
-itself would wait for ever). What a relative path means is `diffusion_perception.places`'.
+itself would wait for ever). What a relative path means is `diffusion_perception.places`'. Ray is loaded where a cluster
+is asked for something, so that a dry run does without it.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
-
-import ray
+from typing import Any
 
 from diffusion_perception.places import PACKAGE, in_uploaded_directory
-from shards.errors import ConfigError, ContractError
+from shards.errors import ConfigError
 
 CODE = PACKAGE.parent  # what a worker's path must hold
 
@@ -28,6 +26,8 @@ def connect(local: bool = False) -> None:
     Raises:
         ConfigError: there is no cluster to join.
     """
+    import ray
+
     if ray.is_initialized():
         return
     if not sys.stdout.isatty():  # a log file shows the codes of colours, not the colours
@@ -70,6 +70,8 @@ def check_free(needed: Mapping[str, float], what: str, wait_s: float = 20.0) -> 
     Raises:
         ConfigError: the cluster is too small, or others hold what is needed.
     """
+    import ray
+
     total = ray.cluster_resources()
     short = {k: v for k, v in needed.items() if v > total.get(k, 0.0)}
     if not short:
@@ -92,27 +94,6 @@ def check_free(needed: Mapping[str, float], what: str, wait_s: float = 20.0) -> 
 
 def has_gpus() -> bool:
     """Whether any node of the cluster has a GPU."""
+    import ray
+
     return ray.cluster_resources().get("GPU", 0.0) > 0
-
-
-def main(module: str) -> NoReturn:
-    """Run a job file as a program; a known error is one clear message and exit status 1.
-
-    The job runs under its module's name and not as `__main__`, so that workers can import what it sends them.
-    """
-    from ray.exceptions import RayTaskError
-
-    try:
-        importlib.import_module(module).run(sys.argv[1:])
-    except ContractError as error:
-        _refuse(error)
-    except RayTaskError as error:  # a worker's error arrives wrapped; what a person needs is its cause
-        if not isinstance(error.cause, ContractError):
-            raise
-        _refuse(error.cause)
-    sys.exit(0)
-
-
-def _refuse(error: BaseException) -> NoReturn:
-    print(f"\n{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    sys.exit(1)

@@ -7,7 +7,7 @@ command line swallows `--words` that come before `--`). What the settings mean i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shards.errors import ConfigError, did_you_mean
@@ -22,7 +22,7 @@ class CommandLine:
     overrides: tuple[tuple[str, str], ...] = field(default=())  # dotted key, YAML text
 
     @classmethod
-    def parse(cls, words: Sequence[str], flags: Sequence[str] = ()) -> CommandLine:
+    def parse(cls, words: Sequence[str], flags: Iterable[str] = ()) -> CommandLine:
         """Read a job's words.
 
         Args:

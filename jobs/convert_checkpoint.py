@@ -26,19 +26,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 from diffusion_perception import settings
 from diffusion_perception.conversion import ConvertJob, convert
 from diffusion_perception.places import resolve_path
-from jobs import cluster
+from jobs import program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError
 
+JOB = ConvertJob
+FLAGS = {"allow-namespace": "read a file that holds its command line, as refer's official ones do"}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    data = settings.read_file(command.config, command.overrides)
+    if settings.plugin_name(data.get("task")):
+        raise ConfigError("task: the task is read from the checkpoint; task.<option> changes its options.")
+    return data
+
 
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words, flags=("allow-namespace",))
-    data: dict[str, Any] = settings.read_file(command.config) if command.config else {}
-    for key, text in command.overrides:
-        if key in ("task.name", "task"):
-            raise ConfigError(f"{key}: the task is read from the checkpoint; task.<option> changes its options.")
-        settings.lay_over(data, "source_path" if key == "in" else key, text)
-    job = settings.bind(ConvertJob, data)
+    command = CommandLine.parse(words, flags=FLAGS)
+    job = settings.bind(JOB, draft(command))
     found = resolve_path(job.source_path, "in")
     job = settings.replaced(job, {"source_path": found, "out": resolve_path(job.out, "out")})
     for line in convert(job, allow_namespace="allow-namespace" in command.flags):
@@ -46,4 +52,4 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.convert_checkpoint")
+    program.main("jobs.convert_checkpoint")

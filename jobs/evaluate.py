@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
-from jobs import cluster
+from jobs import cluster, program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError
 from shards.progress import EVERY_S, Progress
@@ -34,21 +34,27 @@ class EvaluateJob:
     run: str  # folder of a training run: its checkpoints carry the model's configuration
     sets: tuple[str, ...] = ()  # shard sets; empty = the run's data.val
     checkpoint: str = "best"  # best, last, or a step number
-    workers: int = 1
+    workers: int = 1  # processes among which the records are divided
     batch_size: int = 0  # samples per forward; 0 = the run's data.eval_batch_size
     limit: int = 0  # > 0: only the first so many records of each set
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
-    cpus_per_worker: float = 1
+    cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
     export: str = ""  # folder for every prediction, in the format of the benchmark's labels: <export>/<set>/
     out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json
 
 
+JOB = EvaluateJob
+FLAGS = {"local": "run on this machine alone, on a private cluster"}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    return settings.read_file(command.config, command.overrides)
+
+
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words, flags=("local",))
-    data = settings.read_file(command.config) if command.config else {}
-    for key, text in command.overrides:
-        settings.lay_over(data, key, text)
-    job = settings.bind(EvaluateJob, data)
+    command = CommandLine.parse(words, flags=FLAGS)
+    job = settings.bind(JOB, draft(command))
     job = settings.replaced(
         job,
         {
@@ -194,4 +200,4 @@ def _write(path: str, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.evaluate")
+    program.main("jobs.evaluate")

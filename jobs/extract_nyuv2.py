@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
-from jobs import cluster
+from jobs import program
 from jobs.command_line import CommandLine
 from pipeline.sources.nyuv2.extract import extract_split
 from pipeline.sources.nyuv2.mat import MAT_FILE, SPLITS_FILE
@@ -31,17 +31,22 @@ class ExtractJob:
 
     root: str  # folder with nyu_depth_v2_labeled.mat and splits.mat
     out: str = ""  # empty: the same folder
-    split: Literal["train", "test"] = "test"
-    mat: str = MAT_FILE
-    splits: str = SPLITS_FILE
+    split: Literal["train", "test"] = "test"  # official split that is written
+    mat: str = MAT_FILE  # the labelled frames
+    splits: str = SPLITS_FILE  # which frames are of which split
+
+
+JOB = ExtractJob
+FLAGS: dict[str, str] = {}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    return settings.read_file(command.config, command.overrides)
 
 
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words)
-    data: dict[str, Any] = settings.read_file(command.config) if command.config else {}
-    for key, value in command.overrides:
-        settings.lay_over(data, key, value)
-    job = settings.bind(ExtractJob, data)
+    job = settings.bind(JOB, draft(CommandLine.parse(words)))
     root = Path(resolve_path(job.root, "root"))
     out = Path(resolve_path(job.out, "out")) if job.out else root
     written = extract_split(root / job.mat, root / job.splits, out, job.split, reports("[extract]", "frames"))
@@ -49,4 +54,4 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.extract_nyuv2")
+    program.main("jobs.extract_nyuv2")

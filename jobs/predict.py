@@ -25,7 +25,7 @@ import numpy as np
 from diffusion_perception import plugins, settings
 from diffusion_perception.places import resolve_path
 from diffusion_perception.predictor import Predictor
-from jobs import cluster
+from jobs import program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError
 
@@ -48,14 +48,19 @@ class PredictJob:
     device: str = ""  # empty: CUDA if there is one
 
 
+JOB = PredictJob
+FLAGS: dict[str, str] = {}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
+    return settings.read_file(command.config, command.overrides)
+
+
 def run(words: list[str]) -> None:
     from PIL import Image, UnidentifiedImageError
 
-    command = CommandLine.parse(words)
-    data: dict[str, Any] = {}
-    for key, text in command.overrides:
-        settings.lay_over(data, key, text)
-    job = settings.bind(PredictJob, data)
+    job = settings.bind(JOB, draft(CommandLine.parse(words)))
     try:
         with Image.open(job.image) as picture:
             image = np.array(picture.convert("RGB"))  # [H, W, 3]
@@ -71,4 +76,4 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.predict")
+    program.main("jobs.predict")

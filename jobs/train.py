@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_parts, check_sets
 from diffusion_perception.train_job import TrainJob, placed
-from jobs import cluster
+from jobs import cluster, program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, ContractError
 
@@ -36,8 +36,19 @@ RAY_REPORTS = "ray/train/v2/_internal/execution/context.py"
 _PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.IGNORECASE)
 
 
-def read(command: CommandLine) -> TrainJob:
-    """The job's settings from its command line; data paths are made absolute."""
+JOB = TrainJob
+FLAGS = {
+    "dry-run": "print what would be done, and end",
+    "local": "run on this machine alone, on a private cluster",
+}
+WORDS = {
+    "task": "takes configs/train/TASK.yaml",
+    "method": "takes configs/train/TASK_METHOD.yaml",
+}
+
+
+def draft(command: CommandLine) -> dict[str, Any]:
+    """The job's settings as plain data."""
     task, command = command.take("task")
     method, command = command.take("method")
     path = command.config
@@ -46,16 +57,19 @@ def read(command: CommandLine) -> TrainJob:
             raise ConfigError("say what to train: --task refer (configs/train/refer.yaml), or --config FILE.")
         path = f"configs/train/{task}_{method}.yaml" if method else f"configs/train/{task}.yaml"
     data = settings.read_file(path, command.overrides)
-    named = data.get("task", {})
-    named = named.get("name") if isinstance(named, Mapping) else named
+    named = settings.plugin_name(data.get("task"))
     if task and named != task:
         raise ConfigError(f"--task {task} does not go with {path}, whose task is {named!r}. Give one of the two.")
-    job = settings.bind(TrainJob, data)
-    return placed(job)
+    return data
+
+
+def read(command: CommandLine) -> TrainJob:
+    """The job's settings from its command line; data paths are made absolute."""
+    return placed(settings.bind(JOB, draft(command)))
 
 
 def run(words: list[str]) -> None:
-    command = CommandLine.parse(words, flags=("dry-run", "local"))
+    command = CommandLine.parse(words, flags=FLAGS)
     job = read(command)
     manifest = check_sets(job)
     total = job.loop.total_steps(manifest.counts["items"], job.data.batch_size)
@@ -191,4 +205,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    cluster.main("jobs.train")
+    program.main("jobs.train")

@@ -8,7 +8,7 @@ modules   plug-ins found as files                        signatures    what a `b
 """
 
 from diffusion_perception.settings.binding import bind, convert
-from diffusion_perception.settings.files import lay_over, read_file
+from diffusion_perception.settings.files import lay_over, plugin_name, read_file
 from diffusion_perception.settings.plain import replaced, spelled_out, to_plain
 
-__all__ = ["bind", "convert", "lay_over", "read_file", "replaced", "spelled_out", "to_plain"]
+__all__ = ["bind", "convert", "lay_over", "plugin_name", "read_file", "replaced", "spelled_out", "to_plain"]

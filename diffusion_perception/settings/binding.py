@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from diffusion_perception.settings import modules, values
 from diffusion_perception.settings.layers import Layered
-from diffusion_perception.settings.plain import to_plain
+from diffusion_perception.settings.plain import key_of, to_plain
 from diffusion_perception.settings.signatures import REQUIRED, Signature
 from diffusion_perception.settings.typed import Typed
 from diffusion_perception.settings.values import dotted, spelled
@@ -32,21 +32,22 @@ def bind(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     Raises:
         ConfigError: an unknown key (with the closest known one), a missing one, or a value of another type.
     """
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {key_of(f): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls, include_extras=True)
     for key in data:
         if key not in known:
             hint = _elsewhere(str(key), cls) or did_you_mean(str(key), list(known))
             raise ConfigError(f"unknown setting '{dotted(where, key)}'.{hint} Known here: {', '.join(known)}.")
     bound = {}
-    for name, spec in known.items():
+    for key, spec in known.items():
+        hint, at = hints[spec.name], dotted(where, key)
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if name in data and not values.resets(hints[name], data[name]):
-            bound[name] = convert(hints[name], data[name], dotted(where, name))
-            if required and bound[name] in _EMPTY:
-                raise ConfigError(f"setting '{dotted(where, name)}' is empty; expected {spelled(hints[name])}.")
+        if key in data and not values.resets(hint, data[key]):
+            bound[spec.name] = convert(hint, data[key], at)
+            if required and bound[spec.name] in _EMPTY:
+                raise ConfigError(f"setting '{at}' is empty; expected {spelled(hint)}.")
         elif required:
-            raise ConfigError(f"setting '{dotted(where, name)}' is missing; expected {spelled(hints[name])}.")
+            raise ConfigError(f"setting '{at}' is missing; expected {spelled(hint)}.")
     return cls(**bound)
 
 
@@ -69,19 +70,18 @@ def _own(hint: Any, value: Any, where: str) -> Any:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise values.wrong(hint, value, where)
-    return _plugin(package, value, where) if package else bind(cast("type", hint), value, where)
+    return _plugin(hint, package, value, where) if package else bind(cast("type", hint), value, where)
 
 
-def _plugin(package: str, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _plugin(hint: Any, package: str, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A plug-in setting as plain data, its options of the types that its `build` states."""
     named = {"name": convert(str, spec["name"], f"{where}.name")} if spec.get("name") is not None else {}
     options = {key: value for key, value in spec.items() if key != "name"}
-    kind = modules.kind_of(package)
-    if not spec or (not named and not kind.named):
+    if not spec or (not named and values.may_be_unnamed(hint)):
         return {key: convert(Any, value, f"{where}.{key}") for key, value in options.items()}
     module = modules.module_name(package, named, where)
     taken = modules.signature(package, module, where)
-    bound = bind_options(taken, options, where, named["name"], kind.given, complete=False)
+    bound = bind_options(taken, options, where, named["name"], modules.kind_of(package).given, complete=False)
     return named | to_plain(bound)
 
 

@@ -18,15 +18,19 @@ from shards.errors import ConfigError, did_you_mean
 BASE = "base"  # `base: FILE.yaml` in a mapping: the settings of that file below it
 
 
-def read_file(path: str | Path, overrides: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+def read_file(
+    path: str | Path, overrides: Sequence[tuple[str, str]] = (), below: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A YAML file as plain data, on top of the files it names as `base`, with dotted overrides laid over it.
 
-    A relative path is looked up from the working directory, then from the project or the installed package.
+    Args:
+        path: looked up from the working directory, then from the project or the installed package; empty: no file.
+        below: settings that the file lies over.
 
     Raises:
         ConfigError: no such file, not YAML, or an override that goes through something that is not a mapping.
     """
-    data = _read(_found(path, configuration_roots()), ())
+    data = laid_over(below or {}, _read(_found(path, configuration_roots()), ()) if path else {})
     for key, text in overrides:
         lay_over(data, key, text)
     return data
@@ -86,6 +90,15 @@ def _found(path: str | Path, roots: Sequence[Path], named_by: str = "") -> Path:
             f"Files in {Path(path).parent}/: {', '.join(names) or 'none'}."
         )
     return found
+
+
+def plugin_name(spec: Any) -> str:
+    """The name in a plug-in setting of plain data; empty where there is none."""
+    spec = spec.over if isinstance(spec, Layered) else spec
+    if isinstance(spec, Typed):
+        spec = spec.opened("name")
+    spec = spec.get("name") if isinstance(spec, dict) else spec
+    return "" if spec is None else shown(spec)
 
 
 def lay_over(data: dict[str, Any], dotted: str, text: str) -> None:

@@ -25,18 +25,16 @@ class Kind:
         package: where short names are looked up.
         n_leading: first parameters of its `build`s, which no configuration writes.
         given: options that the caller of `build` decides.
-        named: False: a configuration may leave the name to somebody else, and give options alone.
     """
 
     package: str
     n_leading: int = 0
     given: tuple[str, ...] = ()
-    named: bool = True
 
 
 _SPECIAL = (
     Kind("pipeline.encoders", given=("device",)),
-    Kind("vpd.heads", n_leading=1, named=False),  # after the features; a task has a head of its own
+    Kind("vpd.heads", n_leading=1),  # after the features
     Kind("vpd.training.schedules", n_leading=2),  # after the steps of a run and of an epoch
 )
 _KINDS = {kind.package: kind for kind in _SPECIAL}

@@ -12,10 +12,15 @@ import yaml
 T = TypeVar("T")
 
 
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """The setting of a field: its name, unless its metadata has a `key`, for a word that Python keeps for itself."""
+    return field.metadata.get("key", field.name)
+
+
 def to_plain(settings: Any) -> Any:
     """Dataclasses back to data that YAML and JSON can hold."""
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-        return {f.name: to_plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+        return {key_of(f): to_plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
     if isinstance(settings, Mapping):
         return {k: to_plain(v) for k, v in settings.items()}
     if isinstance(settings, PurePath):

@@ -50,7 +50,7 @@ def of_callable(build: Callable[..., Any], n_leading: int = 0) -> Signature:
     parameters = list(inspect.signature(build).parameters.values())[n_leading:]
     inside: Any = build.__init__ if inspect.isclass(build) else inspect.unwrap(build)
     names = getattr(inside, "__globals__", {})
-    docs = option_docs(inspect.getdoc(build) or "")
+    docs = option_docs(inspect.getdoc(build) or "", lambda name: inspect.getdoc(names.get(name)) or "")
     taken = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     options = tuple(Option(p.name, _hint_of(p.annotation, names), p.default, docs.get(p.name, "")) for p in taken)
     return Signature(options, any(p.kind is p.VAR_KEYWORD for p in parameters), summary_of(inspect.getdoc(build) or ""))
@@ -66,11 +66,24 @@ def _hint_of(annotation: Any, names: Mapping[str, Any]) -> Any:
         return Any
 
 
+_CLASS = re.compile(r"`([A-Z]\w+)`")
 _ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*): ?(?P<text>.*)")
 
 
-def option_docs(doc: str) -> dict[str, str]:
-    """Option -> its line of an `Args:` section; options that share an entry share its text."""
+def option_docs(doc: str, doc_of: Callable[[str], str] = lambda _: "") -> dict[str, str]:
+    """Option -> its text in an `Args:` section; options that share an entry share it.
+
+    Args:
+        doc_of: docstring of a class by its name: where an entry names a class that has the option, its text counts.
+    """
+    docs = _entries(doc)
+    for name, text in docs.items():
+        for cls in _CLASS.findall(text):
+            docs[name] = _entries(doc_of(cls)).get(name, docs[name])
+    return docs
+
+
+def _entries(doc: str) -> dict[str, str]:
     _, found, section = doc.partition("\nArgs:\n")
     docs: dict[str, str] = {}
     names: list[str] = []

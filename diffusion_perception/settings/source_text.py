@@ -43,6 +43,25 @@ def of_module(module: str, n_leading: int = 0) -> Signature | None:
     return where.signature(node, doc or "", n_leading) if isinstance(node, ast.FunctionDef) else None
 
 
+def summary_of_module(module: str) -> str:
+    """The first line of a module's docstring."""
+    text = _text_of(module)
+    return (ast.get_docstring(_parsed(text, module)) or "").partition("\n")[0] if text else ""
+
+
+def class_constant(module: str, name: str) -> Any:
+    """What the class that a module's `build` makes states as `name = ...`, if there is one such class beside it."""
+    source = _Source.of(module)
+    found = source.resolved("build") if source else None
+    for node in found[0].names.values() if found else ():
+        for part in node.body if isinstance(node, ast.ClassDef) else ():
+            targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                value = getattr(part, "value", None)
+                return value.value if isinstance(value, ast.Constant) else None
+    return None
+
+
 def defines_build(module: str) -> bool:
     """Whether a module has a `build`, by its source."""
     source = _Source.of(module)
@@ -73,9 +92,7 @@ class _Source:
 
     @classmethod
     def of(cls, module: str) -> _Source | None:
-        spec = spec_of(module)
-        loader: Any = spec.loader if spec else None
-        text = loader.get_source(module) if hasattr(loader, "get_source") else None
+        spec, text = spec_of(module), _text_of(module)
         if spec is None or text is None:
             return None
         names: dict[str, ast.AST] = {}
@@ -83,7 +100,8 @@ class _Source:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names[node.name] = node
             elif isinstance(node, ast.Assign):
-                names |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+                for target in node.targets:
+                    names |= _assigned(target, node.value)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
                 names[node.target.id] = node.value
             elif isinstance(node, ast.ImportFrom):
@@ -104,7 +122,7 @@ class _Source:
         return other.resolved(original) if other else None
 
     def signature(self, node: ast.FunctionDef, doc: str, n_leading: int) -> Signature:
-        arguments, docs = node.args, option_docs(inspect.cleandoc(doc))
+        arguments, docs = node.args, option_docs(inspect.cleandoc(doc), self.doc_of)
         by_place = [*arguments.posonlyargs, *arguments.args]
         none: list[ast.expr | None] = [None] * (len(by_place) - len(arguments.defaults))
         pairs = list(zip(by_place, [*none, *arguments.defaults], strict=True))[n_leading:]
@@ -119,6 +137,12 @@ class _Source:
             for argument, default in pairs
         )
         return Signature(options, arguments.kwarg is not None, summary_of(inspect.cleandoc(doc)))
+
+    def doc_of(self, name: str) -> str:
+        """The docstring of a class that this module defines or imports."""
+        found = self.resolved(name)
+        doc = ast.get_docstring(found[1]) if found and isinstance(found[1], ast.ClassDef) else ""
+        return inspect.cleandoc(doc or "")
 
     def default(self, node: ast.expr) -> Any:
         try:
@@ -174,6 +198,19 @@ class _Source:
         ellipsis = [isinstance(part, ast.Constant) and part.value is Ellipsis for part in parts]
         inner: list[Any] = [... if dots else self.hint(part) for part, dots in zip(parts, ellipsis, strict=True)]
         return outer[tuple(inner) if len(inner) > 1 else inner[0]]
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> dict[str, ast.AST]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        pairs = zip(target.elts, value.elts, strict=True)
+        return {name.id: part for name, part in pairs if isinstance(name, ast.Name)}
+    return {target.id: value} if isinstance(target, ast.Name) else {}
+
+
+def _text_of(module: str) -> str | None:
+    spec = spec_of(module)
+    loader: Any = spec.loader if spec else None
+    return loader.get_source(module) if hasattr(loader, "get_source") else None
 
 
 def _parsed(text: str, module: str) -> ast.Module:

@@ -141,8 +141,7 @@ def _mapping(hint: Any, value: Any, where: str, own: Own) -> dict[str, Any]:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise wrong(hint, value, where)
-    inner = typing.get_args(hint)[1] if len(typing.get_args(hint)) > 1 else Any
-    return {str(key): convert(inner, part, dotted(where, key), own) for key, part in value.items()}
+    return {str(key): convert(inner_of(hint), part, dotted(where, key), own) for key, part in value.items()}
 
 
 def _one_of(members: tuple[Any, ...], hint: Any, value: Any, where: str, own: Own) -> Any:
@@ -178,8 +177,16 @@ def bare(hint: Any) -> Any:
 
 def package_of(hint: Any) -> str | None:
     """The package a setting's plug-in is looked up in, if it names one: `Annotated[Mapping[str, Any], "vpd.tasks"]`."""
-    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
-    return next((note for note in notes if isinstance(note, str)), None)
+    return next((note for note in _notes(hint) if isinstance(note, str)), None)
+
+
+def may_be_unnamed(hint: Any) -> bool:
+    """Whether a plug-in setting may give options and leave the name to somebody else: its notes say "unnamed"."""
+    return "unnamed" in _notes(hint)
+
+
+def _notes(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
 
 
 def members_of(hint: Any) -> tuple[Any, ...]:
@@ -193,6 +200,12 @@ def shape_of(hint: Any) -> type | None:
     if kind in (list, tuple, Sequence):
         return list
     return dict if kind in (dict, Mapping) else None
+
+
+def inner_of(hint: Any) -> Any:
+    """The type of the values of a mapping."""
+    args = typing.get_args(bare(hint))
+    return args[1] if shape_of(hint) is dict and len(args) > 1 else Any
 
 
 def is_fixed(hint: Any) -> bool:

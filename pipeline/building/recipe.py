@@ -22,16 +22,15 @@ META_FIELD = Field("meta", "json", unit="items, views, sentences and what the so
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """How a set is built. `text`: "states" stores CLIP states and token ids; "tokens" stores token ids only, and the
-    trainer encodes them: 61 KB less per RefCOCO sentence. `max_rejects` is a fraction of the split's images."""
+    """How a set is built."""
 
-    records_per_shard: int = 512
-    text: str = "states"
-    image_batch: int = 16
-    text_batch: int = 64
-    decode_threads: int = 4
+    records_per_shard: int = 512  # pictures of a shard
+    text: str = "states"  # states: CLIP states and token ids; tokens: ids only, and the trainer encodes them
+    image_batch: int = 16  # views encoded at once
+    text_batch: int = 64  # texts encoded at once
+    decode_threads: int = 4  # that read and render pictures
     decode_ahead: int = 32  # images decoded and resized before the encoder needs them, 0.8 MB each at 512 x 512
-    max_rejects: float = 0.01
+    max_rejects: float = 0.01  # share of a split's pictures that may be unusable before the build ends
 
     def __post_init__(self) -> None:
         for name in ("records_per_shard", "image_batch", "text_batch", "decode_threads", "decode_ahead"):

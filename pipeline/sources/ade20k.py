@@ -30,7 +30,14 @@ PUBLISHED = {"training": 20_210, "validation": 2_000}  # pictures
 
 
 def build(root: str | Path) -> Ade20kSource:
-    """The source of a folder ADEChallengeData2016. SourceError: no class table there, or one that cannot be read."""
+    """The source.
+
+    Args:
+        root: folder ADEChallengeData2016, with images/, annotations/ and objectInfo150.txt.
+
+    Raises:
+        SourceError: no class table there, or one that cannot be read.
+    """
     return Ade20kSource(Path(root))
 
 

@@ -71,11 +71,14 @@ def build(
     Args:
         mode: `k` (needs `k`, the number of views of a picture) or `replay` (needs `epochs`, passes of the training run
             over the pictures; a part of an epoch counts as a whole one).
+        k, epochs: see `mode`.
+        seed: of all that is drawn.
         recipe: one of `RECIPES`; everything below changes it where given.
         size, crop: one number for a square, or (h, w); the crop is padded to the size, or enlarged as the recipe does.
         enlarge: in place of `size`: what the crop is resized to.
         frame: (h, w) at the bottom and in the middle of a picture; crops and strips stay inside it.
         flip, recolour, cut_depth_probability: of a flip, of each of the three colour steps, of a CutDepth strip.
+        max_depth_m: see `cut_depth`.
         cut_depth: `wrapped` (published), `scaled` (0..`max_depth_m` becomes 0..255) or `none`.
         units_per_metre: of the source's depth PNG, for `scaled`: 1000 for NYUv2, 256 for KITTI.
 

@@ -31,7 +31,15 @@ class Exact:
 
 
 def build(size: int | tuple[int, int] | list[int] = 512, kernel: str = "pil_bilinear") -> Exact:
-    """`size`: one number for a square, or (h, w), in pixels. Raises ConfigError for anything else."""
+    """The plan.
+
+    Args:
+        size: one number for a square, or (h, w), in pixels.
+        kernel: how a picture is resized; one of `KERNELS` of `shards.geometry.view`.
+
+    Raises:
+        ConfigError: another size, or no such kernel.
+    """
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
         raise ConfigError(f"views exact: size is {size!r}, expected pixels as one number or [h, w]")

@@ -148,10 +148,14 @@ def build(
 
     Args:
         mode: `exact`, or `k` (needs `k`, the number of views of a person).
+        k: see `mode`.
         size: (h, w) of a view, multiples of the image encoder's stride; a crop has its shape.
         enlarge: sides of the crop by those of the box.
         flip: exact: whether the mirror image is a second view (default no); k: probability of a flip (default 0.5).
-        seed, scale, shift, shift_probability, recolour: of the drawn views, see `Drawn`.
+        seed: of all that is drawn.
+        scale, shift, shift_probability: of drawn views: smallest and largest size of the crop, largest share of its
+            sides that it is moved by, and how probable that is.
+        recolour: probability of a change of brightness and contrast in a drawn view.
 
     Raises:
         ConfigError: a number is missing, out of range, or not read in this mode.

@@ -118,6 +118,8 @@ def build(
     Args:
         mode: `k` (needs `k`, the number of views of a picture) or `replay` (needs `epochs`, passes of the training run
             over the pictures; a part of an epoch counts as a whole one).
+        k, epochs: see `mode`.
+        seed: of all that is drawn.
         crop: side of the square view.
         base: (long, short) side that scale 1 fits a picture into.
         scale: smallest and largest random scale.

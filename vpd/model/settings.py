@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from shards.errors import ConfigError
 
-HeadPlugin = Annotated[Mapping[str, Any], "vpd.heads"]
+HeadPlugin = Annotated[Mapping[str, Any], "vpd.heads", "unnamed"]  # a task has one of its own
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,10 @@ class OptimConfig:
     """AdamW, its parameter groups and its learning-rate curve."""
 
     lr: float = 5e-5  # peak learning rate of a group with factor 1
-    weight_decay: float = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-2  # of the groups that decay
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
-    schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})
+    schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class LoopConfig:
 
     epochs: float = 40.0  # passes over the items of the train set
     steps: int = 0  # > 0 overrides `epochs`
-    log_every_steps: int = 50
+    log_every_steps: int = 50  # loss, rate and speed
     eval_every_steps: int = 0  # 0 = once an epoch
     eval_at_start: bool = False  # also before the first step, for a number to compare with
     save_every_steps: int = 0  # 0 = with every evaluation
     stop_after_steps: int = 0  # > 0: stop this run early, at this step; the schedule still spans the whole run
     keep_last: int = 2  # newest checkpoints kept, besides the best one
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on CUDA, float32 on CPU
-    channels_last: bool = False
+    channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
-    seed: int = 0
+    seed: int = 0  # of new weights, the order of the data and all that is drawn
 
     def total_steps(self, n_items: int, batch_size: int) -> int:
         """Optimiser steps of the whole run: whole batches of `epochs` passes over `n_items` items."""

@@ -48,7 +48,17 @@ TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
 
 
 def build(root: str | Path, dataset: str = "refcoco", split_by: str = "unc", mask_rule: str = "union") -> RefcocoSource:
-    """The source; nothing is read before the first call of a method. SourceError lists the valid combinations."""
+    """The source; nothing is read before the first call of a method.
+
+    Args:
+        root: REFER's data folder, with images/mscoco/images/train2014 and a folder for each dataset.
+        dataset: refcoco, refcoco+ or refcocog.
+        split_by: unc, or for refcocog umd or google.
+        mask_rule: pixels of several polygon parts: `union` counts them, `exactly_one`, the published code's, does not.
+
+    Raises:
+        SourceError: no such combination; the message lists the valid ones.
+    """
     return RefcocoSource(Path(root), dataset, split_by, mask_rule)
 
 

@@ -37,7 +37,14 @@ CLASS_WEIGHTS = (0.9, 1.1)  # background, object
 
 
 def build(class_weights: Sequence[float] = CLASS_WEIGHTS) -> ReferTask:
-    """The task; `class_weights` are those of background and object in the loss."""
+    """The task.
+
+    Args:
+        class_weights: of background and object in the loss.
+
+    Raises:
+        ConfigError: not two positive numbers.
+    """
     if len(class_weights) != 2 or min(class_weights) <= 0:
         raise ConfigError(f"task refer: class_weights is {list(class_weights)}, expected two positive numbers.")
     return ReferTask((float(class_weights[0]), float(class_weights[1])))

@@ -8,7 +8,13 @@ from vpd.training.schedules import Schedule
 def build(
     total: int, steps_per_epoch: float, *, power: float = 0.9, warmup_steps: int = 0, warmup_ratio: float = 1e-6
 ) -> Schedule:
-    """Polynomial decay to 0, times a linear warm-up if there is one (refer: 0.9, none; segmentation: 1, 1500)."""
+    """Polynomial decay to 0, times a linear warm-up if there is one (refer: 0.9, none; segmentation: 1, 1500).
+
+    Args:
+        power: of what is left of the run.
+        warmup_steps: steps of the warm-up; 0 = none.
+        warmup_ratio: factor at which it begins.
+    """
 
     def factor(step: int) -> float:
         decay = max(0.0, 1.0 - step / total) ** power

@@ -20,6 +20,11 @@ def build(
     mmseg's depth schedule: 12k, 12k and 1k of 25k steps (docs/methods/depth.md#mmsegmentation). Its fall is the
     polynomial of the steps that are left, where `two_phase` falls as it rose.
 
+    Args:
+        rise, fall: shares of the run.
+        floor: factor at the start and in the flat end.
+        power: of the fall.
+
     Raises:
         ConfigError: the shares are not positive, or more than the run.
     """

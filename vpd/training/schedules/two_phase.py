@@ -9,6 +9,10 @@ from vpd.training.schedules import Schedule
 def build(total: int, steps_per_epoch: float, *, floor: float = 0.06, power: float = 0.9) -> Schedule:
     """Up from `floor` to 1 over half of the whole epochs, down over as many, then flat: an odd epoch stays at `floor`.
 
+    Args:
+        floor: factor at the start and in the flat end.
+        power: of rise and fall.
+
     Raises:
         ConfigError: the run is shorter than two epochs.
     """
