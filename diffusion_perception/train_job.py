@@ -17,12 +17,11 @@ from vpd.training.settings import (
     DataConfig,
     LoopConfig,
     OptimConfig,
-    Plugin,
     TaskPlugin,
     TrainConfig,
 )
 
-EncoderPlugin = Annotated[Plugin, "pipeline.encoders", "unnamed"]  # the backbone names its own
+EncoderPlugin = Annotated[Mapping[str, Any], "pipeline.encoders", "unnamed"]  # the backbone names its own
 
 
 @dataclass(frozen=True)

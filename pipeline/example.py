@@ -114,23 +114,23 @@ class Example:
 
 
 class Source(Protocol):
-    """A dataset folder in its official layout, read at random: a shard is then a pure function of a slice of keys."""
+    """A dataset folder in its official layout, read at random: a shard is then a pure function of a slice of keys.
 
-    @property
-    def name(self) -> str: ...
+    Attributes:
+        name: for manifests and messages.
+        splits: that it has.
+        item_axis: what an item is a run of: "sentence", or "view" where an item is an image, or a box of it, with its
+            views.
+    """
 
-    @property
-    def splits(self) -> Sequence[str]: ...
+    name: str
+    splits: Sequence[str]
+    item_axis: str
 
     @property
     def label_fields(self) -> tuple[Field, ...]:
         """The dense labels that every example carries, in storage order; by default none."""
         return ()
-
-    @property
-    def item_axis(self) -> str:
-        """What an item is a run of: "sentence", or "view" where an item is an image, or a box of it, with its views."""
-        ...
 
     def keys(self, split: str) -> list[str]:
         """Names of the split's records in a fixed order. SourceError: bad folder or unknown split."""

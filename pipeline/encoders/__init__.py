@@ -116,5 +116,7 @@ class TextEncoder(Protocol):
         return self.encode(tokens).astype(np.float16)
 
     def encode_pooled(self, tokens: np.ndarray) -> np.ndarray:
-        """Token ids int32 [S, L] -> one vector a sentence, float32 [S, D]. Rows are independent."""
-        ...
+        """Token ids int32 [S, L] -> one vector a sentence, float32 [S, D]. Rows are independent. Needed for prompts in
+        mode `pooled` only."""
+        name = self.fingerprint["encoder"]
+        raise ConfigError(f"text encoder {name} has no pooled states: set prompts.mode=tokens (`pipeline.prompts`).")

@@ -13,7 +13,7 @@ from diffusion_perception import fit
 from diffusion_perception.assemble import build_task
 from diffusion_perception.companions import encoder_setting
 from diffusion_perception.settings import bind
-from diffusion_perception.train_job import TrainJob
+from diffusion_perception.train_job import EncoderConfig, TrainJob
 from shards.contract.manifest import Manifest, fingerprint
 from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError, FingerprintMismatch
@@ -83,10 +83,11 @@ def test_another_kind_of_encoder_is_refused_unless_it_is_asked_for(kind: str) ->
     manifest = set_of(LATENT, TOKENS, STATES, recipe=RECIPE | {f"{kind}_encoder": {"encoder": "lab.other"}})
     with pytest.raises(FingerprintMismatch, match=rf"by the {kind} encoder lab\.other.*set encoders\.{kind}\.name=lab"):
         check(manifest)
-    check(manifest, job=job_of(encoders={kind: {"name": "lab.other"}}))
+    asked = replace(job_of(), encoders=replace(EncoderConfig(), **{kind: {"name": "lab.other"}}))
+    check(manifest, job=asked)
     ours = RECIPE["image_encoder"]["encoder"] if kind == "image" else "clip_text"
     with pytest.raises(FingerprintMismatch, match=rf"by the {kind} encoder {ours}, encoders\.{kind} is lab\.other"):
-        check(set_of(LATENT, TOKENS, STATES), job=job_of(encoders={kind: {"name": "lab.other"}}))
+        check(set_of(LATENT, TOKENS, STATES), job=asked)
 
 
 def test_class_embeddings_of_another_width_are_refused() -> None:
@@ -120,7 +121,7 @@ def test_encoders_come_from_the_backbones_model_unless_the_run_names_another() -
     other = job_of(backbone=backbone, encoders={"model": "b/model", "dtype": "float16"})
     expected = {"name": "clip_text", "model": "b/model", "revision": None, "dtype": "float16", "length": 9}
     assert encoder_setting(other, "text", FACTS.companions, length=9) == expected
-    own = job_of(backbone=backbone, encoders={"image": {"model": "c/model", "logvar": True}})
+    own = job_of(backbone=backbone, encoders={"image": {"name": "sd_vae", "model": "c/model", "logvar": True}})
     expected = {"name": "sd_vae", "model": "c/model", "logvar": True, "dtype": "float32"}
     assert encoder_setting(own, "image", FACTS.companions) == expected
     with pytest.raises(ConfigError, match=r"names no text encoder: set encoders\.text="):

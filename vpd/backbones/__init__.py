@@ -168,8 +168,8 @@ class Backbone(Protocol):
             )
 
     def next_latents(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The input `[B, C, h, w]` of the next pass, from the features of this one."""
-        ...
+        """The input `[B, C, h, w]` of the next pass, from the features of this one; for more than one pass only."""
+        raise ConfigError(f"backbone {type(self).__name__} makes one pass: set model.prompts.passes=1.")
 
     def __call__(
         self, latents: torch.Tensor, context: torch.Tensor, time: torch.Tensor | None = None

@@ -1,7 +1,7 @@
 """CLIP's text model: the plug-in `clip_text`, sentences -> token ids -> last hidden states.
 
-Owns the settings and what is known of the encoder without weights. The network is `encoder`'s, the tokenizer
-`tokenizer`'s; both are imported when one is built.
+Owns its settings. What is known without weights is `facts`', the network `encoder`'s, the tokenizer `tokenizer`'s; the
+last two are imported when one is built.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.encoders import TextEncoder, TextFacts
-from pipeline.encoders._configs import number, part_config
-from pipeline.encoders.clip_text.limits import check_length
+from pipeline.encoders.clip_text.facts import read_facts
 from shards.errors import ConfigError
 
 DTYPES = ("float32", "float16")
 LENGTH = 40  # tokens per sentence
-SD1_WIDTH = 768  # of CLIP ViT-L/14, assumed where no config is at hand
 
 
 def build(
@@ -50,10 +48,4 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
     Raises:
         ConfigError: no text model there, or one with fewer positions than `length`.
     """
-    config = part_config("clip_text", model, "text_encoder", revision)
-    if config is None:
-        why = f"{SD1_WIDTH} wide as in Stable Diffusion 1: {model} is not in the local cache"
-        return TextFacts("clip_text", length, SD1_WIDTH, f"text states {why}")
-    config = config.get("text_config", config)  # of a model that is text and image encoder
-    check_length(length, number("clip_text", model, config, "max_position_embeddings"))
-    return TextFacts("clip_text", length, number("clip_text", model, config, "hidden_size"))
+    return read_facts(model, revision, length)

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
-from pipeline.encoders.clip_text.limits import check_length
+from pipeline.encoders.clip_text.facts import check_length
 from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256
 from shards.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """Stable Diffusion's VAE encoder: the plug-in `sd_vae`, pixels in [-1, 1] -> raw posterior mean.
 
-Owns the settings and what is known of the encoder without weights; the network and its arithmetic are `encoder`'s,
-which is imported when one is built.
+Owns its settings. What is known without weights is `facts`', the network and its arithmetic are `encoder`'s, which is
+imported when one is built.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.encoders import ImageEncoder, ImageFacts
-from pipeline.encoders._configs import number, part_config
-from pipeline.encoders.sd_vae.sizes import facts, stride_of
+from pipeline.encoders.sd_vae.facts import read_facts
 from shards.errors import ConfigError
 
 DTYPES = ("float32", "float16")
-SD1_CHANNELS, SD1_STRIDE_PX = 4, 8  # assumed where no config is at hand
 
 
 def build(
@@ -52,14 +50,4 @@ def describe(model: str, revision: str | None = None, logvar: bool = False, **ot
     Raises:
         ConfigError: no VAE there.
     """
-    config = part_config("sd_vae", model, "vae", revision)
-    if config is None:
-        why = f"{SD1_CHANNELS} x size/{SD1_STRIDE_PX} as in Stable Diffusion 1: {model} is not in the local cache"
-        return facts(SD1_CHANNELS, SD1_STRIDE_PX, logvar, f"latents of {why}")
-    levels = config.get("block_out_channels")
-    if not isinstance(levels, list) or not levels:
-        raise ConfigError(
-            f"sd_vae: the config.json of {model!r} says block_out_channels = {levels!r}; expected that of an "
-            "AutoencoderKL. Point at the VAE of a Stable Diffusion model"
-        )
-    return facts(number("sd_vae", model, config, "latent_channels"), stride_of(len(levels)), logvar)
+    return read_facts(model, revision, logvar)

@@ -21,7 +21,7 @@ from torch import nn
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
-from pipeline.encoders.sd_vae.sizes import facts, stride_of
+from pipeline.encoders.sd_vae.facts import facts_of, stride_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError
 from shards.geometry.view import Size
@@ -39,7 +39,7 @@ class SdVae:
         self._tf32 = tf32 and dtype == "float32"
         self._logvar = logvar
         stride_px = stride_of(len(vae.config["block_out_channels"]))
-        self.facts = facts(int(vae.config["latent_channels"]), stride_px, logvar)
+        self.facts = facts_of(int(vae.config["latent_channels"]), stride_px, logvar)
         self.fingerprint: dict[str, Any] = {
             "encoder": "sd_vae",
             "weights": weights_sha256(self._exact.named_parameters()),
