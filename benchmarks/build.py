@@ -23,6 +23,7 @@ import io
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class JpegSource:
     """`images` records over a few distinct photo-like 640 x 480 JPEGs on disk, each with its own sentences."""
 
     name = "benchmark"
-    splits = ("train",)
+    splits: Sequence[str] = ("train",)
     label_fields: tuple[Field, ...] = ()
 
     def __init__(self, folder: Path, images: int, sentences: int) -> None:

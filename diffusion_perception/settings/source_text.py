@@ -75,10 +75,10 @@ def spec_of(module: str) -> ModuleSpec | None:
         spec = importlib.util.find_spec(first)
     except (ValueError, ImportError):
         return None
-    for number in range(len(rest)):
+    for name in rest:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        name = ".".join([first, *rest[: number + 1]])
+        # The bare name: under its full one a folder without __init__.py is looked up through its imported parent.
         spec = importlib.machinery.PathFinder.find_spec(name, list(spec.submodule_search_locations))
     return spec
 
@@ -210,7 +210,7 @@ def _assigned(target: ast.expr, value: ast.expr) -> dict[str, ast.AST]:
 def _text_of(module: str) -> str | None:
     spec = spec_of(module)
     loader: Any = spec.loader if spec else None
-    return loader.get_source(module) if hasattr(loader, "get_source") else None
+    return loader.get_source(spec.name) if hasattr(loader, "get_source") else None
 
 
 def _parsed(text: str, module: str) -> ast.Module:
