@@ -97,13 +97,13 @@ def test_words_that_are_wrong_are_noted_and_help_is_given_still() -> None:
 
 
 def test_an_outside_plugin_tells_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "__init__.py").touch()
-    (tmp_path / "outside" / "views.py").write_text(
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "__init__.py").touch()
+    (tmp_path / "elsewhere" / "views.py").write_text(
         'def build(size: int, kernel: str = "a"):\n    """A plan.\n\n    Args:\n        size: of it.\n    """\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    text = shown("jobs.build_shards", "views={name: outside.views, size: 3}")
+    text = shown("jobs.build_shards", "views={name: elsewhere.views, size: 3}")
     assert "  views.size: int = 3 *                       of it.\n  views.kernel: str = a" in text
 
 
