@@ -48,6 +48,9 @@ _PUBLIC = {  # name -> module that defines it
     "ShardBuilder": "diffusion_perception.builder",
     "BuildJob": "diffusion_perception.builder",
     "TrainJob": "diffusion_perception.train_job",
+    "train": "diffusion_perception.training",
+    "EvaluateJob": "diffusion_perception.evaluation",
+    "evaluate": "diffusion_perception.evaluation",
     "Trained": "diffusion_perception.trained",
     "load_trained": "diffusion_perception.trained",
     "from_pretrained": "diffusion_perception.blueprints",
@@ -58,23 +61,28 @@ _PUBLIC = {  # name -> module that defines it
 if TYPE_CHECKING:
     from diffusion_perception.blueprints import from_pretrained
     from diffusion_perception.builder import BuildJob, ShardBuilder
+    from diffusion_perception.evaluation import EvaluateJob, evaluate
     from diffusion_perception.predictor import Predictor
     from diffusion_perception.settings import bind, read_file
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.trained import Trained, load_trained
+    from diffusion_perception.training import train
     from shards.reading.reader import ShardSet
 
 __all__ = [
     "BuildJob",
+    "EvaluateJob",
     "Predictor",
     "ShardBuilder",
     "ShardSet",
     "TrainJob",
     "Trained",
     "bind",
+    "evaluate",
     "from_pretrained",
     "load_trained",
     "read_file",
+    "train",
 ]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from diffusion_perception import places, settings
+from shards.errors import ConfigError
 from vpd.model.settings import ModelConfig
 from vpd.training.settings import (
     BackbonePlugin,
@@ -41,10 +42,28 @@ class RunConfig:
 
     name: str  # of the run's folder
     out: str = "runs"  # folder or URL every node can reach; the run is <out>/<name>
-    workers: int = 1  # processes; the global batch is divided among them
+    workers: int = 1  # processes; the global batch is divided among them. 0: the command's own process, no cluster
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
     cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
     max_failures: int = 3  # restarts after a lost worker before the job fails
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers, self.gpus_per_worker, "run.")
+
+
+def check_workers(workers: int, gpus_per_worker: float, where: str = "") -> None:
+    """Refuse numbers of workers that cannot be, and GPUs of workers that do not exist.
+
+    Raises:
+        ConfigError: with the choices there are; `where` is what the names of the settings begin with.
+    """
+    if workers < 0:
+        raise ConfigError(f"{where}workers is {workers}; expected 1 or more, or 0 for this process, without a cluster.")
+    if not workers and gpus_per_worker >= 0:
+        raise ConfigError(
+            f"{where}gpus_per_worker is {gpus_per_worker:g}, but {where}workers=0 starts no worker: this process takes "
+            f"CUDA if it sees one. Leave {where}gpus_per_worker out, or set {where}workers to 1 or more."
+        )
 
 
 @dataclass(frozen=True)

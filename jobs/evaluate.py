@@ -4,44 +4,27 @@
     ray job submit -- jobs/evaluate.py run=runs/refer
     ray job submit -- jobs/evaluate.py run=runs/refer sets=[data/shards/refcoco-unc-testA] workers=4 checkpoint=best
 
-Prints one row a set and writes `<run>/evaluation-step-N.json`. Owns placement: plain Ray actors, since evaluation needs
-no collectives; worker r of w takes every w-th record, and the driver joins the metric states and checks their count
-against the manifest. The pass itself is `vpd.inference.evaluate`.
+Prints one row a set and writes `<run>/evaluation-step-N.json`. `workers=0` evaluates in this very process, without a
+cluster. Owns placement: plain Ray actors, since evaluation needs no collectives; worker r of w takes every w-th record.
+What each does, and how their parts are joined, is `diffusion_perception.evaluation`'s.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
 from diffusion_perception import settings
+from diffusion_perception.evaluation import EvaluateJob, Evaluator, Parts, evaluate, table
 from diffusion_perception.places import resolve_path
 from jobs import cluster, program
 from jobs.command_line import CommandLine
-from shards.errors import ConfigError
 from shards.progress import EVERY_S, Progress
-
-
-@dataclass(frozen=True)
-class EvaluateJob:
-    """Settings of an evaluation."""
-
-    run: str  # folder of a training run: its checkpoints carry the model's configuration
-    sets: tuple[str, ...] = ()  # shard sets; empty = the run's data.val
-    checkpoint: str = "best"  # best, last, or a step number
-    workers: int = 1  # processes among which the records are divided
-    batch_size: int = 0  # samples per forward; 0 = the run's data.eval_batch_size
-    limit: int = 0  # > 0: only the first so many records of each set
-    gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
-    cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
-    export: str = ""  # folder for every prediction, in the format of the benchmark's labels: <export>/<set>/
-    out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json
-
+from shards.reading.reader import ShardSet
 
 JOB = EvaluateJob
 FLAGS = {"local": "run on this machine alone, on a private cluster"}
@@ -64,30 +47,18 @@ def run(words: list[str]) -> None:
             "export": resolve_path(job.export, "export"),
         },
     )
-    results = evaluate(job, local="local" in command.flags)
+    results = evaluate(job, partial(_place, job, "local" in command.flags) if job.workers else None)
     print(table(results), flush=True)
 
 
-def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
-    """Run the evaluation; returns {"step", "checkpoint", "sets": {name: metrics}} and writes it as JSON.
+def _place(job: EvaluateJob, local: bool) -> Parts:
+    """Start the workers, on a cluster that has enough free for them.
 
     Raises:
-        ConfigError: nothing to evaluate, no cluster, or too few free resources.
-        ContractError: no finished checkpoint, or a set was not covered exactly once.
+        ConfigError: no cluster, or too few free resources.
     """
     import ray
-    import torch
 
-    from diffusion_perception.trained import load_trained
-    from shards.reading.reader import ShardSet
-    from vpd.inference.evaluate import check_count
-
-    trained = load_trained(job.run, job.checkpoint, torch.device("cpu"))  # here too: a bad run fails before a worker
-    task, names = trained.task, trained.class_names
-    sets = job.sets or ((trained.data.val,) if trained.data.val else ())
-    if not sets:
-        raise ConfigError(f"{job.run} names no data.val: say which sets to evaluate, sets=[PATH, ...].")
-    opened = {url: ShardSet.open(url) for url in sets}  # a damaged or missing set fails here, before any worker starts
     cluster.connect(local)
     gpus = job.gpus_per_worker if job.gpus_per_worker >= 0 else float(cluster.has_gpus())
     cluster.check_free(
@@ -96,107 +67,18 @@ def evaluate(job: EvaluateJob, local: bool = False) -> dict[str, Any]:
     )
     # Two threads: `progress` must answer while a pass runs.
     options: dict[str, Any] = {"num_cpus": job.cpus_per_worker, "num_gpus": gpus, "max_concurrency": 2}
-    actor = ray.remote(**options, max_restarts=2, max_task_retries=2)(EvaluateActor)
-    workers = [actor.remote(job.run, job.checkpoint, job.cpus_per_worker) for _ in range(job.workers)]
-    results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
-    for url, shards in opened.items():
-        parts = [
-            worker.evaluate.remote(
-                url, rank, job.workers, job.batch_size or trained.data.eval_batch_size, job.limit, job.export
-            )
-            for rank, worker in enumerate(workers)
-        ]
+    actor = ray.remote(**options, max_restarts=2, max_task_retries=2)(Evaluator)
+    workers = [actor.remote(job) for _ in range(job.workers)]
+
+    def parts(url: str, shards: ShardSet, tag: str) -> list[Any]:
         records = Progress(min(job.limit, shards.n_records) if job.limit else shards.n_records, "records")
-        while ray.wait(parts, num_returns=len(parts), timeout=EVERY_S)[1]:
+        states = [worker.part.remote(url, rank) for rank, worker in enumerate(workers)]
+        while ray.wait(states, num_returns=len(states), timeout=EVERY_S)[1]:
             done = sum(ray.get([worker.progress.remote() for worker in workers]))
-            print(f"[evaluate] {shards.manifest.name}: {records.text(done)}", flush=True)
-        metric = task.new_metric().joined(ray.get(parts))
-        if not job.limit:
-            check_count(metric, task, shards)
-        results["sets"][shards.manifest.name] = {"samples": metric.count, **metric.compute()}
-        print(f"[evaluate] {shards.manifest.name}: done", flush=True)
-        if table_of_classes := task.report(metric, names):
-            print(table_of_classes, flush=True)
-    _write(job.out or f"{job.run}/evaluation-step-{trained.step}.json", results)
-    return results
+            print(f"{tag} {records.text(done)}", flush=True)
+        return ray.get(states)
 
-
-def table(results: dict[str, Any]) -> str:
-    """One row a set, one column a metric."""
-    columns = list(next(iter(results["sets"].values())))
-    width = max(len(name) for name in results["sets"])
-    lines = [f"{results['checkpoint']}", " " * width + "".join(f"{c:>10}" for c in columns)]
-    for name, metrics in results["sets"].items():
-        cells = (f"{metrics[c]:>10d}" if isinstance(metrics[c], int) else f"{metrics[c]:>10.4f}" for c in columns)
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    return "\n".join(lines)
-
-
-class EvaluateActor:
-    """One process with the model loaded once."""
-
-    def __init__(self, run: str, which: str, cpus: float) -> None:
-        import torch
-
-        from diffusion_perception.trained import load_trained
-
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cpu":
-            torch.set_num_threads(max(int(cpus), 1))
-        self.trained = load_trained(run, which, self.device)
-        self.scored = 0
-
-    def evaluate(self, url: str, rank: int, world: int, batch_size: int, limit: int, export: str) -> Any:
-        from diffusion_perception.assemble import open_set
-        from vpd.inference.evaluate import evaluate
-        from vpd.training.loop import autocast_of
-
-        self.scored = 0
-        shards = open_set(url, self.trained.data, rank)
-        metric = evaluate(
-            self.trained.model,
-            self.trained.task,
-            shards,
-            rank=rank,
-            world=world,
-            batch_size=batch_size,
-            device=self.device,
-            encoders=self.trained.encoders_for(shards.manifest),
-            autocast=autocast_of(self.trained.precision, self.device),
-            text=self.trained.data.text,
-            limit=limit,
-            progress=self._note,
-            on_record=_exporter(self.trained.task, Path(export, shards.manifest.name)) if export else None,
-        )
-        return metric.state
-
-    def progress(self) -> int:
-        """Records scored so far in the pass that runs."""
-        return self.scored
-
-    def _note(self, scored: int, total: int) -> None:
-        self.scored = scored
-
-
-def _exporter(task: Any, folder: Path) -> Any:
-    """Writes each prediction of a record as <key>.png, or <key>-<n>.png where a record has several; .json for pose."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def export(record: Any, outputs: Any) -> None:
-        predictions = task.predictions(record, outputs).numpy()
-        for number, prediction in enumerate(predictions):
-            suffix = f"-{number:03d}" if len(predictions) > 1 else ""
-            task.export(prediction, folder / f"{record.key}{suffix}{task.export_suffix}")
-
-    return export
-
-
-def _write(path: str, results: dict[str, Any]) -> None:
-    import fsspec
-
-    with fsspec.open(path, "w") as file:
-        json.dump(results, file, indent=1)  # type: ignore[arg-type]
-    print(f"[evaluate] wrote {path}")
+    return parts
 
 
 if __name__ == "__main__":

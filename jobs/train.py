@@ -5,12 +5,13 @@
     ray job submit --working-dir . -- python jobs/train.py --task refer run.out=/shared/runs ...   (any cluster)
 
 `--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file; further words are settings (`optim.lr=1e-4`).
-`--dry-run` prints the resolved configuration and the plan. The same command again resumes the run.
+`--dry-run` prints the resolved configuration and the plan. The same command again resumes the run. `run.workers=0`
+trains in this very process, without a cluster: `python jobs/train.py --task refer run.workers=0`.
 
-Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; the loop itself is
-`vpd.training.loop`. Checkpoints go to storage by our own store, not through Ray: a controller that dies takes its
-memory of the newest one along (docs/methods/ray.md#checkpoints-of-ray-train), and our marker files say what is finished
-without it.
+Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; what each process does is
+`diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a controller that dies
+takes its memory of the newest one along (docs/methods/ray.md#checkpoints-of-ray-train), and our marker files say what
+is finished without it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import settings
-from diffusion_perception.assemble import build_parts, check_sets
-from diffusion_perception.train_job import TrainJob, placed
+from diffusion_perception import settings, training
+from diffusion_perception.assemble import check_sets
+from diffusion_perception.train_job import RunConfig, TrainJob, placed
 from jobs import cluster, program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, ContractError
@@ -74,14 +75,18 @@ def run(words: list[str]) -> None:
     manifest = check_sets(job)
     total = job.loop.total_steps(manifest.counts["items"], job.data.batch_size)
     print(settings.spelled_out(job))
+    where = f"on {job.run.workers} worker(s)" if job.run.workers else "in this process"
     print(
         f"plan: {manifest.name}: {manifest.counts['items']} items, {total} steps of {job.data.batch_size} "
-        f"on {job.run.workers} worker(s); run folder {job.folder}",
+        f"{where}; run folder {job.folder}",
         flush=True,
     )
     if "dry-run" in command.flags:
         return
-    fit(job, local="local" in command.flags)
+    if job.run.workers:
+        fit(job, local="local" in command.flags)
+    else:
+        training.train(job)
 
 
 def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
@@ -91,14 +96,10 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
         ConfigError: no cluster, or too few free resources for the workers.
         ray.train.TrainingFailedError: a worker failed more often than run.max_failures.
     """
-    from ray import train
+    resources = _claimed(job.run, local)
+    from ray import train  # after it, since these take seconds: where there is no room, it is said at once
     from ray.train.torch import TorchTrainer
 
-    cluster.connect(local)
-    gpus = job.run.gpus_per_worker if job.run.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    resources = {"CPU": job.run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    needed = {k: v * job.run.workers for k, v in resources.items()}
-    cluster.check_free(needed, f"{job.run.workers} training worker(s) of {resources}")
     # Its watcher of preempted nodes reports to loops that ask, which ours does not, and logs an error at every start.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Ray's own INFO repeats what the run log says, once a worker; older releases have no setting for it.
@@ -109,7 +110,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
         _worker_loop,
         train_loop_config={"job": settings.to_plain(job)},
         scaling_config=train.ScalingConfig(
-            num_workers=job.run.workers, use_gpu=gpus > 0, resources_per_worker=resources
+            num_workers=job.run.workers, use_gpu="GPU" in resources, resources_per_worker=resources
         ),
         run_config=train.RunConfig(
             name=job.run.name,
@@ -135,6 +136,16 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def _claimed(run: RunConfig, local: bool) -> dict[str, float]:
+    """What each worker asks of the cluster, which this joins and finds to have enough of it free."""
+    cluster.connect(local)
+    gpus = run.gpus_per_worker if run.gpus_per_worker >= 0 else float(cluster.has_gpus())
+    resources = {"CPU": run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
+    needed = {k: v * run.workers for k, v in resources.items()}
+    cluster.check_free(needed, f"{run.workers} training worker(s) of {resources}")
+    return resources
+
+
 def is_lost_worker(raised: BaseException | None) -> bool:
     """Whether a worker failed because a process is gone: it raised nothing itself, or its partner went away.
 
@@ -149,45 +160,24 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device, prepare_model
 
-    from vpd.training.checkpoint import Checkpoint, CheckpointStore
-    from vpd.training.log import RunLog
-    from vpd.training.loop import train as train_loop
+    from vpd.training.checkpoint import Checkpoint
     from vpd.training.worker import Worker
 
     _hush_reports()
-    job = settings.bind(TrainJob, arguments["job"])
     context = train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), torch.device(get_device()))
-    if worker.device.type == "cpu":
-        torch.set_num_threads(max(int(job.run.cpus_per_worker), 1))
-    parts = build_parts(job, worker.device, worker.rank)
-    store = CheckpointStore(job.folder)
-    latest = store.latest()
-    log = None
-    if worker.rank == 0:
-        # TensorBoard and JSONL need a file system; for a URL they stay in the worker's folder, beside Ray's own logs.
-        folder = job.folder if "://" not in job.folder else os.path.join(os.getcwd(), "log")
-        log = RunLog(folder, resume_step=latest.step if latest else 0, echo=_say)
 
     def report(checkpoint: Checkpoint | None, metrics: Mapping[str, float]) -> None:
         # Numbers only: Ray would remember the checkpoint, and refuse the next start once our store has pruned it.
         train.report({**metrics, "step": checkpoint.step} if checkpoint else dict(metrics))
 
     ddp = {"gradient_as_bucket_view": True} if worker.world > 1 else None
-    try:
-        train_loop(
-            job.training,
-            parts,
-            worker,
-            store,
-            log,
-            wrap=lambda model: prepare_model(model, parallel_strategy_kwargs=ddp),
-            report=report,
-            resolved=settings.to_plain(job),
-        )
-    finally:
-        if log:
-            log.close()
+    training.train(
+        settings.bind(TrainJob, arguments["job"]),
+        worker,
+        wrap=lambda model: prepare_model(model, parallel_strategy_kwargs=ddp),
+        report=report,
+    )
 
 
 def _hush_reports() -> None:
@@ -196,12 +186,6 @@ def _hush_reports() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.endswith(RAY_REPORTS):
             logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _say(text: str) -> None:
-    # Ray Train patches `print` to log every line a second time.
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ HOMES = {
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "webdataset": ("shards/writing/",),
     "xxhash": ("shards/contract/", "shards/reading/"),
-    "fsspec": ("shards/storage/", "vpd/training/", "jobs/"),
+    "fsspec": ("shards/storage/", "vpd/training/", "diffusion_perception/evaluation"),
 }
 KNOW_ARGV = ("jobs/", "shards/verify.py", "shards/inspect.py")
 

@@ -210,7 +210,7 @@ def _assigned(target: ast.expr, value: ast.expr) -> dict[str, ast.AST]:
 def _text_of(module: str) -> str | None:
     spec = spec_of(module)
     loader: Any = spec.loader if spec else None
-    return loader.get_source(spec.name) if hasattr(loader, "get_source") else None
+    return loader.get_source(spec.name) if spec and hasattr(loader, "get_source") else None
 
 
 def _parsed(text: str, module: str) -> ast.Module:

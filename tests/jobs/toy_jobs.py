@@ -6,21 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from diffusion_perception.assemble import build_parts
 from diffusion_perception.builder import BuildJob, ShardBuilder
-from diffusion_perception.settings import bind, replaced, to_plain
+from diffusion_perception.settings import bind, replaced
 from diffusion_perception.train_job import TrainJob
+from diffusion_perception.training import train
 from pipeline.building import ledger
 from pipeline.building.plan import plan_shards
 from pipeline.building.shard import finish_set
 from pipeline.prompts.class_table import TABLE
 from shards.contract.schema import Schema
 from shards.contract.tables import write_table
-from vpd.training.checkpoint import CheckpointStore
-from vpd.training.log import RunLog
-from vpd.training.loop import train
 from vpd.training.worker import Worker
 
 
@@ -74,11 +69,11 @@ def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict
 def train_here(settings: dict[str, Any]) -> dict[int, float]:
     """Train in this process; the loss of every step so far."""
     job = bind(TrainJob, settings)
-    parts = build_parts(job, torch.device("cpu"))
-    store = CheckpointStore(job.folder)
-    latest = store.latest()
-    log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=lambda text: None)
-    train(job.training, parts, Worker(), store, log, resolved=to_plain(job))
-    log.close()
-    lines = [json.loads(line) for line in Path(job.folder, "log.jsonl").read_text().splitlines()]
+    train(job, Worker())
+    return losses_of(Path(job.folder))
+
+
+def losses_of(folder: Path) -> dict[int, float]:
+    """The loss of every step in a run's log."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}

@@ -1,0 +1,71 @@
+"""Training in the process that asks for it: a worker of a cluster, a command without one, a notebook.
+
+Owns what surrounds the loop on every process: threads, parts, where checkpoints and logs go. The loop itself is
+`vpd.training.loop`, which processes there are `jobs.train`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import settings
+from diffusion_perception.assemble import build_parts
+
+if TYPE_CHECKING:
+    from diffusion_perception.train_job import TrainJob
+    from vpd.training.checkpoint import Checkpoint
+    from vpd.training.worker import Worker
+
+
+def train(
+    job: TrainJob,
+    worker: Worker | None = None,
+    *,
+    wrap: Callable[[Any], Any] = lambda model: model,
+    report: Callable[[Checkpoint | None, Mapping[str, float]], None] = lambda checkpoint, metrics: None,
+) -> Mapping[str, float]:
+    """Train, or go on where the run's folder ends; returns the last validation's metrics and `loss`.
+
+    Args:
+        job: its paths must be absolute or URLs where other processes share them (`train_job.placed`).
+        worker: who this process is; by default the only one, on CUDA if there is some.
+        wrap: makes the model a part of a group of workers, e.g. DDP.
+        report: is told every saved checkpoint and every evaluation.
+
+    Raises:
+        ContractError: sets, settings or weights that do not fit together.
+    """
+    import torch
+
+    from vpd.training import loop
+    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.log import RunLog
+    from vpd.training.worker import Worker
+
+    worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    if worker.device.type == "cpu":
+        torch.set_num_threads(max(int(job.run.cpus_per_worker), 1))
+    parts = build_parts(job, worker.device, worker.rank)
+    store = CheckpointStore(job.folder)
+    latest = store.latest()
+    log = None
+    if worker.rank == 0:
+        # TensorBoard and JSONL need a file system; for a URL they stay in the worker's folder, beside Ray's own logs.
+        folder = job.folder if "://" not in job.folder else os.path.join(os.getcwd(), "log")
+        log = RunLog(folder, resume_step=latest.step if latest else 0, echo=_say)
+    try:
+        return loop.train(
+            job.training, parts, worker, store, log, wrap=wrap, report=report, resolved=settings.to_plain(job)
+        )
+    finally:
+        if log:
+            log.close()
+
+
+def _say(text: str) -> None:
+    # Ray Train patches `print` to log every line a second time.
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

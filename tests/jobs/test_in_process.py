@@ -1,0 +1,44 @@
+"""The commands without workers: training and evaluation in their own process, where no cluster can be reached."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from toy_jobs import losses_of, train_here, train_settings
+
+from diffusion_perception.evaluation import EvaluateJob
+from diffusion_perception.train_job import RunConfig
+from jobs import evaluate, train
+from shards.errors import ConfigError
+from shards.reading.reader import ShardSet
+
+
+def test_training_and_evaluation_without_workers_need_no_cluster(
+    sets: Path, tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nothing answers there
+    settings = train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2, "loop.eval_every_steps": 2})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    train.run(["--config", f"{tmp_path}/run.yaml", "run.workers=0"])
+    assert "in this process; run folder" in capsys.readouterr().out
+    assert losses_of(tmp_path / "run") == pytest.approx(
+        train_here({**settings, "run": {"name": "b", "out": str(tmp_path)}})
+    )
+
+    evaluate.run([f"run={tmp_path}/run", "workers=0"])
+    assert "tiny-val" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "run" / "evaluation-step-2.json").read_text())["sets"]["tiny-val"]
+    assert scores["samples"] == ShardSet.open(sets / "tiny-val").manifest.counts["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "match"), [(-1, -1, "is -1; expected 1 or more, or 0"), (0, 1, "is 1, but")]
+)
+def test_workers_that_cannot_be_are_refused_with_the_other_choices(workers: int, gpus: int, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        RunConfig("run", workers=workers, gpus_per_worker=gpus)
+    with pytest.raises(ConfigError, match=match):
+        EvaluateJob("run", workers=workers, gpus_per_worker=gpus)
