@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +19,38 @@ from vpd.training.loop import open_stream
 from vpd.training.worker import Worker
 
 
-def test_stopping_and_resuming_gives_the_losses_of_one_run(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    whole = train_here(train_settings(sets, tiny_sd, tmp_path / "a"))
-    half = train_here(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.stop_after_steps": 3}))
+@dataclass(frozen=True)
+class Run:
+    """A run as `train_settings` has it: where it lies, and the loss of each step."""
+
+    out: Path
+    losses: dict[int, float]
+
+
+@pytest.fixture(scope="module")
+def whole(sets: Path, tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Every step at once. Tests read it, or ask it to go on and are refused."""
+    out = tmp_path_factory.mktemp("whole")
+    return Run(out, train_here(train_settings(sets, tiny_sd, out)))
+
+
+def test_stopping_and_resuming_gives_the_losses_of_one_run(
+    whole: Run, sets: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    half = train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.stop_after_steps": 3}))
     assert list(half) == [1, 2, 3]
-    resumed = train_here(train_settings(sets, tiny_sd, tmp_path / "b"))
+    resumed = train_here(train_settings(sets, tiny_sd, tmp_path))
     assert list(resumed) == [1, 2, 3, 4, 5, 6]
-    assert resumed == pytest.approx(whole, rel=1e-6)
-    first, second = (CheckpointStore(str(tmp_path / x / "run")) for x in "ab")
+    assert resumed == pytest.approx(whole.losses, rel=1e-6)
+    first, second = (CheckpointStore(str(out / "run")) for out in (whole.out, tmp_path))
     one, two = (store.load(store.named("last", ""), "model") for store in (first, second))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_losses_fall_and_every_step_has_its_own(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    losses = list(train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 40})).values())
+    over = {"loop.steps": 25, "optim.lr": 3e-3}
+    losses = list(train_here(train_settings(sets, tiny_sd, tmp_path, over=over)).values())
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
@@ -51,17 +69,19 @@ def test_any_number_of_workers_resumes_the_same_order(
     assert items(0, 3, 1) + items(3, 8, n_workers) == items(0, 8, 1)
 
 
-def test_cached_and_online_latents_give_the_same_loss(sets: Path, world: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    cached = train_here(train_settings(sets, tiny_sd, tmp_path / "a", over={"loop.steps": 3}))
-    online_data = {"data.latents": "online", "data.source": {"name": "refcoco", "root": str(world)}}
-    online = train_here(train_settings(sets, tiny_sd, tmp_path / "b", over={"loop.steps": 3, **online_data}))
-    assert online == pytest.approx(cached, rel=1e-3)
+def test_cached_and_online_latents_give_the_same_loss(
+    whole: Run, sets: Path, world: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    over = {"data.latents": "online", "data.source": {"name": "refcoco", "root": str(world)}}
+    online = train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.stop_after_steps": 3, **over}))
+    assert online == pytest.approx({step: whole.losses[step] for step in (1, 2, 3)}, rel=1e-3)
 
 
 def test_token_ids_and_stored_states_train_to_the_same_losses(
     sets: Path, token_sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
-    over = {"optim.lr": 5e-5}  # the published rate: at the toy's 1e-3 AdamW blows rounding up to 5e-3 in six steps
+    # At the published rate: at the toy's 1e-3 AdamW blows rounding up to 5e-3 in six steps.
+    over = {"optim.lr": 5e-5, "loop.steps": 4}
     states = train_here(train_settings(sets, tiny_sd, tmp_path / "a", over=over))
     tokens = train_here(train_settings(token_sets, tiny_sd, tmp_path / "b", over=over))
     both = train_here(train_settings(sets, tiny_sd, tmp_path / "c", over={**over, "data.text": "online"}))
@@ -76,18 +96,16 @@ def test_stored_states_cannot_be_asked_of_a_token_set(token_sets: Path, tiny_sd:
 
 
 def test_a_run_refuses_a_rebuilt_set_with_the_difference(
-    sets: Path, world: Path, tiny_sd: Path, tmp_path: Path
+    whole: Run, world: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
-    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
-    build_here(build_settings(world, tiny_sd, tmp_path / "other", settings={"records_per_shard": 5, "image_batch": 4}))
+    build_here(build_settings(world, tiny_sd, tmp_path, settings={"records_per_shard": 5, "image_batch": 4}))
     with pytest.raises(FingerprintMismatch, match=r"records_per_shard.*5.*6|records_per_shard.*6.*5"):
-        train_here(train_settings(tmp_path / "other", tiny_sd, tmp_path, over={"loop.steps": 4}))
+        train_here(train_settings(tmp_path, tiny_sd, whole.out, over={"loop.steps": 8}))
 
 
-def test_a_run_refuses_another_batch_size(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2}))
+def test_a_run_refuses_another_batch_size(whole: Run, sets: Path, tiny_sd: Path) -> None:
     with pytest.raises(ConfigError, match=r"batch_size 4, now it is 2"):
-        train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 4, "data.batch_size": 2}))
+        train_here(train_settings(sets, tiny_sd, whole.out, over={"loop.steps": 8, "data.batch_size": 2}))
 
 
 def test_an_online_encoder_with_other_weights_is_refused(token_sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
