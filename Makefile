@@ -1,16 +1,20 @@
-# Two commands: `make demo` and `make test`. Both set up everything they need in .venv on first use.
+# Two commands: `make demo` and `make test`. Both set up everything they need in .venv on first use. `make quick` is the
+# part of the tests that needs no cluster.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint install clean
+.PHONY: demo test quick lint install clean
 
 demo: $(READY)
 	$(BIN)/python -m demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+quick: lint
+	$(BIN)/python -m pytest -m "not cluster"
 
 lint: $(READY)
 	$(BIN)/ruff check .

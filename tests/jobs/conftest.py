@@ -1,4 +1,7 @@
-"""A small rendered RefCOCO, sets built from it, and a real Ray head started in a copy of the repository."""
+"""A small rendered RefCOCO, sets built from it, and a real Ray head started in a copy of the repository.
+
+One head, and one driver of it, serve every test that needs a cluster.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from on_cluster import Driver
 from toy_jobs import build_here, build_settings
 
 from demo.ray_head import RayHead
@@ -16,14 +20,6 @@ from diffusion_perception.settings import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread() -> None:
-    """Two OpenMP threads that share a busy core wait for each other longer than they work."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +74,20 @@ def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def head(repository: Path, hub: Path) -> Iterator[RayHead]:
-    env = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    env = {
+        "HF_HOME": str(hub),
+        "HF_HUB_OFFLINE": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "RAY_worker_niceness": "0",  # Ray's 15 starves a worker where anything else runs on the machine
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts here; one process less a run
+    }
     with RayHead(repository, num_cpus=4, env=env) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def driver(head: RayHead) -> Iterator[Driver]:
+    """Runs jobs on the head: their workers are placed as a submitted job's are."""
+    running = Driver(head)
+    yield running
+    running.close()

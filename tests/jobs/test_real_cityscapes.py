@@ -1,4 +1,4 @@
-"""The real Cityscapes sample through `ray job submit`: a reject, two steps of Meta Prompts, scores, a prediction."""
+"""The real Cityscapes sample through the jobs: a reject, two steps of Meta Prompts, scores, a prediction."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_cluster import build, evaluated, train
+from on_cluster import Driver, build, evaluated, train
 from PIL import Image
 
-from demo.ray_head import RayHead
 from diffusion_perception.predictor import Predictor
 from shards.reading.reader import ShardSet
 
@@ -32,11 +31,11 @@ def linked(tree: Path, official: Path) -> Path:
 
 
 def test_cityscapes_builds_trains_prompts_and_evaluates(
-    head: RayHead, realdata: Path, tiny_sd: Path, tmp_path: Path
+    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     root = linked(tmp_path / "cityscapes", realdata / "cityscapes")
     sets = build(
-        head, tmp_path, tiny_sd, name="cityscapes", splits=["train", "val"], text=None,
+        driver, tmp_path, tiny_sd, name="cityscapes", splits=["train", "val"], text=None,
         source={"name": "cityscapes", "root": str(root)},
         views={"name": "segmentation", "mode": "k", "k": 2, "crop": 128, "base": [256, 128]},
         views_of={"val": {"name": "segmentation_tiles", "crop": 128, "stride": 64, "base": [256, 128]}},
@@ -49,7 +48,7 @@ def test_cityscapes_builds_trains_prompts_and_evaluates(
     assert reject["key"] == "frankfurt%2Ffrankfurt_000000_000576"
     assert "has no picture" in reject["reason"]
     run = train(
-        head, tmp_path, tiny_sd,
+        tmp_path, tiny_sd,
         task={"name": "seg", "classes": 19, "lovasz": 1.0},
         data={"train": str(sets / "cityscapes-train"), "batch_size": 2, "eval_batch_size": 2},
         backbone={"attention_maps": "", "timestep": None, "output_head": True, "resize_skips": True},
@@ -59,7 +58,7 @@ def test_cityscapes_builds_trains_prompts_and_evaluates(
         },
         predict_views={"name": "segmentation_tiles", "crop": 128, "stride": 64, "base": [256, 128]},
     )  # fmt: skip
-    scores = evaluated(head, run, sets / "cityscapes-val")
+    scores = evaluated(run, sets / "cityscapes-val")
     assert scores["samples"] == 1
     assert 0 <= scores["aAcc"] <= 1
     image = np.asarray(Image.open(root / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"))

@@ -1,24 +1,23 @@
-"""The real KITTI sample through `ray job submit`: build, two steps of Meta Prompts, evaluation of every window."""
+"""The real KITTI sample through the jobs: build, two steps of Meta Prompts, evaluation of every window."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from on_cluster import build, evaluated, train
+from on_cluster import Driver, build, evaluated, train
 
-from demo.ray_head import RayHead
 from shards.reading.reader import ShardSet
 
 pytestmark = pytest.mark.cluster
 
 
 def test_kitti_builds_trains_prompts_and_evaluates(
-    head: RayHead, realdata: Path, tiny_sd: Path, tmp_path: Path
+    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     lists = {f"{split}_list": "filenames/eigen_like_list.txt" for split in ("train", "test")}
     sets = build(
-        head, tmp_path, tiny_sd, name="kitti", splits=["train", "test"], text=None,
+        driver, tmp_path, tiny_sd, name="kitti", splits=["train", "test"], text=None,
         source={"name": "kitti", "root": str(realdata / "kitti"), "images": "raw", "depths": "gts", **lists},
         views={"name": "depth", "mode": "replay", "epochs": 2, "recipe": "meta_prompts_kitti", "size": 64},
         views_of={"test": {"name": "depth_tiles", "frame": [352, 1216], "windows": 16, "enlarge": 64}},
@@ -27,7 +26,7 @@ def test_kitti_builds_trains_prompts_and_evaluates(
     assert {split: count["records"] for split, count in counts.items()} == {"train": 3, "test": 3}
     assert (counts["train"]["view"], counts["test"]["view"]) == (6, 96)
     run = train(
-        head, tmp_path, tiny_sd,
+        tmp_path, tiny_sd,
         task={"name": "depth", "max_depth_m": 80.0, "crop": "garg", "view_fit": "enlarged"},
         data={"train": str(sets / "kitti-train"), "batch_size": 2, "eval_batch_size": 16},
         backbone={"attention_maps": "", "timestep": None, "output_head": True, "resize_skips": True},
@@ -36,6 +35,6 @@ def test_kitti_builds_trains_prompts_and_evaluates(
             "head": {"name": "prompt_depth", "neck_filters": 8, "filters": [8, 8, 8], "hidden": 8},
         },
     )  # fmt: skip
-    scores = evaluated(head, run, sets / "kitti-test")
+    scores = evaluated(run, sets / "kitti-test")
     assert scores["samples"] == 3
     assert 5 < scores["rmse"] < 80  # an untrained head says 40 metres; streets are 5 to 85 metres long

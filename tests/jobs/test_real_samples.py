@@ -1,4 +1,4 @@
-"""The real samples, in their official layouts, through `ray job submit`: build, a short training run, evaluation.
+"""The real samples, in their official layouts, through the jobs: build, a short training run, evaluation.
 
 They lie beside the checkout and are never part of it; without them these tests are skipped, and say so.
 """
@@ -8,39 +8,38 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from on_cluster import build, evaluated, train
+from on_cluster import Driver, build, evaluated, train
 
-from demo.ray_head import RayHead
 from shards.reading.reader import ShardSet
 
 pytestmark = pytest.mark.cluster
 
 
 def test_refcoco_builds_with_the_known_counts_trains_and_evaluates(
-    head: RayHead, realdata: Path, tiny_sd: Path, tmp_path: Path
+    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     sets = build(
-        head, tmp_path, tiny_sd, name="refcoco", splits=["train", "val", "testA", "testB"],
+        driver, tmp_path, tiny_sd, name="refcoco", splits=["train", "val", "testA", "testB"],
         source={"name": "refcoco", "root": str(realdata / "refcoco")}, views={"name": "exact", "size": 64},
     )  # fmt: skip
     counts = {split: ShardSet.open(sets / f"refcoco-{split}").manifest.counts for split in ("val", "testA", "testB")}
     found = {split: (c["records"], c["items"], c["sentence"]) for split, c in counts.items()}
     assert found == {"val": (6, 18, 51), "testA": (2, 6, 18), "testB": (6, 15, 44)}
     data = {"train": str(sets / "refcoco-train"), "val": "", "batch_size": 4}
-    run = train(head, tmp_path, tiny_sd, task={"name": "refer"}, data=data)
-    assert evaluated(head, run, sets / "refcoco-val")["samples"] == 51
+    run = train(tmp_path, tiny_sd, task={"name": "refer"}, data=data)
+    assert evaluated(run, sets / "refcoco-val")["samples"] == 51
 
 
 @pytest.mark.parametrize("form", ["mat", "folders"])
 def test_nyuv2_builds_from_both_forms_trains_and_evaluates(
-    head: RayHead, realdata: Path, tiny_sd: Path, tmp_path: Path, form: str
+    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path, form: str
 ) -> None:
     root = realdata / "nyuv2"
     source = {"name": "nyuv2", "root": str(root), "form": form, "unknown": "mean"}
     if form == "mat":
         source["splits"] = "splits_sample.mat"
     sets = build(
-        head, tmp_path, tiny_sd, name="nyuv2", splits=["train", "test"], source=source,
+        driver, tmp_path, tiny_sd, name="nyuv2", splits=["train", "test"], source=source,
         views={"name": "depth", "mode": "replay", "epochs": 2, "crop": 480, "size": 512},
         views_of={"test": {"name": "depth_tiles"}}, prompts={"templates": "photo"},
         settings={"image_batch": 4},
@@ -51,16 +50,16 @@ def test_nyuv2_builds_from_both_forms_trains_and_evaluates(
         return  # the same from here on, and 512 pixels are slow on a CPU
     data = {"train": str(sets / "nyuv2-train"), "batch_size": 1, "eval_batch_size": 4}
     run = train(
-        head, tmp_path, tiny_sd, task={"name": "depth"}, data=data, backbone={"attention_maps": ""},
+        tmp_path, tiny_sd, task={"name": "depth"}, data=data, backbone={"attention_maps": ""},
         model={"head": {"width": 64, "hidden": 16}}, loop={"steps": 1, "log_every_steps": 1},
     )  # fmt: skip
-    scores = evaluated(head, run, sets / "nyuv2-test")
+    scores = evaluated(run, sets / "nyuv2-test")
     assert scores["samples"] == 3
     assert scores["rmse"] > 0
 
 
 def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
-    head: RayHead, realdata: Path, tiny_sd: Path, tmp_path: Path
+    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     # The smallest pictures of the sample: 150 classes at ten scales and flips take seconds for each megapixel.
     official, tree = realdata / "ade20k" / "ADEChallengeData2016", tmp_path / "ADEChallengeData2016"
@@ -75,7 +74,7 @@ def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
     for name in ("objectInfo150.txt", "sceneCategories.txt"):
         (tree / name).symlink_to(official / name)
     sets = build(
-        head, tmp_path, tiny_sd, name="ade", splits=["training", "validation"],
+        driver, tmp_path, tiny_sd, name="ade", splits=["training", "validation"],
         source={"name": "ade20k", "root": str(tree)}, prompts={"templates": "photo"},
         views={"name": "segmentation", "mode": "k", "k": 2, "crop": 64, "base": [256, 64]},
         views_of={
@@ -86,7 +85,7 @@ def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
         },
     )  # fmt: skip
     data = {"train": str(sets / "ade-training"), "batch_size": 2}
-    run = train(head, tmp_path, tiny_sd, task={"name": "seg"}, data=data, model={"head": {"channels": 32}})
-    one, two = (evaluated(head, run, sets / "ade-validation", workers) for workers in (1, 2))
+    run = train(tmp_path, tiny_sd, task={"name": "seg"}, data=data, model={"head": {"channels": 32}})
+    one, two = (evaluated(run, sets / "ade-validation", on) for on in (None, driver))
     assert one["samples"] == 3
     assert two == pytest.approx(one, abs=1e-9, nan_ok=True)
