@@ -1,8 +1,7 @@
 """Carries a View out on images, and turns rendered images into encoder pixels.
 
 Owns the order of the steps: CutDepth strips on the source picture, box, resize, window, flip, colour, enlarging.
-Leaves the colour
-arithmetic to `pipeline.rendering.colour` and the strips to `pipeline.rendering.cut_depth`.
+Leaves the colour arithmetic to `pipeline.rendering.colour` and the strips to `pipeline.rendering.cut_depth`.
 
 Images are uint8 RGB [H, W, 3]; the conventions of sizes and boxes, and the cutting of labels, are
 `shards.geometry.view`'s. Resizing is Pillow's own, because the published refer pipeline calls torchvision's Resize on
@@ -43,17 +42,25 @@ def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | byte
         image = cut_depth.paste(image, strips, labels or {})
     x0, y0, x1, y1 = view.box_px
     picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
-    height, width = view.resized_px
-    picture = picture.resize((width, height), _PIL_KERNELS[view.kernel])
+    picture = _resized(picture, view.resized_px, _PIL_KERNELS[view.kernel])
     x0, y0, x1, y1 = view.window_px
     shown = np.asarray(picture)[y0:y1, x0:x1]  # [h, w, 3]
     if view.flip:
         shown = shown[:, ::-1]
     shown = np.ascontiguousarray(colour.apply(shown, steps))
     if view.enlarged_px is not None:
-        height, width = view.enlarged_px
-        shown = np.asarray(Image.fromarray(shown).resize((width, height), Image.Resampling.BILINEAR))
+        shown = np.asarray(_resized(Image.fromarray(shown), view.enlarged_px, Image.Resampling.BILINEAR))
     return shown
+
+
+def _resized(picture: Image.Image, size_px: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
+    """Resize along the rows, then along the columns.
+
+    Up to release 12 Pillow does so itself; 13 takes the cheaper order first, and its rounding in between then moves
+    pixels by one level. Two calls give the published bytes with either.
+    """
+    height, width = size_px
+    return picture.resize((width, picture.height), kernel).resize((width, height), kernel)
 
 
 def box_inside(box_xywh_px: Sequence[float], height: int, width: int) -> FloatBox:
