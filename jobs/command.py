@@ -28,6 +28,7 @@ COMMANDS = {
     "convert": "jobs.convert_checkpoint",
     "prompts": "jobs.build_prompts",
     "extract": "jobs.extract_nyuv2",
+    "schema": "jobs.schema",
 }
 
 

@@ -21,7 +21,7 @@ from shards.errors import ConfigError, did_you_mean
 # (hint, value, where) -> value, or NotImplemented for a type that is none of its own.
 Own = Callable[[Any, Any, str], Any]
 
-_TEXTS = (str, Path)
+TEXTS = (str, Path)
 
 
 def convert(hint: Any, value: Any, where: str, own: Own = lambda *_: NotImplemented) -> Any:
@@ -41,7 +41,7 @@ def convert(hint: Any, value: Any, where: str, own: Own = lambda *_: NotImplemen
     if (found := own(hint, value, where)) is not NotImplemented:
         return found
     hint = bare(hint)
-    if hint in _TEXTS:
+    if hint in TEXTS:
         return _text(hint, value, where)
     if isinstance(value, Typed):
         value = value.opened(where)
@@ -61,7 +61,7 @@ def convert(hint: Any, value: Any, where: str, own: Own = lambda *_: NotImplemen
 
 def resets(hint: Any, value: Any) -> bool:
     """Whether a value is a null where there can be none: the setting goes back to its default."""
-    if isinstance(value, Typed) and hint not in _TEXTS:
+    if isinstance(value, Typed) and hint not in TEXTS:
         value = value.text if value.text.strip() not in ("null", "~") else None
     return value is None and bare(hint) is not Any and type(None) not in members_of(hint)
 
@@ -152,8 +152,8 @@ def _one_of(members: tuple[Any, ...], hint: Any, value: Any, where: str, own: Ow
         value is None or (isinstance(value, Typed) and value.text.strip() in ("null", "~"))
     ):
         return None
-    texts = [member for member in rest if bare(member) in _TEXTS]
-    others = [member for member in rest if bare(member) not in _TEXTS]
+    texts = [member for member in rest if bare(member) in TEXTS]
+    others = [member for member in rest if bare(member) not in TEXTS]
     refusals = []
     # Typed text is a number or a list wherever it can be one; text of a file has been told apart by its quotes.
     for member in [*others, *texts] if isinstance(value, Typed) else [*texts, *others]:
