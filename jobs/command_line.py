@@ -44,7 +44,7 @@ class CommandLine:
                 key, value = name.split("=", 1)
             elif word.startswith("--"):
                 if not rest or rest[0].startswith("--"):
-                    hint = did_you_mean(name, [*flags, "config"])
+                    hint = did_you_mean(name, [*flags, "config"]) if name != "config" else ""
                     raise ConfigError(f"command line: '{word}' needs a value, as in {word} VALUE.{hint}")
                 key, value = name, rest.pop(0)
             else:
@@ -52,6 +52,8 @@ class CommandLine:
                     f"command line: cannot read the word '{word}'. Settings are written key=value or --key value; "
                     f"flags of this job: {', '.join('--' + f for f in flags) or 'none'}."
                 )
+            if not all(key.split(".")):
+                raise ConfigError(f"command line: '{word}' names no setting; expected section.setting=value.")
             if key == "config":
                 config = value
             else:

@@ -55,5 +55,7 @@ class ConfigError(ContractError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean …?' for the closest known word, or nothing: the end of a message about an unknown one."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    word, spellings = word.lower(), {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word, list(spellings), n=1, cutoff=0.55)
+    close += [name for name in spellings if word.startswith(f"{name}_") or name.startswith(f"{word}_")]
+    return f" Did you mean '{spellings[close[0]]}'?" if close else ""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from diffusion_perception.settings import modules, values
+from diffusion_perception.settings.files import BASE
 from diffusion_perception.settings.layers import Layered
 from diffusion_perception.settings.plain import key_of, to_plain
 from diffusion_perception.settings.signatures import REQUIRED, Signature
@@ -34,21 +35,30 @@ def bind(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     known = {key_of(f): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls, include_extras=True)
-    for key in data:
-        if key not in known:
-            hint = _elsewhere(str(key), cls) or did_you_mean(str(key), list(known))
-            raise ConfigError(f"unknown setting '{dotted(where, key)}'.{hint} Known here: {', '.join(known)}.")
+    if strange := [key for key in data if key not in known]:
+        raise _unknown(strange, cls, data, where)
     bound = {}
     for key, spec in known.items():
         hint, at = hints[spec.name], dotted(where, key)
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
         if key in data and not values.resets(hint, data[key]):
-            bound[spec.name] = convert(hint, data[key], at)
+            bound[spec.name] = convert(hint, _over_default(spec, hint, data[key], at), at)
             if required and bound[spec.name] in _EMPTY:
                 raise ConfigError(f"setting '{at}' is empty; expected {spelled(hint)}.")
         elif required:
             raise ConfigError(f"setting '{at}' is missing; expected {spelled(hint)}.")
     return cls(**bound)
+
+
+def _over_default(spec: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:
+    """Options of a plug-in that leave its name to the default lie over the default."""
+    default = {} if spec.default_factory is dataclasses.MISSING else spec.default_factory()
+    if values.package_of(hint) is None or "name" not in default:
+        return value
+    given = value.opened(where) if isinstance(value, Typed) else value
+    if not isinstance(given, Mapping) or not given or given.get("name") is not None:
+        return value
+    return {**default, **given, "name": default["name"]}
 
 
 def convert(hint: Any, value: Any, where: str) -> Any:
@@ -79,7 +89,7 @@ def _plugin(hint: Any, package: str, spec: Mapping[str, Any], where: str) -> dic
     options = {key: value for key, value in spec.items() if key != "name"}
     if not spec or (not named and values.may_be_unnamed(hint)):
         return {key: convert(Any, value, f"{where}.{key}") for key, value in options.items()}
-    module = modules.module_name(package, named, where)
+    module = modules.module_name(package, {**options, **named}, where)
     taken = modules.signature(package, module, where)
     bound = bind_options(taken, options, where, named["name"], modules.kind_of(package).given, complete=False)
     return named | to_plain(bound)
@@ -107,6 +117,8 @@ def bind_options(
     bound = {}
     for key, value in options.items():
         option = takes.option(key)
+        if key in given:
+            raise ConfigError(f"setting '{where}.{key}' is decided by whoever builds {name}. Leave it out.")
         if option is None and not takes.open_ended:
             names = [known.name for known in open_to_all]
             reads = ", ".join(names) or "no options"
@@ -123,9 +135,28 @@ def bind_options(
     return bound
 
 
+def _unknown(strange: list[Any], cls: type, data: Mapping[str, Any], where: str) -> ConfigError:
+    """The error about keys that a section does not have: it speaks of the first and names the others."""
+    known = [key_of(f) for f in dataclasses.fields(cls)]
+    key, *others = map(str, strange)
+    if key == BASE:
+        found = values.shown(data[strange[0]])
+        return ConfigError(
+            f"setting '{dotted(where, key)}' is {found!r}; expected a file that these settings lie over."
+        )
+    hint = _elsewhere(key, cls) or did_you_mean(key, known)
+    also = f" Also unknown: {', '.join(others)}." if others else ""
+    if not where and others and 2 * len(strange) > len(data):
+        also += " Is this a configuration of another command?"
+    return ConfigError(f"unknown setting '{dotted(where, key)}'.{hint} Known here: {', '.join(known)}.{also}")
+
+
 def _elsewhere(key: str, cls: type) -> str:
-    """A hint for a key that exists one level down, as in `lr` for `optim.lr`."""
+    """A hint for a key that exists one level down, as in `lr` for `optim.lr`, or is written as on a command line."""
     hints = typing.get_type_hints(cls)
+    section, _, rest = key.partition(".")
+    if rest and section in map(key_of, dataclasses.fields(cls)):
+        return f" In a file, write {section}: {{{rest}: ...}}."
     for f in dataclasses.fields(cls):
         inner = hints[f.name]
         if dataclasses.is_dataclass(inner) and key in {g.name for g in dataclasses.fields(inner)}:

@@ -71,7 +71,8 @@ def settings_of(cls: type, data: Any = None, where: str = "") -> Iterator[Settin
 def plugin_settings(setting: Setting, name: str) -> Iterator[Setting]:
     """The options of a plug-in that a setting names, or would name."""
     given = setting.given if plugin_name_of(setting.given) in ("", name) else REQUIRED
-    below = setting.default if isinstance(setting.default, dict) and setting.given is REQUIRED else {}
+    is_default = plugin_name_of(setting.default) == name and not plugin_name_of(setting.given)
+    below = setting.default if is_default else {}
     for option in options_of(setting.package or "", name, setting.path).options:
         here = inside(given, option.name)
         here = below.get(option.name, REQUIRED) if here is REQUIRED else here

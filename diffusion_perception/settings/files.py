@@ -11,7 +11,7 @@ from typing import Any
 
 from diffusion_perception.places import configuration_roots
 from diffusion_perception.settings.layers import Layered, joined, laid_over
-from diffusion_perception.settings.typed import Typed, plain_yaml
+from diffusion_perception.settings.typed import Typed, is_null, plain_yaml
 from diffusion_perception.settings.values import shown
 from shards.errors import ConfigError, did_you_mean
 
@@ -38,7 +38,11 @@ def read_file(
 
 def _read(file: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     """A file and its bases. `chain`: the files that led to it."""
-    data = plain_yaml(file.read_text(encoding="utf-8"), str(file)) or {}
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not readable as UTF-8 text: {error}") from error
+    data = plain_yaml(text, str(file)) or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: expected settings as 'key: value', found {type(data).__name__}.")
     below = _base(data, (*chain, file))
@@ -131,6 +135,6 @@ def lay_over(data: dict[str, Any], dotted: str, text: str) -> None:
 
 def _is_name(value: Typed) -> bool:
     try:
-        return not value.empty and isinstance(value.opened(""), str | Typed) and value.text.strip() not in ("null", "~")
+        return not value.empty and not is_null(value) and isinstance(value.opened(""), str | Typed)
     except ConfigError:
         return False

@@ -52,8 +52,9 @@ def module_name(package: str, spec: Mapping[str, Any], where: str) -> str:
     """
     name = str(spec.get("name") or "")
     if not name:
+        meant = next((f" Did you mean it by '{key}'?" for key in spec if did_you_mean(str(key), ["name"])), "")
         known = ", ".join(available(package))
-        raise ConfigError(f"setting '{where}' needs a 'name': one of {known}, or a dotted module.")
+        raise ConfigError(f"setting '{where}' needs a 'name': one of {known}, or a dotted module.{meant}")
     module = name if "." in name else f"{package}.{name}"
     there = source_text.spec_of(module) is not None if "." in name else name in available(package)
     if not there:

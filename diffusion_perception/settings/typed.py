@@ -62,11 +62,16 @@ def _opened(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_opened(part) for part in node.value]
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _opened(part) for key, part in node.value}
+        return {key: _opened(part) for key, (_, part) in zip(_keys(node), node.value, strict=True)}
     if not isinstance(node, yaml.ScalarNode):
         return None
     is_text = node.style in _QUOTES or node.tag == "tag:yaml.org,2002:str"
     return node.value if is_text else Typed(node.value)
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value is YAML's null, typed or read."""
+    return value is None or (isinstance(value, Typed) and value.text.strip() in ("null", "~"))
 
 
 def untyped(value: Any, where: str = "") -> Any:
@@ -80,15 +85,23 @@ def untyped(value: Any, where: str = "") -> Any:
     return [untyped(part, where) for part in value] if isinstance(value, list) else value
 
 
+def _keys(node: yaml.MappingNode) -> list[str]:
+    """The keys of a mapping, each of which may stand once."""
+    keys: list[str] = []
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.YAMLError(f"a key is a word, line {key.start_mark.line + 1} has another one.")
+        if key.value in keys:
+            raise yaml.YAMLError(f"the key '{key.value}' stands twice, again in line {key.start_mark.line + 1}.")
+        keys.append(key.value)
+    return keys
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a key may stand once, and `key:` with nothing after it is an empty value and no null."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.YAMLError(f"the key '{key.value}' stands twice, again in line {key.start_mark.line + 1}.")
-            seen.add(key.value)
+        _keys(node)
         return super().construct_mapping(node, deep)
 
     def construct_null(self, node: yaml.ScalarNode) -> Typed | None:

@@ -7,6 +7,7 @@ Sections and plug-ins are `binding`'s.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import types
 import typing
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from diffusion_perception.settings.layers import Layered
-from diffusion_perception.settings.typed import Typed, untyped
+from diffusion_perception.settings.plain import key_of
+from diffusion_perception.settings.typed import Typed, is_null, untyped
 from shards.errors import ConfigError, did_you_mean
 
 # (hint, value, where) -> value, or NotImplemented for a type that is none of its own.
@@ -61,9 +63,8 @@ def convert(hint: Any, value: Any, where: str, own: Own = lambda *_: NotImplemen
 
 def resets(hint: Any, value: Any) -> bool:
     """Whether a value is a null where there can be none: the setting goes back to its default."""
-    if isinstance(value, Typed) and hint not in TEXTS:
-        value = value.text if value.text.strip() not in ("null", "~") else None
-    return value is None and bare(hint) is not Any and type(None) not in members_of(hint)
+    null = value is None if hint in TEXTS else is_null(value)
+    return null and bare(hint) is not Any and type(None) not in members_of(hint)
 
 
 def empty(hint: Any, where: str) -> Any:
@@ -89,7 +90,7 @@ def _text(hint: Any, value: Any, where: str) -> Any:
     if value is None or isinstance(value, Mapping | Sequence):
         raise wrong(hint, value, where)
     raise ConfigError(
-        f"setting '{where}' is {value!r}: YAML reads a {type(value).__name__}, expected {spelled(hint)}. Quote it: "
+        f"setting '{where}' is {value!r}: YAML reads type {type(value).__name__}, expected {spelled(hint)}. Quote it: "
         "2024_01 is a number and off a truth value, '2024_01' and 'off' are text."
     )
 
@@ -141,22 +142,22 @@ def _mapping(hint: Any, value: Any, where: str, own: Own) -> dict[str, Any]:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise wrong(hint, value, where)
-    return {str(key): convert(inner_of(hint), part, dotted(where, key), own) for key, part in value.items()}
+    inner = inner_of(hint)
+    items = {str(key): convert(inner, part, dotted(where, key), own) for key, part in value.items()}
+    if package_of(inner) and (blank := [key for key, part in items.items() if not part]):
+        raise ConfigError(f"setting '{dotted(where, blank[0])}' is empty; expected {spelled(inner)}.")
+    return items
 
 
 def _one_of(members: tuple[Any, ...], hint: Any, value: Any, where: str, own: Own) -> Any:
     if isinstance(value, Typed) and value.empty:
         return empty(hint, where)
     rest = [member for member in members if member is not type(None)]
-    if len(rest) < len(members) and (
-        value is None or (isinstance(value, Typed) and value.text.strip() in ("null", "~"))
-    ):
+    if len(rest) < len(members) and is_null(value):
         return None
-    texts = [member for member in rest if bare(member) in TEXTS]
-    others = [member for member in rest if bare(member) not in TEXTS]
     refusals = []
     # Typed text is a number or a list wherever it can be one; text of a file has been told apart by its quotes.
-    for member in [*others, *texts] if isinstance(value, Typed) else [*texts, *others]:
+    for member in sorted(rest, key=lambda kind: (bare(kind) in TEXTS) == isinstance(value, Typed)):
         try:
             return convert(member, value, where, own)
         except ConfigError as error:
@@ -234,6 +235,8 @@ def spelled(hint: Any) -> str:
         return " | ".join("null" if member is type(None) else spelled(member) for member in members)
     if package_of(hint):
         return "a plug-in, {name: NAME, ...}"
+    if dataclasses.is_dataclass(hint):
+        return f"a section {{{', '.join(map(key_of, dataclasses.fields(hint)))}}}"
     args = typing.get_args(bare(hint))
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, args))

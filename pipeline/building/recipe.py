@@ -8,7 +8,7 @@ are recipe: a GPU may choose another algorithm, with other rounding, for another
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
@@ -16,7 +16,8 @@ from pipeline.views import ViewPlan
 from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError
 
-TEXT_MODES = ("states", "tokens")
+TextMode = Literal["states", "tokens"]
+TEXT_MODES = get_args(TextMode)
 META_FIELD = Field("meta", "json", unit="items, views, sentences and what the source says about the image")
 
 
@@ -25,7 +26,7 @@ class BuildSettings:
     """How a set is built."""
 
     records_per_shard: int = 512  # pictures of a shard
-    text: str = "states"  # states: CLIP states and token ids; tokens: ids only, and the trainer encodes them
+    text: TextMode = "states"  # states: CLIP states and token ids; tokens: ids only, and the trainer encodes them
     image_batch: int = 16  # views encoded at once
     text_batch: int = 64  # texts encoded at once
     decode_threads: int = 4  # that read and render pictures
@@ -36,11 +37,11 @@ class BuildSettings:
         for name in ("records_per_shard", "image_batch", "text_batch", "decode_threads", "decode_ahead"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise ConfigError(f"build: {name} is {value!r}, expected a whole number of at least 1")
+                raise ConfigError(f"settings.{name} is {value!r}, expected a whole number of at least 1")
         if self.text not in TEXT_MODES:
-            raise ConfigError(f"build: text is {self.text!r}, expected one of {', '.join(TEXT_MODES)}")
+            raise ConfigError(f"settings.text is {self.text!r}, expected one of {', '.join(TEXT_MODES)}")
         if not 0 <= self.max_rejects <= 1:
-            raise ConfigError(f"build: max_rejects is {self.max_rejects!r}, expected a fraction from 0 to 1")
+            raise ConfigError(f"settings.max_rejects is {self.max_rejects!r}, expected a fraction from 0 to 1")
 
 
 def text_fields(text: TextEncoder, settings: BuildSettings) -> tuple[Field, ...]:

@@ -6,7 +6,7 @@ last two are imported when one is built.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.encoders import TextEncoder, TextFacts
 from pipeline.encoders.clip_text.facts import read_facts
@@ -20,7 +20,7 @@ def build(
     model: str,
     revision: str | None = None,
     length: int = LENGTH,
-    dtype: str = "float32",
+    dtype: Literal["float32", "float16"] = "float32",
     device: str = "cpu",
 ) -> TextEncoder:
     """Load tokenizer and text model.

@@ -6,7 +6,7 @@ imported when one is built.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.encoders import ImageEncoder, ImageFacts
 from pipeline.encoders.sd_vae.facts import read_facts
@@ -18,7 +18,7 @@ DTYPES = ("float32", "float16")
 def build(
     model: str,
     revision: str | None = None,
-    dtype: str = "float32",
+    dtype: Literal["float32", "float16"] = "float32",
     device: str = "cpu",
     tf32: bool = True,
     logvar: bool = False,

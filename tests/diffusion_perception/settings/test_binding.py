@@ -62,7 +62,7 @@ def test_a_list_of_names_keeps_what_was_typed() -> None:
 def test_a_file_must_quote_text_that_yaml_reads_as_something_else(value: str, kind: str, tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(f"name: a\nnames: [b, {value}]\n")
-    with pytest.raises(ConfigError, match=rf"'names\[1\]' is .*YAML reads a {kind}, expected str. Quote it"):
+    with pytest.raises(ConfigError, match=rf"'names\[1\]' is .*YAML reads type {kind}, expected str. Quote it"):
         bind(Job, read_file(file))
     file.write_text(f"name: '{value}'\n")
     assert bind(Job, read_file(file)).name == value
@@ -78,7 +78,7 @@ def test_empty_means_none_as_each_type_has_it() -> None:
     [
         ("steps", "'steps' is empty; expected int"),
         ("name", "'name' is empty; expected str"),
-        ("section", "'section' is empty; expected Section"),
+        ("section", "'section' is empty; expected a section {rate, note}"),
         ("section__rate", "'section.rate' is empty; expected float"),
     ],
 )
@@ -169,6 +169,28 @@ def test_options_of_a_plugin_take_the_types_of_its_build_when_settings_are_bound
         typed(views="segmentation", views__epochs="many")
     with pytest.raises(ConfigError, match=r"unknown setting 'views_of.val.strides'. Did you mean 'stride'"):
         typed(views_of="{val: {name: depth_tiles, strides: 3}}")
+
+
+@dataclass(frozen=True)
+class Cut:
+    views: VIEWS = field(default_factory=lambda: {"name": "exact", "size": 64})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"size": 32}, {"name": "exact", "size": 32}),
+        ({"kernel": "x"}, {"name": "exact", "size": 64, "kernel": "x"}),
+        (Typed("{size: 32}"), {"name": "exact", "size": 32}),
+        ({"name": None, "kernel": "x"}, {"name": "exact", "size": 64, "kernel": "x"}),
+        ({"name": "exact"}, {"name": "exact"}),
+        ({"name": "segmentation", "k": 2}, {"name": "segmentation", "k": 2}),
+        (Typed("segmentation"), {"name": "segmentation"}),
+        (Typed(""), {}),
+    ],
+)
+def test_options_without_a_name_lie_over_the_plugin_that_is_the_default(given: Any, expected: dict[str, Any]) -> None:
+    assert bind(Cut, {"views": given}).views == expected
 
 
 def test_what_an_outside_build_states_is_read_from_its_source_or_from_itself(
