@@ -37,9 +37,14 @@ print(json.dumps({{
 """
 
 
+def without_python() -> dict[str, str]:
+    """The environment without any of this process's Python settings."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
 def ran(*command: str | Path, cwd: Path) -> str:
-    """What a program printed, run without any of this process's Python settings."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    """What a program printed."""
+    clean = without_python()
     done = subprocess.run([str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -109,3 +114,29 @@ def test_an_installed_copy_works_from_an_empty_folder(installed: Path, tmp_path:
     assert seen["configs"] == {f"{p.parent.name}/{p.name}": p.read_text() for p in ROOT.glob("configs/*/*.yaml")}
     assert seen["version"] == PROJECT["version"]
     assert seen["left"] == [], "importing the packages wrote into the working folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--help"], ["diffusion-perception COMMAND", "  train ", "  predict ", "  schema "]),
+        (["--version"], [PROJECT["version"]]),
+        # The values are those of a configuration, which is found in the wheel; options are read off a plug-in there.
+        (["train", "--help", "--task", "depth"], ["  run.name: str = nyuv2-vpd *", "  task.crop: str = nyu"]),
+        (["predict", "--help"], ["  sentence: str = ", "known names: depth, depth_tiles"]),
+    ],
+)
+def test_the_console_command_works_from_an_empty_folder(
+    installed: Path, tmp_path: Path, words: list[str], expected: list[str]
+) -> None:
+    printed = ran(installed.parent / "diffusion-perception", *words, cwd=tmp_path)
+    assert not [line for line in expected if line not in printed], printed
+    assert "note: " not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_command_refuses_in_words(installed: Path, tmp_path: Path) -> None:
+    command = [installed.parent / "diffusion-perception", "train", "--task", "refer", "task.nonsense=1", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, env=without_python(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "\nConfigError: unknown setting 'task.nonsense'. refer reads: class_weights.\n"
