@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffusion_perception import plugins
-from shards.errors import ConfigError, did_you_mean
+from shards.errors import ConfigError, Reject, did_you_mean
 from shards.geometry.view import View
 
 Plugin = Mapping[str, Any]
@@ -58,7 +59,7 @@ class Predictor:
 
     def __call__(
         self,
-        image: np.ndarray,
+        image: np.ndarray | str | Path,
         sentences: Sequence[str] = (),
         class_name: str = "",
         boxes: Sequence[Sequence[float]] = (),
@@ -66,7 +67,7 @@ class Predictor:
         """Predict one image.
 
         Args:
-            image: uint8 [H, W, 3].
+            image: a picture's file, or RGB as uint8 [H, W, 3].
             sentences: for tasks that take sentences, one prediction each.
             class_name: for tasks conditioned on a class; empty is the mean of all classes.
             boxes: for pose, (x, y, width, height) of each person in pixels; empty: the image is one person's box.
@@ -76,6 +77,7 @@ class Predictor:
 
         Raises:
             ConfigError: no sentence where the task needs one, an unknown class, or a box outside the image.
+            Reject: a file that cannot be read as a picture, or an array of another type or shape.
         """
         import torch
 
@@ -83,7 +85,7 @@ class Predictor:
 
         if self.task.uses_text and not sentences:
             raise ConfigError("say what to look for: sentence='the dog on the left'.")
-        record = self.encoded(image, sentences, class_name, boxes)
+        record = self.encoded(as_pixels(image), sentences, class_name, boxes)
         fields = ("text",) if self.task.uses_text else ()
         with torch.inference_mode():
             outputs = predict_record(self.trained.model, self.task, record, fields, self.device)
@@ -126,6 +128,20 @@ class Predictor:
             hint = did_you_mean(name, names)
             raise ConfigError(f"class_name={name}: not a class of this run.{hint} Its classes: {', '.join(names)}.")
         return names.index(name)
+
+
+def as_pixels(image: np.ndarray | str | Path) -> np.ndarray:
+    """uint8 [H, W, 3] of a file or of an array; Reject: it cannot be read, or its levels or shape are others."""
+    from pipeline.files.photos import read_picture
+
+    if not isinstance(image, np.ndarray):
+        return read_picture(Path(image))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise Reject(
+            f"the image is {image.dtype} {list(image.shape)}; expected RGB levels as uint8 [H, W, 3]. Give the path of "
+            "a picture's file to have it read here"
+        )
+    return image
 
 
 def corners(box: Sequence[float], height: int, width: int) -> tuple[float, float, float, float]:

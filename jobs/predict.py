@@ -20,14 +20,13 @@ from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-import numpy as np
-
 from diffusion_perception import plugins, settings
 from diffusion_perception.places import resolve_path
 from diffusion_perception.predictor import Predictor
 from jobs import program
 from jobs.command_line import CommandLine
-from shards.errors import ConfigError
+from pipeline.files.photos import read_picture
+from shards.errors import ConfigError, Reject
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,13 @@ def draft(command: CommandLine) -> dict[str, Any]:
 
 
 def run(words: list[str]) -> None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     job = settings.bind(JOB, draft(CommandLine.parse(words)))
     try:
-        with Image.open(job.image) as picture:
-            image = np.array(picture.convert("RGB"))  # [H, W, 3]
-    except (OSError, UnidentifiedImageError) as error:
-        raise ConfigError(f"image={job.image}: not an image file that can be read: {error}") from error
+        image = read_picture(Path(job.image))  # [H, W, 3]
+    except Reject as reject:
+        raise ConfigError(f"image={job.image}: not an image file that can be read: {reject}.") from reject
     predictor = Predictor(resolve_path(job.run, "run"), job.checkpoint, job.device, job.views)
     output = predictor(image, [job.sentence] if job.sentence else [], job.class_name, job.boxes)[0]
     Image.fromarray(predictor.task.draw(image, output)).save(job.out)

@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.files.photos import Partner, read_picture
 from shards.errors import Reject, SourceError
+from shards.geometry.view import Size
 
 _DECODING = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
 
@@ -80,27 +82,27 @@ def load_pair(image_path: Path, depth_path: Path, where: str, unit: str) -> tupl
 
     Raises Reject: a file is missing, damaged, of another kind, the two differ in size, or no pixel has a measurement.
     """
+    depth_png, size_px = _depth_png(depth_path, where, unit)
+    partner = Partner(f"its depth {depth_path} is", size_px)
+    return read_picture(image_path, f"{where}: picture {image_path}", partner), depth_png
+
+
+def _depth_png(path: Path, where: str, unit: str) -> tuple[bytes, Size]:
+    """(the file, its (h, w)), decoded once."""
     try:
-        depth_png = depth_path.read_bytes()
-        with Image.open(image_path) as photo, Image.open(io.BytesIO(depth_png)) as depth:
-            # Opening reads headers only. Sizes are compared first, so a wrong file costs no decoding.
-            if photo.size != depth.size:
-                raise Reject(
-                    f"{where}: {depth_path} is {depth.height} x {depth.width}, its image {image_path} is "
-                    f"{photo.height} x {photo.width}; they must have the same size"
-                )
+        payload = path.read_bytes()
+        with Image.open(io.BytesIO(payload)) as depth:
             if depth.format != "PNG" or depth.mode not in ("I;16", "I"):
                 raise Reject(
-                    f"{where}: {depth_path} is {depth.format} of mode {depth.mode}, expected a 16-bit grey PNG in "
-                    f"{unit}"
+                    f"{where}: {path} is {depth.format} of mode {depth.mode}, expected a 16-bit grey PNG in {unit}"
                 )
             if not np.asarray(depth).any():
-                raise Reject(f"{where}: {depth_path} holds no measurement, all its pixels are 0")
-            return np.array(photo.convert("RGB")), depth_png
+                raise Reject(f"{where}: {path} holds no measurement, all its pixels are 0")
+            return payload, (depth.height, depth.width)
     except FileNotFoundError as error:
-        raise Reject(f"{where}: {error.filename} does not exist") from error
+        raise Reject(f"{where}: {path} does not exist") from error
     except _DECODING as error:
-        raise Reject(f"{where}: {image_path} or {depth_path} cannot be decoded: {error}") from error
+        raise Reject(f"{where}: {path} cannot be decoded: {error}") from error
 
 
 def _pair(path: Path, number: int, words: list[str]) -> Pair:

@@ -16,16 +16,13 @@ from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-from PIL import Image
-
 from pipeline.example import Example
 from pipeline.files.label_png import IGNORE, encode_label, read_label
+from pipeline.files.photos import Partner, read_picture
 from shards.contract.schema import Field
 from shards.errors import Reject, SourceError
 
 LABEL = "label"
-_PHOTO_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")  # what Pillow turns into RGB without losing range
 
 
 @dataclass(frozen=True)
@@ -98,12 +95,8 @@ class LabelPairs:
             wanted = self.folders[split].labels / (pair.stem + self.folders[split].label_suffix)
             raise Reject(f"picture {pair.image} has no label: {wanted} does not exist")
         label = read_label(pair.label, self.class_of)  # uint8 [H, W]
-        image = _read_photo(pair.image)  # uint8 [H, W, 3]
-        if image.shape[:2] != label.shape:
-            raise Reject(
-                f"picture {pair.image} is {image.shape[0]} x {image.shape[1]} (height x width), its label "
-                f"{pair.label} is {label.shape[0]} x {label.shape[1]}; they must be of one size"
-            )
+        size_px = (label.shape[0], label.shape[1])
+        image = read_picture(pair.image, partner=Partner(f"its label {pair.label} is", size_px))  # uint8 [H, W, 3]
         meta = {
             "file_name": pair.image.relative_to(self.folders[split].images).as_posix(),
             "height": image.shape[0],
@@ -167,17 +160,6 @@ def _files(folder: Path, suffixes: tuple[str, ...], split: str) -> dict[str, tup
                 raise SourceError(f"split {split}: {path} and {found[stem][0]} have the same name; remove one")
             found[stem] = (path, path.stat().st_size)
     return found
-
-
-def _read_photo(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3], RGB; grey pictures get three equal channels."""
-    try:
-        with Image.open(path) as photo:
-            if photo.mode not in _PHOTO_MODES:
-                raise Reject(f"picture {path} is of Pillow mode {photo.mode}; expected 8 bits a channel, grey or RGB")
-            return np.array(photo.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Reject(f"picture {path} cannot be decoded: {error}") from error
 
 
 def _some(found: Mapping[str, tuple[Path, int]], limit: int = 3) -> str:

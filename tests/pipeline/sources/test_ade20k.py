@@ -122,7 +122,7 @@ def test_a_value_above_the_class_count_is_a_reject(root: Path) -> None:
 
 def test_another_size_of_the_label_is_a_reject(root: Path) -> None:
     Image.fromarray(np.zeros((9, 6), np.uint8)).save(label_path(root))
-    with pytest.raises(Reject, match=r"is 6 x 9 \(height x width\), its label .* is 9 x 6"):
+    with pytest.raises(Reject, match=r"is 6 x 9, its label .* is 9 x 6 \(height x width\)"):
         build(root).load("validation", KEY)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.sources.image_folders import build, read_classes
 from pipeline.sources.pairs.labels import key_of
 from shards.contract.schema import check_key
-from shards.errors import ConfigError, Reject, SourceError
+from shards.errors import ConfigError, SourceError
 
 CLASSES = ["sound", "crack"]
 
@@ -84,11 +84,11 @@ def test_two_pictures_for_one_label_stop_the_build(tmp_path: Path) -> None:
         build(str(tmp_path), CLASSES, splits=["train"]).keys("train")
 
 
-def test_a_picture_wider_than_8_bits_is_a_reject(tmp_path: Path) -> None:
+def test_a_picture_of_16_bits_keeps_its_range(tmp_path: Path) -> None:
     write(tmp_path, "images/train/a.png", "labels/train/a.png", np.array([[0, 1]]))
-    Image.fromarray(np.zeros((1, 2), np.uint16)).save(tmp_path / "images/train/a.png")
-    with pytest.raises(Reject, match=r"is of Pillow mode I;16; expected 8 bits a channel"):
-        build(str(tmp_path), CLASSES, splits=["train"]).load("train", "a")
+    Image.fromarray(np.array([[32768, 65535]], np.uint16)).save(tmp_path / "images/train/a.png")
+    image = build(str(tmp_path), CLASSES, splits=["train"]).load("train", "a").image
+    assert image.tolist() == [[[128] * 3, [255] * 3]]
 
 
 def test_classes_come_from_a_list_or_a_file(tmp_path: Path) -> None:

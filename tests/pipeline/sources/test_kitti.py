@@ -133,7 +133,7 @@ def replaced(path: str) -> Any:
         ),
         (
             lambda root: Image.fromarray(STORED[1:]).save(next(root.glob("data_depth_annotated/**/*5.png"))),
-            "is 11 x 40, its image .* is 12 x 40",
+            r"5\.png is 12 x 40, its depth .* is 11 x 40",
         ),
         (lambda root: next(root.glob("raw_data/**/*5.png")).write_bytes(b"\x89PNG\r\n"), "cannot be decoded"),
     ],
