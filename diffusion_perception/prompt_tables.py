@@ -5,15 +5,15 @@ What a prompt is, is `pipeline.prompts`'; storing a table, `shards.contract.tabl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from diffusion_perception import places, plugins
+from pipeline.files.class_list import read_class_list
 from pipeline.prompts.class_table import LENGTH, ClassTable, PromptSettings, class_table, templates_of
-from shards.errors import ConfigError
+from shards.errors import ConfigError, SourceError
 
 TEXT = {"name": "clip_text", "model": "stable-diffusion-v1-5/stable-diffusion-v1-5", "length": LENGTH}
 
@@ -24,7 +24,7 @@ class PromptsJob:
 
     out: str  # path of the table, without suffix
     names: tuple[str, ...] = ()  # class names in the order of their ids
-    file: str = ""  # text file with one name a line, or JSON file with a list of names
+    file: str = ""  # class list: text with one name a line, CSV with a column name, labelmap.txt, or a list in JSON
     source: Annotated[Mapping[str, Any], plugins.SOURCES] = field(
         default_factory=dict
     )  # one with classes, as in a build
@@ -51,25 +51,15 @@ def class_names(job: PromptsJob) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Names from a file: lines of text (empty ones and `#` comments are skipped), or a JSON list.
+    """The names of a class list (`pipeline.files.class_list`).
 
     Raises:
-        ConfigError: no such file, or JSON that is not a list of names.
+        ConfigError: no such file, or one of another form.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"file={path}: cannot be read as text: {error}.") from error
-    if path.suffix != ".json":
-        lines = (line.strip() for line in text.splitlines())
-        return [line for line in lines if line and not line.startswith("#")]
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"file={path}: not readable as JSON: {error}.") from error
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise ConfigError(f"file={path}: holds {type(found).__name__}, expected a JSON list of class names.")
-    return found
+        return list(read_class_list(path).names)
+    except SourceError as error:
+        raise ConfigError(f"file={path}: {error}.") from error
 
 
 def source_names(source: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 Layout       <root>/<images>/<stem><image suffix>  and  <root>/<labels>/<stem><label suffix>
              `{split}` in either folder is replaced by the split's name; stems may hold sub-folders
 Labels       8-bit single-channel PNG (grey, or a palette whose indices are the classes)
-Classes      a list in the configuration, or a text file with one name a line
+Classes      a list in the configuration, or a file in a form of `pipeline.files.class_list`
 
 Owns the options. Leaves pairs, labels and rejects to `pairs.labels`.
 
@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.class_list import class_list
 from pipeline.files.label_png import counted
 from pipeline.sources.pairs.labels import Folders, LabelPairs
-from shards.errors import ConfigError, SourceError
+from shards.errors import ConfigError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -44,7 +45,7 @@ def build(
 
     Args:
         root: folder the others are relative to.
-        classes: names in the order of the label values, or the path of a text file with one name a line.
+        classes: names in the order of the label values, or a file of them, below `root` or elsewhere.
         splits: names of the splits.
         images, labels: folders below `root`; `{split}` stands for the split.
         image_suffix, label_suffix: what follows the common part of the names.
@@ -75,25 +76,13 @@ def build(
         for split in splits
     }
     options = {"images": images, "labels": labels, "image_suffix": list(suffixes), "label_suffix": label_suffix}
-    return ImageFoldersSource(folders, read_classes(classes), zero_is_ignored, title or base.name, options)
-
-
-def read_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
-    """Class names from a list, or from a text file with one a line."""
-    if isinstance(classes, str):
-        try:
-            lines = Path(classes).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"class list {classes}: cannot be read: {error}; expected a text file with one name a line, or a list"
-            ) from error
-        classes = [line for line in lines if line.strip()]
-    names = tuple(str(name).strip() for name in classes)
-    if not names or not all(names):
-        raise ConfigError(f"source image_folders: classes is {list(names)}; expected at least one name, none empty")
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ConfigError(f"source image_folders: class {twice[0]!r} is listed twice; every label value needs one name")
-    return names
+    return ImageFoldersSource(
+        folders,
+        class_list(classes, base, "source image_folders: classes").names,
+        zero_is_ignored,
+        title or base.name,
+        options,
+    )
 
 
 class ImageFoldersSource(LabelPairs):

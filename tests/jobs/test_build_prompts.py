@@ -65,8 +65,8 @@ def test_a_source_brings_its_own_list(tiny_sd: Path, tmp_path: Path, world: Path
     [
         ([], "found none"),
         (["names=[a]", "file=x"], "found names and file"),
-        (["file={tmp}/absent.txt"], "cannot be read as text"),
-        (["file={tmp}/dict.json"], "holds dict, expected a JSON list"),
+        (["file={tmp}/absent.txt"], r"absent\.txt: cannot be read"),
+        (["file={tmp}/dict.json"], "holds dict; expected a JSON list"),
         (["names=[a]", "prompts.templates=a photo"], "needs the class name exactly once"),
         (["names=[a]", "prompts.mode=mean"], "one of pooled, tokens"),
     ],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.sources.image_folders import build, read_classes
+from pipeline.sources.image_folders import build
 from pipeline.sources.pairs.labels import key_of
 from shards.contract.schema import check_key
 from shards.errors import ConfigError, SourceError
@@ -91,18 +91,19 @@ def test_a_picture_of_16_bits_keeps_its_range(tmp_path: Path) -> None:
     assert image.tolist() == [[[128] * 3, [255] * 3]]
 
 
-def test_classes_come_from_a_list_or_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "classes.txt"
-    path.write_text("sound\n crack \n\n")
-    assert read_classes(str(path)) == read_classes(CLASSES) == ("sound", "crack")
+def test_classes_come_from_a_list_or_a_file_beside_the_data(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("\ufeff# in the order of the values\nsound\n crack \n\n")
+    sources = [build(str(tmp_path), classes) for classes in (CLASSES, "classes.txt", str(tmp_path / "classes.txt"))]
+    assert {source.class_names for source in sources} == {("sound", "crack")}
     with pytest.raises(SourceError, match="cannot be read"):
-        read_classes(str(tmp_path / "none.txt"))
+        build(str(tmp_path), str(tmp_path / "none.txt"))
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"classes": []}, "expected at least one name"),
+        ({"classes": [False, True]}, "holds False, a bool and no text.*Quote it: 'False'"),
         ({"classes": ["a", "b", "a"]}, "class 'a' is listed twice"),
         ({"classes": [f"c{k}" for k in range(256)]}, "256 classes; 8-bit labels hold 1 to 255"),
         ({"classes": [f"c{k}" for k in range(255)], "zero_is_ignored": True}, "hold 1 to 254"),
