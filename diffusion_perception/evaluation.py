@@ -85,14 +85,24 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
 
 
 def table(results: dict[str, Any]) -> str:
-    """One row a set, one column a metric."""
-    columns = list(next(iter(results["sets"].values())))
+    """One row a set, one column a metric that any of them has; `-` where a set lacks it or it is over nothing."""
+    columns = list(dict.fromkeys(name for metrics in results["sets"].values() for name in metrics))
     width = max(len(name) for name in results["sets"])
-    lines = [f"{results['checkpoint']}", " " * width + "".join(f"{c:>10}" for c in columns)]
+    widths = [max(10, len(column) + 2) for column in columns]
+    lines = [
+        f"{results['checkpoint']}",
+        " " * width + "".join(f"{c:>{w}}" for c, w in zip(columns, widths, strict=True)),
+    ]
     for name, metrics in results["sets"].items():
-        cells = (f"{metrics[c]:>10d}" if isinstance(metrics[c], int) else f"{metrics[c]:>10.4f}" for c in columns)
+        cells = (f"{_cell(metrics.get(c)):>{w}}" for c, w in zip(columns, widths, strict=True))
         lines.append(f"{name:<{width}}" + "".join(cells))
     return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 class Evaluator:

@@ -10,6 +10,7 @@ one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors i
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,8 +96,9 @@ class CheckpointStore:
         return next(iter(self.complete()[::-1]), None)
 
     def best(self, metric: str, *, higher_is_better: bool = True) -> Checkpoint | None:
-        """The finished checkpoint with the best value of `metric`; among equals the oldest. None if none has it."""
-        scored = [c for c in self.complete() if metric in c.metrics]
+        """The finished checkpoint with the best value of `metric`; among equals the oldest. None if none has one: a
+        score over nothing is NaN, which is never the best."""
+        scored = [c for c in self.complete() if not math.isnan(c.metrics.get(metric, math.nan))]
         sign = -1.0 if higher_is_better else 1.0
         return min(scored, key=lambda c: sign * c.metrics[metric], default=None)
 

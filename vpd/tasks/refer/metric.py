@@ -1,7 +1,8 @@
 """Scores of referring segmentation, in both readings: at the size of the view, as published, and at the picture's own.
 
 Scores at the picture's own size are kept beside the published ones, because a squashed mask weighs wide and tall
-objects differently. The sums are `overlap`'s.
+objects differently. Owns what is compared with what: a sentence whose stored mask is empty has no target, and counts in
+the scores of `no_target` only; one with a target counts in those and in `overlap`'s.
 """
 
 from __future__ import annotations
@@ -16,48 +17,80 @@ import torch.nn.functional as F
 from shards.geometry.view import View, cut_label
 from vpd.tasks.metric import added
 from vpd.tasks.refer.labels import decode_rle
+from vpd.tasks.refer.no_target import GeneralScores, answers_nothing
 from vpd.tasks.refer.overlap import MaskOverlap, mask_overlap
 
-
-def published_overlap(logits: torch.Tensor, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Intersections and unions `[S]` of logits `[S, 2, h, w]` with a mask `[h, w]` of the same size."""
-    target = torch.from_numpy(mask != 0).to(logits.device)
-    return mask_overlap(logits.argmax(dim=1).bool(), target)
+FEWEST_PX = 50  # a predicted mask of fewer pixels is the answer "no such object"
 
 
-def native_overlap(logits: torch.Tensor, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Intersections and unions `[S]` at the size of `mask` `[H, W]`: bilinear logits (align_corners), then argmax."""
-    resized = F.interpolate(logits.float(), size=mask.shape, mode="bilinear", align_corners=True)
-    return published_overlap(resized, mask)
+class Reading:
+    """All scores at one size.
+
+    Args:
+        state: float64 `[Reading.SIZE]` to count in.
+        fewest_px: see `FEWEST_PX`.
+    """
+
+    SIZE = MaskOverlap.SIZE + GeneralScores.SIZE
+
+    def __init__(self, state: torch.Tensor, fewest_px: int) -> None:
+        self.overlap = MaskOverlap(state[: MaskOverlap.SIZE])  # both count in the one tensor that is added up
+        self.general = GeneralScores(state[MaskOverlap.SIZE :])
+        self.fewest_px = fewest_px
+
+    def update(self, logits: torch.Tensor, target: np.ndarray, *, has_target: bool) -> None:
+        """Score logits `[S, 2, h, w]` against a mask `[h, w]` of the same size.
+
+        Args:
+            has_target: of the whole picture's mask: a small object can vanish at the size of a view.
+        """
+        masks = logits.argmax(dim=1).bool()  # [S, h, w]
+        inter, union = mask_overlap(masks, torch.from_numpy(target != 0).to(logits.device))
+        if has_target:
+            self.overlap.update(inter, union)
+        self.general.update(inter, union, answers_nothing(masks, self.fewest_px), has_target=has_target)
+
+    def compute(self, general: bool) -> dict[str, float]:
+        return self.overlap.compute() | (self.general.compute() if general else {})
 
 
 class ReferMetric:
-    """Overlap scores of both readings: `published` at the view's size, `native` at the image's own size.
+    """Both readings: `published` at the view's size, `native` at the picture's own size.
 
     Args:
-        state: float64 `[2, n]` to count in, instead of new sums.
+        fewest_px: see `FEWEST_PX`; counted at the size that is compared.
+        general: give the scores of `no_target` although no sentence so far is without a target; they are given in any
+            case where one is.
+        state: float64 `[2, Reading.SIZE]` to count in, instead of new sums.
     """
 
-    def __init__(self, state: torch.Tensor | None = None) -> None:
-        self.state = torch.zeros(2, MaskOverlap.SIZE, dtype=torch.float64) if state is None else state
-        self.published = MaskOverlap(self.state[0])  # both count in rows of the one tensor that is added up
-        self.native = MaskOverlap(self.state[1])
+    def __init__(self, fewest_px: int = FEWEST_PX, *, general: bool = False, state: torch.Tensor | None = None) -> None:
+        self.state = torch.zeros(2, Reading.SIZE, dtype=torch.float64) if state is None else state
+        self.fewest_px, self.general = fewest_px, general
+        self.published, self.native = (Reading(row, fewest_px) for row in self.state)
 
     @property
     def count(self) -> int:
         """Sentence samples so far."""
-        return self.published.count
+        return self.published.general.count
 
     def update(self, logits: torch.Tensor, rle: Mapping[str, Any], view: View) -> None:
-        """Score the sentences of one ref, logits `[S, 2, h, w]` at the view's size, against its full-size mask."""
+        """Score the sentences of one ref, logits `[S, 2, h, w]` at the view's size, against its full-size mask.
+
+        At the picture's own size logits are enlarged bilinearly (align_corners) before the larger one is taken.
+        """
         full = decode_rle(rle)  # [H, W]
-        self.published.update(*published_overlap(logits, cut_label(full, view)))
-        self.native.update(*native_overlap(logits, full))
+        has_target = bool(full.any())
+        self.published.update(logits, cut_label(full, view), has_target=has_target)
+        resized = F.interpolate(logits.float(), size=full.shape, mode="bilinear", align_corners=True)
+        self.native.update(resized, full, has_target=has_target)
 
     def joined(self, states: Sequence[torch.Tensor]) -> ReferMetric:
         """A metric of the same kind over the sum of several states."""
-        return ReferMetric(added(states))
+        return ReferMetric(self.fewest_px, general=self.general, state=added(states))
 
     def compute(self) -> dict[str, float]:
         """Published scores under their names, native ones as `native/<name>`."""
-        return self.published.compute() | {f"native/{name}": v for name, v in self.native.compute().items()}
+        general = self.general or self.published.general.untargeted > 0
+        native = self.native.compute(general)
+        return self.published.compute(general) | {f"native/{name}": value for name, value in native.items()}

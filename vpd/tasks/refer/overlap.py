@@ -14,6 +14,7 @@ import torch
 from vpd.tasks.metric import added
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+NAMES = ("oIoU", "mIoU", *(f"P@{t}" for t in THRESHOLDS))
 
 
 def mask_overlap(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,7 +64,8 @@ class MaskOverlap:
         return int(self.state[0].item())
 
     def compute(self) -> dict[str, float]:
-        """Scores in 0..1; all 0 before the first sample."""
+        """Scores in 0..1; all NaN before the first sample."""
         count, inter, union, iou, *hits = self.state.tolist()
-        scores = {"oIoU": inter / max(union, 1.0), "mIoU": iou / max(count, 1.0)}
-        return scores | {f"P@{t}": hit / max(count, 1.0) for t, hit in zip(THRESHOLDS, hits, strict=True)}
+        if not count:
+            return dict.fromkeys(NAMES, float("nan"))
+        return dict(zip(NAMES, (inter / max(union, 1.0), iou / count, *(hit / count for hit in hits)), strict=True))

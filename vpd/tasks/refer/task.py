@@ -1,10 +1,11 @@
-"""Referring segmentation: which pixels does a sentence mean (RefCOCO, RefCOCO+, RefCOCOg).
+"""Referring segmentation: which pixels does a sentence mean (RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO, one's own).
 
 Owns the mask labels, the loss and the scores. Conventions: masks are squashed to the view with nearest neighbour
 (docs/methods/refer.md#preprocessing); cross entropy with class weights 0.9 and 1.1, as a weighted mean
 (docs/methods/refer.md#loss); every sentence of a ref is one sample, scored at the view's size
 (docs/methods/refer.md#scores). Scores at the image's own size are kept beside the published ones, because a squashed
-mask weighs wide and tall objects differently.
+mask weighs wide and tall objects differently. A sentence without a target has an empty mask: it is learnt as all
+background, and scored by `vpd.tasks.refer.no_target`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from shards.errors import ConfigError, SchemaMismatch
+from shards.errors import ConfigError, SchemaMismatch, did_you_mean
 from shards.geometry.view import View, cut_label
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.refer.draw import RED, tinted
 from vpd.tasks.refer.labels import decode_rle
-from vpd.tasks.refer.metric import ReferMetric
+from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric
+from vpd.tasks.refer.no_target import NAMES as GENERAL
+from vpd.tasks.refer.overlap import NAMES as PUBLISHED
 
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
@@ -36,18 +39,28 @@ if TYPE_CHECKING:
 CLASS_WEIGHTS = (0.9, 1.1)  # background, object
 
 
-def build(class_weights: Sequence[float] = CLASS_WEIGHTS) -> ReferTask:
+def build(
+    class_weights: Sequence[float] = CLASS_WEIGHTS, no_target_px: int = FEWEST_PX, best_by: str = "oIoU"
+) -> ReferTask:
     """The task.
 
     Args:
         class_weights: of background and object in the loss.
+        no_target_px: a predicted mask of fewer pixels counts as the answer "no such object" in the scores of sets
+            with several targets and none.
+        best_by: the score that chooses the best checkpoint, such as oIoU, as published, or gIoU.
 
     Raises:
-        ConfigError: not two positive numbers.
+        ConfigError: not two positive numbers, a negative number of pixels, or an unknown score.
     """
     if len(class_weights) != 2 or min(class_weights) <= 0:
         raise ConfigError(f"task refer: class_weights is {list(class_weights)}, expected two positive numbers.")
-    return ReferTask((float(class_weights[0]), float(class_weights[1])))
+    if no_target_px < 0:
+        raise ConfigError(f"task refer: no_target_px is {no_target_px}, expected a number of pixels, or 0 for never.")
+    if best_by not in (*PUBLISHED, *GENERAL):
+        known = ", ".join((*PUBLISHED, *GENERAL))
+        raise ConfigError(f"task refer: best_by is {best_by!r}.{did_you_mean(best_by, GENERAL)} Scores: {known}.")
+    return ReferTask((float(class_weights[0]), float(class_weights[1])), no_target_px, best_by)
 
 
 class ReferTask(Task):
@@ -57,10 +70,9 @@ class ReferTask(Task):
     head = "refer_decoder"
     uses_text = True
     row_draw = "random"  # published training draws one of a ref's sentences anew each time
-    metric_name = "oIoU"  # chooses the best checkpoint, as published
 
-    def __init__(self, class_weights: tuple[float, float] = CLASS_WEIGHTS) -> None:
-        self.class_weights = class_weights
+    def __init__(self, class_weights: tuple[float, float], no_target_px: int, best_by: str) -> None:
+        self.class_weights, self.no_target_px, self.metric_name = class_weights, no_target_px, best_by
         self._weights: dict[torch.device, torch.Tensor] = {}  # once per device: no copy in a step
 
     def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
@@ -106,7 +118,7 @@ class ReferTask(Task):
 
     def new_metric(self) -> ReferMetric:
         """Empty sums of the published and native scores."""
-        return ReferMetric()
+        return ReferMetric(self.no_target_px, general=self.metric_name in GENERAL)
 
     def samples(self, record: StoredRecord, *text_fields: str) -> dict[str, np.ndarray]:
         """One sample per sentence, all on the record's first latent.
@@ -158,6 +170,6 @@ def _entry(meta: Mapping[str, Any], name: str, index: int, key: str) -> dict[str
     if index >= len(entries):
         raise SchemaMismatch(
             f"record {key}: meta[{name!r}] has {len(entries)} entries, entry {index} is needed. Task refer reads sets "
-            "built from a RefCOCO source; see the set's README."
+            "built from a source of sentences; see the set's README."
         )
     return entries[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 import pytest
@@ -47,8 +48,10 @@ def test_an_empty_union_counts_as_a_sample_of_iou_0():
     assert (found["mIoU"], found["oIoU"], found["P@0.5"]) == (0.5, 1.0, 0.5)
 
 
-def test_nothing_counted_is_zero_not_nan():
-    assert set(MaskOverlap().compute().values()) == {0.0}
+def test_a_score_over_nothing_is_not_a_number():
+    found = MaskOverlap().compute()
+    assert list(found) == list(scores_of([(1, 2)]).compute())
+    assert all(math.isnan(value) for value in found.values())
 
 
 @given(

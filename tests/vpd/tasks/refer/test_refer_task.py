@@ -144,6 +144,64 @@ def test_a_perfect_prediction_scores_1_at_the_published_size():
     assert metric.compute()["oIoU"] == metric.compute()["P@0.9"] == 1.0
 
 
+def with_a_sentence_of_nothing():
+    """The record, and a third ref whose mask is empty, with one sentence."""
+    one = record()
+    one.meta["refs"].append({"ref_id": 2, "rle": rle_of(np.zeros((HEIGHT, WIDTH)))})
+    one.meta["items"].append([5, 1])
+    return one
+
+
+def test_a_sentence_without_target_is_learnt_as_all_background():
+    task, one = refer.build(), with_a_sentence_of_nothing()
+    mask = task.labels(item(2, one.meta))["mask"]
+    assert mask.shape == (VIEW, VIEW)
+    assert not mask.any()
+    logits = torch.zeros(1, 2, VIEW, VIEW, requires_grad=True)
+    labels = {"mask": torch.from_numpy(mask)[None]}
+    loss = task.loss(logits, DeviceBatch(torch.zeros(1, 4, 2, 2), None, labels))
+    assert loss.item() == pytest.approx(np.log(2))
+    loss.backward()
+    assert logits.grad is not None
+    assert bool((logits.grad[:, 1] > 0).all()), "a step lowers the object's logit everywhere"
+
+
+def test_sentences_without_target_have_scores_of_their_own_and_leave_the_published_ones_alone():
+    task, one = refer.build(no_target_px=5), record()
+    outputs = torch.randn(6, 2, VIEW, VIEW)
+    outputs[5] = torch.stack([torch.ones(VIEW, VIEW), -torch.ones(VIEW, VIEW)])  # nothing is found
+    published, general = task.new_metric(), task.new_metric()
+    task.score(published, one, outputs[:5])
+    task.score(general, with_a_sentence_of_nothing(), outputs)
+    before, after = published.compute(), general.compute()
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {f"{at}{name}" for at in ("", "native/") for name in refer.GENERAL}
+    assert (general.count, after["N_acc"], after["T_acc"]) == (6, 1.0, 1.0)
+    assert after["gIoU"] == pytest.approx((5 * before["mIoU"] + 1) / 6)
+    assert after["cIoU"] == pytest.approx(before["oIoU"])
+    outputs[5, 1, 0, :5] = 2.0  # five pixels are an answer
+    wrong = task.new_metric()
+    task.score(wrong, with_a_sentence_of_nothing(), outputs)
+    assert (wrong.compute()["N_acc"], wrong.compute()["native/N_acc"]) == (0.0, 0.0)
+    assert wrong.compute()["gIoU"] == pytest.approx(5 * before["mIoU"] / 6)
+
+
+def test_scores_of_nothing_are_not_numbers_and_a_score_to_choose_by_is_always_there():
+    task = refer.build(best_by="gIoU")
+    assert task.metric_name == "gIoU"
+    assert all(np.isnan(value) for value in task.new_metric().compute().values())
+    metric = task.new_metric()
+    task.score(metric, record(), torch.randn(5, 2, VIEW, VIEW))
+    assert metric.compute()["gIoU"] <= metric.compute()["mIoU"]
+    assert np.isnan(metric.compute()["N_acc"])
+
+
+@pytest.mark.parametrize("options", [{"no_target_px": -1}, {"best_by": "giou"}])
+def test_wrong_settings_of_the_scores_are_refused(options):
+    with pytest.raises(ConfigError, match="no_target_px is -1|Did you mean 'gIoU'"):
+        refer.build(**options)
+
+
 def test_metric_states_add():
     task, one = refer.build(), record()
     outputs = torch.randn(5, 2, VIEW, VIEW)
