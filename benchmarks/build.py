@@ -37,7 +37,7 @@ from pipeline.building.recipe import BuildSettings
 from pipeline.building.shard import build_shards
 from pipeline.encoders import ImageEncoder
 from pipeline.encoders.sd_vae.encoder import SdVae
-from pipeline.example import Example
+from pipeline.example import Example, Source
 from pipeline.rendering.geometry import render, to_pixels
 from pipeline.views import exact
 from shards.contract.schema import Field
@@ -47,7 +47,7 @@ TOKENS, WIDTH = 40, 768
 DISTINCT_JPEGS = 32
 
 
-class JpegSource:
+class JpegSource(Source):
     """`images` records over a few distinct photo-like 640 x 480 JPEGs on disk, each with its own sentences."""
 
     name = "benchmark"
@@ -119,6 +119,9 @@ class FinishedText:
         tokens = np.zeros((len(sentences), TOKENS), np.int32)
         tokens[:, :2] = [[int(word) for word in sentence.split()] for sentence in sentences]
         return tokens
+
+    def cut(self, sentences: list[str]) -> int:
+        return 0
 
     def encode(self, tokens: np.ndarray) -> np.ndarray:
         return self._states

@@ -135,7 +135,7 @@ class ShardBuilder:
         return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
 
     def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
-        """Build one shard; (records, rejects)."""
+        """Build one shard; (records, examples rejected)."""
         from pipeline.building.shard import build_shard
 
         with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
@@ -159,7 +159,7 @@ class ShardBuilder:
             )
         finally:
             self._progress.pop(planned.name, None)
-        return (built.shard.records if built.shard else 0), len(built.rejects)
+        return (built.shard.records if built.shard else 0), built.examples_rejected
 
     def progress(self) -> tuple[int, int]:
         """(records, rejects) of the shards being built."""

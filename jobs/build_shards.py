@@ -72,7 +72,7 @@ def run(words: list[str]) -> None:
         )
     for split, planned in plans.items():
         print(f"plan: {job.name}-{split}: {len(planned)} shards", flush=True)
-        for line in estimated(job, source, split).lines():
+        for line in (*estimated(job, source, split).lines(), *notices_of(source, split)):
             print(f"  {line}")
     if "dry-run" in command.flags:
         return
@@ -100,6 +100,12 @@ def estimated(job: BuildJob, source: Source, split: str) -> Any:
     )
 
 
+def notices_of(source: Source, split: str) -> list[str]:
+    """What the source found in its files; one from outside need not derive from `Source`, and then says nothing."""
+    notices = getattr(source, "notices", None)
+    return [f"found: {line}" for line in notices(split)] if notices else []
+
+
 def build_split(job: BuildJob, source: Source, split: str, planned: list[PlannedShard], actors: list[Any]) -> Manifest:
     """Build what is missing of one set and finish it.
 
@@ -124,7 +130,17 @@ def build_split(job: BuildJob, source: Source, split: str, planned: list[Planned
         )
     _dispatch(split, str(folder), todo, actors, total=len(planned))
     tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
-    manifest = finish_set(planned, source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+    manifest = finish_set(
+        planned,
+        source,
+        split,
+        Schema.from_json(schema),
+        recipe,
+        folder,
+        job.settings,
+        tables,
+        say=lambda line: print(f"[build] {folder.name}: {line}", flush=True),
+    )
     counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
     print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest

@@ -34,6 +34,9 @@ class Example:
 
     `labels` are dense targets as large as the image, named as in `Source.label_fields`; bytes are stored as they are.
 
+    `left_out` says of every entry of the picture that cannot be used, such as an object without a mask, what it is and
+    why: it costs itself and not the picture, is counted, and is listed with the set's rejects.
+
     Raises SourceError where a source breaks one of these rules.
     """
 
@@ -44,6 +47,7 @@ class Example:
     items: tuple[tuple[int, int], ...] = ()
     labels: Mapping[str, np.ndarray | bytes] = field(default_factory=dict)
     boxes_px: tuple[FloatBox, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_key()
@@ -82,6 +86,9 @@ class Example:
                 )
 
     def _check_items(self) -> None:
+        for sentence in self.sentences:
+            if not is_text(sentence):
+                raise SourceError(f"example {self.key!r}: sentence {sentence!r} is no text that UTF-8 can hold")
         if not self.items:
             if self.sentences:
                 raise SourceError(
@@ -111,6 +118,14 @@ class Example:
                     f"example {self.key!r}: box {(x0, y0, x1, y1)} is empty or not inside the image of "
                     f"{self.width_px} x {self.height_px} pixels"
                 )
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is text that a file can hold: half of a UTF-16 pair is a `str` in Python, and in no encoding."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 class Source(Protocol):
@@ -148,6 +163,10 @@ class Source(Protocol):
         """How much the split holds, before any reject: "images" that have a key, and where they exist "refs" and
         "sentences", or "boxes"; other names are for people."""
         ...
+
+    def notices(self, split: str) -> list[str]:
+        """What was found in the split's files and counted or repaired, a line each, for whoever builds."""
+        return []
 
     def card(self) -> dict[str, Any]:
         """Facts for the set's README: title, origin, licence, terms, url, splits; what is absent is "not stated"."""

@@ -27,20 +27,31 @@ _RECIPE_NAME = "recipe.json"
 
 @dataclass(frozen=True)
 class Rejected:
-    """One example that is not in the set, and why."""
+    """One example that is not in the set, and why; or, if not `whole`, one entry of an example that is in it."""
 
     key: str
     reason: str
+    whole: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `Rejected(**data)` is the inverse."""
+        return {"key": self.key, "reason": self.reason} | ({} if self.whole else {"whole": False})
 
 
 @dataclass(frozen=True)
 class FinishedShard:
-    """What building one shard came to. `shard` is None where every one of its examples was rejected."""
+    """What building one shard came to. `shard` is None where every one of its examples was rejected; `cut_sentences` is
+    how many have more tokens than are stored."""
 
     name: str
     keys_sha256: str
     shard: ShardEntry | None
     rejects: tuple[Rejected, ...]
+    cut_sentences: int = 0
+
+    @property
+    def examples_rejected(self) -> int:
+        return sum(reject.whole for reject in self.rejects)
 
 
 def open_build(folder: Path, recipe: Mapping[str, Any]) -> Manifest | None:
@@ -92,7 +103,8 @@ def write_finished(folder: Path, finished: FinishedShard) -> None:
     content = {
         "keys_sha256": finished.keys_sha256,
         "shard": None if finished.shard is None else finished.shard.to_json(),
-        "rejects": [vars(reject) for reject in finished.rejects],
+        "rejects": [reject.to_json() for reject in finished.rejects],
+        "cut_sentences": finished.cut_sentences,
     }
     path = _path(folder, finished.name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +120,7 @@ def read_finished(folder: Path, name: str) -> FinishedShard | None:
     try:
         shard = None if content["shard"] is None else ShardEntry(**content["shard"])
         rejects = tuple(Rejected(**reject) for reject in content["rejects"])
-        return FinishedShard(name, content["keys_sha256"], shard, rejects)
+        return FinishedShard(name, content["keys_sha256"], shard, rejects, content.get("cut_sentences", 0))
     except (KeyError, TypeError) as error:
         raise CorruptShard(f"{path} does not record a finished shard ({error!r}); delete it to rebuild") from error
 

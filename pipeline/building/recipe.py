@@ -31,7 +31,7 @@ class BuildSettings:
     text_batch: int = 64  # texts encoded at once
     decode_threads: int = 4  # that read and render pictures
     decode_ahead: int = 32  # images decoded and resized before the encoder needs them, 0.8 MB each at 512 x 512
-    max_rejects: float = 0.01  # share of a split's pictures that may be unusable before the build ends
+    max_rejects: float = 0.01  # share of a split's pictures, or of their entries, that may be left out
 
     def __post_init__(self) -> None:
         for name in ("records_per_shard", "image_batch", "text_batch", "decode_threads", "decode_ahead"):

@@ -5,8 +5,8 @@ Four stages run at once, each ahead of the next, and all of them keep the order 
     batch thread      pixels in [-1, 1], tokens             -> full batches of one shape, never across shards
     encoder thread    image encoder, text encoder, no more  -> rows of latents and states
     calling thread    records, tar, hashes                  -> the shard, then its entry in `_build/`
-An example that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason;
-everything else that fails ends the shard and leaves nothing behind.
+An example that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason, and so
+are entries of an example that its source left out; everything else that fails ends the shard and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from pipeline.building.ledger import (
     remove_ledger,
     write_finished,
 )
+from pipeline.building.losses import check_losses, losses_in_words
 from pipeline.building.plan import PlannedShard
 from pipeline.building.prefetch import in_thread, map_ahead
 from pipeline.building.recipe import BuildSettings, schema_of
-from pipeline.building.stages import batches_of, encode, record_of, rendered
+from pipeline.building.stages import EncodedExample, batches_of, encode, record_of, rendered
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
 from pipeline.views import ViewPlan
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry
 from shards.contract.schema import Record, Schema
-from shards.errors import CorruptShard, IncompleteSet, SourceError
+from shards.errors import CorruptShard, IncompleteSet
 from shards.writing.writer import seal_set, write_shard
 
-Progress = Callable[[int, int], None]  # (records written, rejects) of this shard so far
+Progress = Callable[[int, int], None]  # (records written, examples rejected) of this shard so far
 _BATCHES_AHEAD = 2
-_REJECTS_SHOWN = 5
 
 
 def build_shard(
@@ -73,25 +73,31 @@ def build_shard(
     batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
     outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
     rejects: list[Rejected] = []
+    cut_sentences = 0
 
     def records() -> Generator[Record, None, None]:
-        done = 0
+        nonlocal cut_sentences
+        done = rejected = 0
         for outcome in outcomes:
             record = outcome if isinstance(outcome, Rejected) else record_of(outcome)
             if isinstance(record, Rejected):
                 rejects.append(record)
+                rejected += 1
             else:
+                if isinstance(outcome, EncodedExample):
+                    rejects.extend(Rejected(record.key, why, whole=False) for why in outcome.example.left_out)
+                    cut_sentences += outcome.example.cut_sentences
                 yield record
                 done += 1
             if progress is not None:
-                progress(done, len(rejects))
+                progress(done, rejected)
 
     with closing(examples), closing(batches), closing(outcomes), closing(records()) as accepted:
         first = next(accepted, None)
         shard = None if first is None else write_shard(folder, planned.name, schema, chain([first], accepted))
     if shard is not None:
         shard = replace(shard, rejects=len(rejects))
-    finished = FinishedShard(planned.name, planned.keys_sha256, shard, tuple(rejects))
+    finished = FinishedShard(planned.name, planned.keys_sha256, shard, tuple(rejects), cut_sentences)
     write_finished(folder, finished)
     return finished
 
@@ -124,12 +130,14 @@ def finish_set(
     folder: Path,
     settings: BuildSettings,
     tables: Sequence[TableEntry] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Turns the `planned` shards, all finished, into a set named after `folder`: rejects, card, and the manifest last.
+    `say` is told what the set lacks of its source, a line at a time.
 
     On a set that is already finished, it only checks that shards built again are the ones the manifest names. Raises
-    IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the examples were rejected or none
-    is left, CorruptShard if a shard built again differs.
+    IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the examples or of their entries were
+    left out or no example is left, CorruptShard if a shard built again differs.
     """
     results = {shard.name: read_finished(folder, shard.name) for shard in planned}
     manifest = read_manifest(folder)
@@ -144,9 +152,9 @@ def finish_set(
             "build them first"
         )
     finished = [result for result in results.values() if result is not None]
-    _check_rejects(finished, sum(len(shard.keys) for shard in planned), folder, settings.max_rejects)
-    rejects = [{"shard": part.name, **vars(reject)} for part in finished for reject in part.rejects]
-    return seal_set(
+    check_losses(finished, sum(len(shard.keys) for shard in planned), folder.name, settings.max_rejects)
+    rejects = [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
+    manifest = seal_set(
         folder,
         name=folder.name,
         split=split,
@@ -157,6 +165,9 @@ def finish_set(
         tables=tables,
         card=source.card(),
     )
+    for line in losses_in_words(finished, manifest.counts.get("sentence", 0)):
+        say(line)
+    return manifest
 
 
 def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:
@@ -172,17 +183,6 @@ def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:
     if carried:
         shards[-1] = replace(shards[-1], rejects=shards[-1].rejects + carried)
     return shards
-
-
-def _check_rejects(finished: Sequence[FinishedShard], examples: int, folder: Path, limit: float) -> None:
-    rejects = [reject for part in finished for reject in part.rejects]
-    if len(rejects) <= limit * examples and len(rejects) < examples:
-        return
-    shown = "".join(f"\n  {reject.key}: {reject.reason}" for reject in rejects[:_REJECTS_SHOWN])
-    raise SourceError(
-        f"{folder.name}: {len(rejects)} of {examples} examples were rejected, max_rejects allows {limit:.2%}:{shown}\n"
-        "Repair the source and rebuild, or raise max_rejects if these are known to be bad; built shards are kept"
-    )
 
 
 def _check_repaired(manifest: Manifest, rebuilt: Sequence[FinishedShard]) -> None:

@@ -38,7 +38,9 @@ class RenderedExample:
     labels: Mapping[str, np.ndarray | bytes]
     views: list[View]
     images: list[np.ndarray]  # uint8 [h, w, 3] each
+    left_out: tuple[str, ...] = ()  # why entries of the example are not in it
     tokens: np.ndarray | None = None  # int32 [S, L]
+    cut_sentences: int = 0
 
 
 @dataclass
@@ -70,7 +72,7 @@ def rendered(source: Source, split: str, view_plan: ViewPlan, key: str) -> Rende
     except Reject as reject:
         return Rejected(key, str(reject))
     items = example.items or consecutive([len(run) for run in runs])
-    return RenderedExample(key, example.meta, example.sentences, items, example.labels, views, images)
+    return RenderedExample(key, example.meta, example.sentences, items, example.labels, views, images, example.left_out)
 
 
 def batches_of(
@@ -86,7 +88,8 @@ def batches_of(
     for example in examples:
         if isinstance(example, RenderedExample):
             if text is not None:
-                example.tokens = text.tokenize(list(example.sentences))
+                sentences = list(example.sentences)
+                example.tokens, example.cut_sentences = text.tokenize(sentences), text.cut(sentences)
             for image, view in zip(example.images, example.views, strict=True):
                 if batch.filled == settings.image_batch:
                     yield batch

@@ -107,6 +107,10 @@ class TextEncoder(Protocol):
         """S sentences -> token ids int32 [S, L], cut or padded to L."""
         ...
 
+    def cut(self, sentences: list[str]) -> int:
+        """How many of the sentences have more tokens than L; 0 for an encoder that does not know."""
+        return 0
+
     def encode(self, tokens: np.ndarray) -> np.ndarray:
         """Token ids int32 [S, L] -> states float32 [S, L, D]. Rows are independent."""
         ...

@@ -36,6 +36,8 @@ class ToySource:
     item_axis: str = "sentence"
     splits: tuple[str, ...] = ("train",)
     label_fields: tuple[Field, ...] = ()
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: str = ""  # at the end of the second sentence
     on_load: Callable[[str], None] = lambda key: None
 
     def keys(self, split: str) -> list[str]:
@@ -49,10 +51,14 @@ class ToySource:
         height, width = (int(side) for side in rng.integers(20, 60, 2))
         image = rng.integers(0, 256, (height, width, 3), np.uint8)
         meta = {"image_id": int(key[5:]), "height": height, "width": width}
-        return Example(key, image, meta, ("left ball", f"ball {key[5:]}", "left ball"), ((0, 2), (2, 1)))
+        sentences = ("left ball", f"ball {key[5:]}{self.words}", "left ball")
+        return Example(key, image, meta, sentences, ((0, 2), (2, 1)), left_out=self.left_out.get(key, ()))
 
     def identity(self, split: str) -> dict[str, Any]:
         return {"name": self.name, "images": self.n_images}
+
+    def notices(self, split: str) -> list[str]:
+        return []
 
     def counts(self, split: str) -> dict[str, int]:
         return {"images": self.n_images, "refs": 2 * self.n_images, "sentences": 3 * self.n_images}
@@ -97,8 +103,11 @@ class ToyText:
         tokens = np.zeros((len(sentences), self.length), np.int32)
         for row, sentence in zip(tokens, sentences, strict=True):
             ids = [zlib.crc32(word.encode()) % 1000 + 1 for word in sentence.split()]
-            row[: len(ids)] = ids
+            row[: len(ids)] = ids[: self.length]
         return tokens
+
+    def cut(self, sentences: list[str]) -> int:
+        return sum(len(sentence.split()) > self.length for sentence in sentences)
 
     def encode(self, tokens: np.ndarray) -> np.ndarray:
         self.batches.append(len(tokens))
@@ -124,6 +133,7 @@ class Build:
     text: TextEncoder | None = field(default_factory=ToyText)
     plan: ViewPlan = field(default_factory=lambda: exact.build(32))
     settings: BuildSettings = SETTINGS
+    said: list[str] = field(default_factory=list)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -141,7 +151,9 @@ class Build:
         for shard in todo:
             build_shard(shard, self.source, "train", self.plan, self.vae, self.text, self.folder, self.settings)
         schema = schema_of(self.source, self.plan, self.vae, self.text, self.settings)
-        return finish_set(self.planned, self.source, "train", schema, self.recipe, self.folder, self.settings)
+        return finish_set(
+            self.planned, self.source, "train", schema, self.recipe, self.folder, self.settings, say=self.said.append
+        )
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -32,6 +32,10 @@ class ClipText:
         self, tokenizer: CLIPTokenizer, model: CLIPTextModel, *, length: int, dtype: str, device: torch.device
     ) -> None:
         self._tokenizer = tokenizer
+        # A copy: cutting and padding are a state of the tokenizer, which several threads use.
+        self._counter = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+        self._counter.no_truncation()
+        self._counter.no_padding()
         # transformers 5 dropped the prefix; without it a digest does not depend on the library's version.
         named = [(name.removeprefix("text_model."), value) for name, value in model.named_parameters()]
         self.length = length
@@ -57,6 +61,9 @@ class ClipText:
             sentences, padding="max_length", truncation=True, max_length=self.length, return_tensors="np"
         )
         return np.asarray(tokens["input_ids"], np.int32)  # [S, L]
+
+    def cut(self, sentences: list[str]) -> int:
+        return sum(len(encoding.ids) > self.length for encoding in self._counter.encode_batch(sentences))
 
     def encode(self, tokens: np.ndarray) -> np.ndarray:
         """Token ids int32 [S, L] -> last hidden states float32 [S, L, D], padding positions included."""

@@ -110,6 +110,17 @@ def test_fingerprints_follow_the_weights_not_the_place(model_folder: Path, tmp_p
     assert sd_vae.build(str(copy)).fingerprint["weights"] != vae["weights"]
 
 
+def test_sentences_with_more_tokens_than_are_kept_are_counted(model_folder: Path) -> None:
+    text = clip_text.build(str(model_folder), length=12)
+    tokenizer = CLIPTokenizer.from_pretrained(model_folder / "tokenizer")
+    sentences = [" ".join("a" * n) for n in range(1, 20)]
+    expected = sum(len(tokenizer(sentence)["input_ids"]) > 12 for sentence in sentences)
+    assert 0 < expected < len(sentences)
+    assert text.cut(sentences) == expected
+
+    assert text.tokenize(sentences).shape == (19, 12), "counting does not undo cutting"
+
+
 def test_fingerprints_follow_arithmetic_and_tokenizer(model_folder: Path, tmp_path: Path) -> None:
     base = sd_vae.build(str(model_folder)).fingerprint
     assert sd_vae.build(str(model_folder), tf32=False).fingerprint == {**base, "tf32": False}

@@ -198,7 +198,7 @@ def test_scores_of_nothing_are_not_numbers_and_a_score_to_choose_by_is_always_th
 
 @pytest.mark.parametrize("options", [{"no_target_px": -1}, {"best_by": "giou"}])
 def test_wrong_settings_of_the_scores_are_refused(options):
-    with pytest.raises(ConfigError, match="no_target_px is -1|Did you mean 'gIoU'"):
+    with pytest.raises(ConfigError, match=r"no_target_px is -1|Did you mean 'gIoU'"):
         refer.build(**options)
 
 
