@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from pipeline.sources.refcoco.masks import Rle, encode_mask
+from pipeline.files.entries import parse_json, read_bytes, taken
+from pipeline.sources.refs.masks import Rle, encode_mask
 from shards.errors import SourceError
 
 
@@ -84,7 +83,7 @@ class Refer:
 
 def load_refer(refs_path: Path, instances_path: Path) -> Refer:
     """Reads both files. Only the annotations and images that some ref names are kept. Raises SourceError."""
-    refs_bytes, instances_bytes = _read(refs_path), _read(instances_path)
+    refs_bytes, instances_bytes = read_bytes(refs_path), read_bytes(instances_path)
     refs = parse_refs(refs_bytes, refs_path)
     annotations, images, categories = parse_instances(instances_bytes, instances_path, refs)
     sha256 = {
@@ -105,15 +104,15 @@ def parse_refs(payload: bytes, path: Path) -> tuple[Ref, ...]:
     for index, record in enumerate(records):
         where = f"{path}: ref {index} of {len(records)}"
         sentences = []
-        for number, entry in enumerate(_take(record, "sentences", list, where)):
+        for number, entry in enumerate(taken(record, "sentences", list, where)):
             at = f"{where}, sentence {number}"
-            sentences.append(Sentence(_take(entry, "sent_id", int, at), _take(entry, "sent", str, at)))
+            sentences.append(Sentence(taken(entry, "sent_id", int, at), taken(entry, "sent", str, at)))
         ref = Ref(
-            ref_id=_take(record, "ref_id", int, where),
-            ann_id=_take(record, "ann_id", int, where),
-            image_id=_take(record, "image_id", int, where),
-            category_id=_take(record, "category_id", int, where),
-            split=_take(record, "split", str, where),
+            ref_id=taken(record, "ref_id", int, where),
+            ann_id=taken(record, "ann_id", int, where),
+            image_id=taken(record, "image_id", int, where),
+            category_id=taken(record, "category_id", int, where),
+            split=taken(record, "split", str, where),
             sentences=tuple(sentences),
         )
         if ref.image_id < 0:
@@ -128,43 +127,40 @@ def parse_instances(
     payload: bytes, path: Path, refs: tuple[Ref, ...]
 ) -> tuple[dict[int, Annotation], dict[int, ImageEntry], dict[int, str]]:
     """Annotations and images that `refs` name, and all category names, each by id. Raises SourceError."""
-    try:
-        content = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path}: is not valid JSON ({error}). It may be cut short: download it again.") from error
+    content = parse_json(payload, str(path))
     wanted_annotations = {ref.ann_id for ref in refs}
     wanted_images = {ref.image_id for ref in refs}
     annotations: dict[int, Annotation] = {}
-    for index, entry in enumerate(_take(content, "annotations", list, str(path))):
+    for index, entry in enumerate(taken(content, "annotations", list, str(path))):
         where = f"{path}: annotation {index}"
-        if (ann_id := _take(entry, "id", int, where)) not in wanted_annotations:
+        if (ann_id := taken(entry, "id", int, where)) not in wanted_annotations:
             continue
         if ann_id in annotations:
             raise SourceError(f"{where}: id {ann_id} occurs twice")
         annotations[ann_id] = Annotation(
             ann_id=ann_id,
-            image_id=_take(entry, "image_id", int, where),
-            category_id=_take(entry, "category_id", int, where),
-            segmentation=_take(entry, "segmentation", (list, dict), where),
+            image_id=taken(entry, "image_id", int, where),
+            category_id=taken(entry, "category_id", int, where),
+            segmentation=taken(entry, "segmentation", (list, dict), where),
         )
     images: dict[int, ImageEntry] = {}
-    for index, entry in enumerate(_take(content, "images", list, str(path))):
+    for index, entry in enumerate(taken(content, "images", list, str(path))):
         where = f"{path}: image {index}"
-        if (image_id := _take(entry, "id", int, where)) not in wanted_images:
+        if (image_id := taken(entry, "id", int, where)) not in wanted_images:
             continue
         if image_id in images:
             raise SourceError(f"{where}: id {image_id} occurs twice")
-        file_name = _take(entry, "file_name", str, where)
-        height, width = _take(entry, "height", int, where), _take(entry, "width", int, where)
+        file_name = taken(entry, "file_name", str, where)
+        height, width = taken(entry, "height", int, where), taken(entry, "width", int, where)
         if Path(file_name).name != file_name or "\\" in file_name or height < 1 or width < 1:
             raise SourceError(
                 f"{where}: file_name {file_name!r}, {height} x {width}; expected a plain file name and a positive size"
             )
         images[image_id] = ImageEntry(image_id, file_name, height, width)
     categories: dict[int, str] = {}
-    for index, entry in enumerate(_take(content, "categories", list, str(path))):
+    for index, entry in enumerate(taken(content, "categories", list, str(path))):
         where = f"{path}: category {index}"
-        categories[_take(entry, "id", int, where)] = _take(entry, "name", str, where)
+        categories[taken(entry, "id", int, where)] = taken(entry, "name", str, where)
     return annotations, images, categories
 
 
@@ -205,24 +201,3 @@ class _PlainUnpickler(pickle.Unpickler):
             f"{self._path}: refers to an object outside the file (persistent id {pid!r}). A refs file holds only "
             "lists, dicts, numbers and text. Download it again from a source you trust."
         )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _take(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """record[key], checked; bool does not pass for int."""
-    if not isinstance(record, dict):
-        raise SourceError(f"{where}: is {type(record).__name__}; expected a dict with the key {key!r}")
-    if key not in record:
-        raise SourceError(f"{where}: the key {key!r} is missing; found {sorted(map(repr, record))}")
-    value = record[key]
-    if isinstance(value, bool) or not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        names = " or ".join(k.__name__ for k in kinds)
-        raise SourceError(f"{where}: {key!r} is {type(value).__name__}; expected {names}")
-    return value

@@ -7,7 +7,7 @@ Record       one image of a split with all its refs of that split; key = COCO im
 Items        one ref = the run of its sentences; refs keep the order of the file
 Licence      see `card`; facts, counts and pitfalls in docs/methods/data_layouts.md#refcoco-family
 
-Owns the layout, the splits and the rejects. Leaves the annotation files to `refer_reader` and masks to `coco_masks`.
+Owns the layout, the splits and the rejects. Leaves the annotation files to `annotations` and masks to `masks`.
 The google splits share images between splits: a record holds the refs of the split asked for, and no others.
 """
 
@@ -20,7 +20,8 @@ from typing import Any
 from pipeline.example import Example
 from pipeline.files.photos import read_photo
 from pipeline.sources.refcoco.annotations import Ref, Refer, load_refer
-from pipeline.sources.refcoco.masks import MASK_RULES, BadSegmentation, Rle, area_px
+from pipeline.sources.refs.masks import MASK_RULES, BadSegmentation, area_px
+from pipeline.sources.refs.records import UsableRef, example_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError, Reject, SourceError
 
@@ -89,8 +90,11 @@ class RefcocoSource:
         return list(self._split(split))
 
     def load(self, split: str, key: str) -> Example:
-        """Reject: a ref's annotation or image is missing, its mask is empty, it has no sentence, the JPEG is missing,
-        damaged or not of the annotated size."""
+        """A ref is left out whose annotation is missing or on another image, whose mask is empty or cannot be drawn, or
+        that has no sentence.
+
+        Reject: no ref is left, the image is not listed, or its JPEG is missing, damaged or not of the annotated size.
+        """
         refs_by_key = self._split(split)
         if key not in refs_by_key:
             raise SourceError(
@@ -102,24 +106,17 @@ class RefcocoSource:
             raise Reject(
                 f"ref {refs[0].ref_id} points to image {refs[0].image_id}, which {self._instances_path} does not list"
             )
-        masks = [self._mask(refer, ref) for ref in refs]
-        image = read_photo(self.root / IMAGES / entry.file_name, (entry.height, entry.width), entry.image_id)
-
-        sentences: list[str] = []
-        items: list[tuple[int, int]] = []
+        usable, left_out = [], []
         for ref in refs:
-            if not ref.sentences:
-                raise Reject(f"ref {ref.ref_id} of image {ref.image_id} has no sentences in {self._refs_path}")
-            items.append((len(sentences), len(ref.sentences)))
-            sentences.extend(sentence.sent for sentence in ref.sentences)
-        meta = {
-            "image_id": entry.image_id,
-            "file_name": entry.file_name,
-            "height": entry.height,
-            "width": entry.width,
-            "refs": [_ref_meta(ref, rle) for ref, rle in zip(refs, masks, strict=True)],
-        }
-        return Example(key, image, meta, tuple(sentences), tuple(items))
+            try:
+                usable.append(self._usable(refer, ref))
+            except Reject as reject:
+                left_out.append(str(reject))
+        if not usable:
+            raise Reject("; ".join(left_out))
+        image = read_photo(self.root / IMAGES / entry.file_name, (entry.height, entry.width), entry.image_id)
+        file = {"image_id": entry.image_id, "file_name": entry.file_name}
+        return example_of(key, image, file, usable, left_out)
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options and annotation hashes. The photographs are not hashed: they are named and sized by instances.json."""
@@ -137,6 +134,12 @@ class RefcocoSource:
         groups = self._split(split).values()
         refs = [ref for group in groups for ref in group]
         return {"images": len(groups), "refs": len(refs), "sentences": sum(len(ref.sentences) for ref in refs)}
+
+    def notices(self, split: str) -> list[str]:
+        """Sentences without a word: they are kept, as published."""
+        refs = [ref for group in self._split(split).values() for ref in group]
+        empty = [ref.ref_id for ref in refs for sentence in ref.sentences if not sentence.sent.strip()]
+        return [f"{len(empty)} empty sentences, such as of ref {empty[0]}, which are kept"] if empty else []
 
     def card(self) -> dict[str, Any]:
         text_licence = (
@@ -211,7 +214,9 @@ class RefcocoSource:
             f"{IMAGES}/COCO_train2014_*.jpg. {advice}"
         )
 
-    def _mask(self, refer: Refer, ref: Ref) -> Rle:
+    def _usable(self, refer: Refer, ref: Ref) -> UsableRef:
+        if not ref.sentences:
+            raise Reject(f"ref {ref.ref_id} of image {ref.image_id} has no sentences in {self._refs_path}")
         who = f"ref {ref.ref_id} of image {ref.image_id}: annotation {ref.ann_id}"
         annotation = refer.annotations.get(ref.ann_id)
         if annotation is None:
@@ -224,18 +229,14 @@ class RefcocoSource:
             raise Reject(f"{who} in {self._instances_path}: {error}") from error
         if area_px(rle) == 0:
             raise Reject(f"{who} in {self._instances_path} gives an empty mask (rule {self.mask_rule})")
-        return rle
-
-
-def _ref_meta(ref: Ref, rle: Rle) -> dict[str, Any]:
-    return {
-        "ref_id": ref.ref_id,
-        "ann_id": ref.ann_id,
-        "category_id": ref.category_id,
-        "split": ref.split,
-        "rle": rle,
-        "sent_ids": [sentence.sent_id for sentence in ref.sentences],
-    }
+        meta = {
+            "ref_id": ref.ref_id,
+            "ann_id": ref.ann_id,
+            "category_id": ref.category_id,
+            "split": ref.split,
+            "sent_ids": [sentence.sent_id for sentence in ref.sentences],
+        }
+        return UsableRef(tuple(sentence.sent for sentence in ref.sentences), rle, meta)
 
 
 def _entries(folder: Path, limit: int = 8) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -230,10 +231,31 @@ def test_a_ref_without_sentences_is_rejected(root: Path) -> None:
         ([[1, 2, 3, 4]], "annotation 3 .* at least 3 points"),
     ],
 )
-def test_an_empty_or_damaged_mask_is_rejected(root: Path, segmentation: Any, message: str) -> None:
+def test_an_empty_or_damaged_mask_costs_its_ref_alone(root: Path, segmentation: Any, message: str) -> None:
     entry = {"id": 7, "file_name": photo(root).name, "height": 16, "width": 20}
     write_instances(root, [entry], [annotation(3, 7, segmentation), *ANNOTATIONS[1:]])
-    rejects(root, message)
+    example = build(root).load("train", SEVEN)
+    assert (example.sentences, example.items) == (("crowd",), ((0, 1),))
+    assert [ref["ref_id"] for ref in example.meta["refs"]] == [2]
+    (reason,) = example.left_out
+    assert re.search(message, reason)
+
+
+def test_a_ref_without_sentences_or_with_a_strange_annotation_leaves_the_others(root: Path) -> None:
+    broken = [ref(8, 7, 3), ref(9, 7, 12345, "gone"), ref(10, 7, 4, "elsewhere"), *REFS]
+    example = build(with_refs(root, *broken)).load("train", SEVEN)
+    assert [found["ref_id"] for found in example.meta["refs"]] == [1, 2]
+    assert [reason.split(":")[0] for reason in example.left_out] == [
+        f"ref 8 of image 7 has no sentences in {root / 'refcoco' / 'refs(unc).p'}",
+        "ref 9 of image 7",
+        "ref 10 of image 7",
+    ]
+
+
+def test_empty_sentences_are_kept_as_published_and_said(root: Path) -> None:
+    source = build(with_refs(root, *REFS, ref(30, 7, 3, "  ", "")))
+    assert source.notices("train") == ["2 empty sentences, such as of ref 30, which are kept"]
+    assert build(root).notices("val") == []
 
 
 @needs_real_sample

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from pipeline.sources.refcoco.masks import BadSegmentation, _unpack_counts, area_px, decode_mask, encode_mask
+from pipeline.sources.refs.masks import BadSegmentation, _unpack_counts, area_px, decode_mask, encode_mask, union_of
 
 LEFT = [1.0, 1.0, 9.0, 1.0, 9.0, 9.0, 1.0, 9.0]
 RIGHT = [5.0, 1.0, 15.0, 1.0, 15.0, 9.0, 5.0, 9.0]  # overlaps LEFT in columns 5 to 8
@@ -39,9 +39,16 @@ def test_uncompressed_and_compressed_run_lengths_give_the_same_mask(seed: int, d
         assert area_px(rle) == mask.sum()
 
 
+def test_a_list_of_run_lengths_is_the_union_of_its_masks() -> None:
+    parts = [encode_mask([part], 12, 18) for part in (LEFT, RIGHT)]
+    assert encode_mask(parts, 12, 18) == encode_mask([LEFT, RIGHT], 12, 18) == union_of(parts, 12, 18)
+    assert area_px(union_of([], 12, 18)) == 0
+
+
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
+        ([{"size": [12, 18], "counts": [216]}, {"size": [18, 12], "counts": [216]}], "the image is \\[12, 18\\]"),
         ([], "empty"),
         ([[1, 2, 3, 4]], "4 numbers; expected x, y pairs of at least 3 points"),
         ([LEFT, [1, 2, 3, 4, 5, 6, 7]], "polygon 1 is 7 numbers"),

@@ -1,8 +1,9 @@
 """COCO segmentations: polygons and run lengths in, compressed RLE out.
 
-Owns the three forms a COCO `segmentation` comes in and the two rules that join the parts of one object. Leaves reading
-the annotation files to `refer_reader`. Rasterising is pycocotools'; everything is checked before its C code sees it,
-because run lengths that do not fit the image make it write out of bounds.
+Owns the forms a COCO `segmentation` comes in (polygons; run lengths as a list or packed; a list of run lengths) and the
+two rules that join the parts of one object. Leaves reading the annotation files to the sources. Rasterising is
+pycocotools'; everything is checked before its C code sees it, because run lengths that do not fit the image make it
+write out of bounds.
 
 Rules (docs/methods/refer.md#masks):
   union        a pixel belongs to the object where any part covers it
@@ -13,6 +14,7 @@ Rules (docs/methods/refer.md#masks):
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -35,15 +37,32 @@ class BadSegmentation(ValueError):
 
 def encode_mask(segmentation: Any, height: int, width: int, rule: str = "union") -> Rle:
     """Segmentation as found in instances.json -> RLE of one mask [height, width]. Raises BadSegmentation."""
-    parts = _polygon_parts(segmentation, height, width)
+    if isinstance(segmentation, list) and segmentation and all(isinstance(part, dict) for part in segmentation):
+        parts = [_run_length_part(part, height, width) for part in segmentation]  # ReferIt's form
+    else:
+        parts = _polygon_parts(segmentation, height, width)
     if parts is None:
         parts = [_run_length_part(segmentation, height, width)]
     if rule == "union" or len(parts) == 1:
         rle = coco.merge(parts, intersect=False)
     else:
         cover = coco.decode(parts).sum(axis=2)  # [H, W]
-        rle = coco.encode(np.asfortranarray(cover == 1, dtype=np.uint8))
+        return encode_pixels(cover == 1)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def encode_pixels(mask: np.ndarray) -> Rle:
+    """bool [H, W] -> RLE."""
+    counts = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    return {"size": list(mask.shape), "counts": counts.decode("ascii")}
+
+
+def union_of(rles: Sequence[Rle], height: int, width: int) -> Rle:
+    """The mask of all pixels that any of the masks covers; of no mask, the empty one."""
+    if not rles:
+        return encode_pixels(np.zeros((height, width), bool))
+    packed = [{"size": rle["size"], "counts": rle["counts"].encode("ascii")} for rle in rles]
+    return {"size": [height, width], "counts": coco.merge(packed, intersect=False)["counts"].decode("ascii")}
 
 
 def decode_mask(rle: Rle) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Entries of an annotation file, read key by key: JSON in, checked values out.
+
+Owns what a key may hold and how a wrong one is said: file, entry, key, what was found and what was expected. Every
+failure is a SourceError; whether it ends a build or costs the entry is the source's decision.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.example import is_text
+from shards.errors import SourceError
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; SourceError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def parse_json(payload: bytes, where: str) -> Any:
+    """The value of a JSON text, with or without a byte-order mark. SourceError naming `where`.
+
+    Half of a UTF-16 pair in some text of the file does not make the file unreadable: `taken` refuses it where it is
+    needed.
+    """
+    text = payload.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise SourceError(
+                f"{where}: is not valid JSON ({error}). It may be cut short, or not be UTF-8: unpack or "
+                "download it again, or save it as UTF-8"
+            ) from error
+
+
+def taken(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """entry[key], checked; bool does not pass for int, and text must be what UTF-8 can hold."""
+    if not isinstance(entry, dict):
+        raise SourceError(f"{where}: is {type(entry).__name__}; expected a dict with the key {key!r}")
+    if key not in entry:
+        raise SourceError(f"{where}: the key {key!r} is missing; found {sorted(map(repr, entry))}")
+    return checked(entry[key], kind, f"{where}: {key!r}")
+
+
+def checked(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """`value` if it is of a kind; `what` opens the message."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
+        names = " or ".join(k.__name__ for k in kinds)
+        number = int in kinds and isinstance(value, str) and value.strip().lstrip("-").isdigit()
+        advice = f". It is the number as text: write {value.strip()} without quotes" if number else ""
+        raise SourceError(f"{what} is {type(value).__name__}; expected {names}{advice}")
+    if isinstance(value, str) and not is_text(value):
+        raise SourceError(f"{what} is {value!r}: it holds half of a character, which UTF-8 cannot; write it anew")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
