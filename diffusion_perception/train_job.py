@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from diffusion_perception import places, settings
 from shards.errors import ConfigError
@@ -31,7 +31,7 @@ class EncoderConfig:
 
     model: str = ""  # hub id or folder
     revision: str = ""  # branch, tag or commit of a hub model
-    dtype: str = "float32"  # of the computation
+    dtype: Literal["float32", "float16"] = "float32"  # of the computation
     image: EncoderPlugin = field(default_factory=dict)  # another image encoder: name and options over the ones above
     text: EncoderPlugin = field(default_factory=dict)  # another text encoder
 
@@ -48,7 +48,19 @@ class RunConfig:
     max_failures: int = 3  # restarts after a lost worker before the job fails
 
     def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise ConfigError(f"run.name is {self.name!r}; expected the name of one folder, which is made in run.out.")
+        if self.max_failures < 0 or self.cpus_per_worker <= 0:
+            raise ConfigError(
+                f"run.max_failures is {self.max_failures}, run.cpus_per_worker {self.cpus_per_worker:g}; expected no "
+                "fewer than 0 restarts, and some CPU for each worker."
+            )
         check_workers(self.workers, self.gpus_per_worker, "run.")
+
+    @property
+    def world(self) -> int:
+        """Processes that divide a batch among them."""
+        return max(1, self.workers)
 
 
 def check_workers(workers: int, gpus_per_worker: float, where: str = "") -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, did_you_mean
 from vpd.backbones import FeatureSpec
 from vpd.heads.ops.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
 
@@ -49,7 +49,9 @@ class DepthDecoder(DepthStages):
     ) -> None:
         check_levels(spec, (width, spec.levels[0].channels))
         if init not in INITS:
-            raise ConfigError(f"depth head: init {init!r} is unknown; choose one of {', '.join(INITS)}.")
+            raise ConfigError(
+                f"depth head: init {init!r} is unknown; choose one of {', '.join(INITS)}.{did_you_mean(init, INITS)}"
+            )
         super().__init__(width, NECK_STRIDE_PX, max_depth_m, filters, kernels, hidden, enlarged)
         f1, f2, f3, f4 = spec.levels
         self.layer1 = nn.Sequential(

@@ -60,6 +60,11 @@ class Perception(nn.Module):
                     f"the class table has shape {shape}, expected [classes, {backbone.context_width}] or [classes, "
                     f"tokens, {backbone.context_width}]. Build it with the text encoder of the backbone's own model."
                 )
+            if len(shape) == 3 and tokens is not None and shape[1] != tokens:
+                raise ConfigError(
+                    f"the class table has {shape[1]} tokens a class, the context {tokens}. Build the table from pooled "
+                    "states (prompts.mode=pooled)."
+                )
             class_embeddings = class_embeddings.detach().float().clone()
         self.backbone = backbone
         self.adapter = adapter

@@ -62,6 +62,7 @@ class Conditioned(Protocol):
 class Learned(Conditioned, Protocol):
     """What training needs: labels of a sample, and the loss of a batch."""
 
+    label_fields: tuple[str, ...] = ()  # stored fields that labels are made of, besides latents, text and meta
     metric_name: str = ""  # the score that chooses the best checkpoint; empty for a task without scores
     higher_is_better: bool = True
     row_draw: str = "cycle"  # how an epoch picks one of an item's rows: "random" or "cycle" (`RowDraw` of `shards`)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, did_you_mean
 from vpd.training.settings import OptimConfig
 
 
@@ -117,12 +117,7 @@ def named_groups(
     Raises:
         ConfigError: unknown preset, or a parameter that no rule takes.
     """
-    if rules is None:
-        if settings.preset not in PRESETS:
-            raise ConfigError(
-                f"optim.preset {settings.preset!r} is unknown; choose one of {', '.join(sorted(PRESETS))}."
-            )
-        rules = PRESETS[settings.preset]
+    rules = preset_rules(settings) if rules is None else rules
     members: dict[str, list[str]] = {rule.name: [] for rule in rules}
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for name, parameter in parameters.items():
@@ -141,6 +136,16 @@ def named_groups(
         for rule in rules
         if (names := members[rule.name])
     ]
+
+
+def preset_rules(settings: OptimConfig) -> tuple[GroupRule, ...]:
+    """The rules of the preset that settings name; ConfigError if there is none."""
+    if settings.preset not in PRESETS:
+        raise ConfigError(
+            f"optim.preset {settings.preset!r} is unknown; choose one of {', '.join(sorted(PRESETS))}."
+            f"{did_you_mean(settings.preset, PRESETS)}"
+        )
+    return PRESETS[settings.preset]
 
 
 def build_optimizer(

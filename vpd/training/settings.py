@@ -43,6 +43,10 @@ class DataConfig:
     cache_gb: float = 50.0  # remote sets: least recently used shards are evicted above this size
     window_shards: int = 0  # >0: shuffle inside a moving window of this many shards (remote sets); 0 = whole set
 
+    def __post_init__(self) -> None:
+        _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
+        _at_least("data", self, 0, "threads", "cache_gb", "window_shards")
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -53,6 +57,11 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
     schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
+
+    def __post_init__(self) -> None:
+        _at_least("optim", self, 0, "lr", "weight_decay")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas is {list(self.betas)}; expected two numbers from 0, below 1.")
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,10 @@ class LoopConfig:
     compile: bool = False  # regional torch.compile of the UNet's blocks
     seed: int = 0  # of new weights, the order of the data and all that is drawn
 
+    def __post_init__(self) -> None:
+        cadences = ("log_every_steps", "eval_every_steps", "save_every_steps", "stop_after_steps", "keep_last")
+        _at_least("loop", self, 0, "epochs", "steps", *cadences)
+
     def total_steps(self, n_items: int, batch_size: int) -> int:
         """Optimiser steps of the whole run: whole batches of `epochs` passes over `n_items` items."""
         total = self.steps or int(self.epochs * n_items) // batch_size
@@ -81,6 +94,13 @@ class LoopConfig:
                 "Lower data.batch_size, or set loop.steps."
             )
         return total
+
+
+def _at_least(where: str, settings: object, least: float, *names: str) -> None:
+    """ConfigError unless the named numbers reach `least`."""
+    for name in names:
+        if not getattr(settings, name) >= least:
+            raise ConfigError(f"{where}.{name} is {getattr(settings, name)}; expected at least {least:g}.")
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def kept_layers(
     if idle or not kept:
         raise ConfigError(
             f"backbone sd_unet: attention_maps {'+'.join(places)!r} with map_levels {list(levels)} selects no "
-            f"cross-attention layer for {idle}. Places: {PLACES}; (place, level) of this model: {sorted(present)}."
+            f"cross-attention layer for {idle}. Places: {', '.join(PLACES)}; (place, level) of this model: "
+            f"{sorted(present)}."
         )
     return kept

@@ -106,7 +106,10 @@ def check_levels(spec: FeatureSpec, widths: Iterable[int]) -> None:
     """ConfigError unless there are four levels at strides 8 to 64, and `widths` can be normalised in groups."""
     strides, widths = [level.stride for level in spec.levels], list(widths)
     if strides != [8, 16, 32, 64]:
-        raise ConfigError(f"depth head: the backbone's levels have strides {strides}, expected [8, 16, 32, 64].")
+        raise ConfigError(
+            f"depth head: the backbone's levels have strides {strides}, expected [8, 16, 32, 64]. Name a backbone that "
+            "has them (backbone), or another head (model.head.name)."
+        )
     if any(width % GROUPS for width in widths):
         raise ConfigError(
             f"depth head: the normalised widths {widths} (of the fused map and of the finest level) must be multiples "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shards.errors import ConfigError, ContractError, SchemaMismatch
+from shards.errors import ConfigError, ContractError, SchemaMismatch, did_you_mean
 from shards.geometry.view import View, cut_label, drawn_view, recorded_views
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
@@ -83,7 +83,10 @@ def build(
         ("uncovered", uncovered, UNCOVERED),
     ):
         if value not in choices:
-            raise ConfigError(f"task depth: {name} {value!r} is unknown; choose one of {', '.join(choices)}.")
+            raise ConfigError(
+                f"task depth: {name} {value!r} is unknown; choose one of {', '.join(choices)}."
+                f"{did_you_mean(value, choices)}"
+            )
     return DepthTask(
         min_depth_m,
         max_depth_m,
@@ -103,6 +106,7 @@ class DepthTask(Task):
     name = "depth"
     head = "depth_decoder"
     uses_classes = True
+    label_fields = ("depth",)
     metric_name = "rmse"  # chooses the best checkpoint, as published
     higher_is_better = False
 

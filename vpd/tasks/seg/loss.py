@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, did_you_mean
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
 from vpd.tasks.seg.lovasz import lovasz_softmax
@@ -39,7 +39,10 @@ class SegLoss:
 
     def __post_init__(self) -> None:
         if self.average not in AVERAGES:
-            raise ConfigError(f"task seg: average {self.average!r} is unknown; choose one of {', '.join(AVERAGES)}.")
+            raise ConfigError(
+                f"task seg: average {self.average!r} is unknown; choose one of {', '.join(AVERAGES)}."
+                f"{did_you_mean(self.average, AVERAGES)}"
+            )
         if self.lovasz < 0 or self.auxiliary < 0:
             raise ConfigError(
                 f"task seg: lovasz is {self.lovasz} and auxiliary {self.auxiliary}; both are weights, from 0."

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shards.errors import ConfigError, ContractError
+from shards.errors import ConfigError, ContractError, did_you_mean
 from shards.geometry.view import Box, Size, View, cut_label, drawn_view, recorded_views
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
@@ -75,7 +75,9 @@ def build(
             "that is none of them."
         )
     if merge not in MERGES:
-        raise ConfigError(f"task seg: merge {merge!r} is unknown; choose one of {', '.join(MERGES)}.")
+        raise ConfigError(
+            f"task seg: merge {merge!r} is unknown; choose one of {', '.join(MERGES)}.{did_you_mean(merge, MERGES)}"
+        )
     loss = SegLoss(ignore_index, average, lovasz, auxiliary)
     return SegTask(classes, loss, dropout=dropout, merge=merge)
 
@@ -86,6 +88,7 @@ class SegTask(Task):
     name = "seg"
     head = "fpn"
     uses_classes = True
+    label_fields = (LABEL,)
     metric_name = "mIoU"  # chooses the best checkpoint, as published
 
     def __init__(self, classes: int, loss: SegLoss, *, dropout: float, merge: str) -> None:

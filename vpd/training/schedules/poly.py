@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shards.errors import ConfigError
 from vpd.training.schedules import Schedule
 
 
@@ -14,7 +15,15 @@ def build(
         power: of what is left of the run.
         warmup_steps: steps of the warm-up; 0 = none.
         warmup_ratio: factor at which it begins.
+
+    Raises:
+        ConfigError: the warm-up is longer than the run, which would end before it has learned at its full rate.
     """
+    if not 0 <= warmup_steps <= total:
+        raise ConfigError(
+            f"optim.schedule.warmup_steps is {warmup_steps}, the run has {total} steps. Make the warm-up shorter "
+            f"(optim.schedule.warmup_steps={total // 50}), or the run longer (loop.steps, loop.epochs)."
+        )
 
     def factor(step: int) -> float:
         decay = max(0.0, 1.0 - step / total) ** power
