@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
     from shards.contract.schema import Schema
     from shards.reading.reader import ShardSet
-    from vpd.backbones import BackboneFacts, FeatureSpec
+    from vpd.backbones import Backbone, BackboneFacts, FeatureSpec
     from vpd.model.perception import Perception
     from vpd.tasks import Task
     from vpd.training.loop import Parts
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vpd.training.settings import DataConfig
 
 
+HEAD = "model.head"  # the setting
 CLASS_TABLE = "classes"  # name of a set's table of class embeddings (pipeline.prompts.class_table)
 
 # What training and validation sets must share; views, sources and precisions may differ.
@@ -108,19 +109,32 @@ def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray |
     """
     import torch
 
-    from vpd.model.perception import Perception
-
     torch.manual_seed(job.loop.seed)
     backbone = plugins.build_plugin(plugins.BACKBONES, job.backbone, "backbone")
-    tokens = context_tokens(job, task, schema)
-    head = build_head(task, backbone.spec(tokens), None if classes is None else len(classes), **job.model.head)
+    table = None if classes is None else torch.from_numpy(classes)
+    return build_around(backbone, job, task, context_tokens(job, task, schema), table)
+
+
+def build_around(backbone: Backbone, job: TrainJob, task: Task, tokens: int, table: torch.Tensor | None) -> Perception:
+    """The network around a backbone, on the device that torch makes tensors on.
+
+    Args:
+        tokens: of the context.
+        table: class embeddings [C, D] or [C, T, D], for a task that uses them.
+
+    Raises:
+        ConfigError: settings, backbone, task and table do not fit each other.
+    """
+    from vpd.model.perception import Perception
+
+    head = build_head(task, backbone.spec(tokens), None if table is None else len(table), **job.model.head)
     return Perception.conditioned(
         backbone,
         head,
         job.model.prompts,
         gamma_init=job.model.gamma_init,
         latent_scale=job.model.latent_scale,
-        class_embeddings=None if classes is None else torch.from_numpy(classes),
+        class_embeddings=table,
         tokens=tokens,
     )
 
@@ -135,8 +149,15 @@ def build_head(task: Task, spec: FeatureSpec, rows: int | None = None, **options
     Raises:
         ConfigError: no such head, an option it does not take, or one that does not fit the task or the backbone.
     """
-    chosen = {"name": task.head, **task.head_defaults(), **options}
-    return plugins.build_plugin(plugins.HEADS, chosen, "model.head", spec, **task.head_options(rows))
+    return plugins.build_plugin(plugins.HEADS, head_spec(task, options), HEAD, spec, **task.head_options(rows))
+
+
+def head_spec(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The plug-in setting of a head: what `options` say, and the task's choices for what they leave open."""
+    chosen = {"name": task.head, **options}
+    takes = plugins.option_parameters(plugins.find(plugins.HEADS, chosen, HEAD).build)
+    known = {parameter.name for parameter in takes}
+    return {**{key: value for key, value in task.head_defaults().items() if key in known}, **chosen}
 
 
 def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
@@ -188,7 +209,7 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     train_set = open_set(job.data.train, job.data, rank)
     val_set = open_set(job.data.val, job.data, rank) if job.data.val else None
     task = build_task(job)
-    load_pixels = _pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
+    load_pixels = pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
     rows, names = class_table(job, task, train_set.manifest)
     model = build_model(job, task, train_set.schema, rows)
     facts: BackboneFacts = model.backbone.facts  # read from the weights' own config, where a driver may have assumed
@@ -208,7 +229,7 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     )
 
 
-def _pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
+def pixel_loader(job: TrainJob, manifest: Manifest) -> Any:
     """Sample -> the pixels its latent was made from, rendered again from the dataset.
 
     Raises:

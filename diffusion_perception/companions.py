@@ -59,6 +59,18 @@ def build_encoder(setting: Mapping[str, Any], kind: Kind, device: torch.device) 
     return plugins.build_plugin(plugins.ENCODERS, setting, f"encoders.{kind}", device=str(device))
 
 
+def needed_encoders(job: TrainJob, companions: Companions, schema: Schema) -> dict[Kind, dict[str, Any]]:
+    """The plug-in settings of the encoders that a run loads, for what a set does not store or is told not to use."""
+    from vpd.model.device_batch import text_fields
+
+    needed: dict[Kind, dict[str, Any]] = {}
+    if text_fields(schema, job.data.text) == ("tokens",):
+        needed["text"] = encoder_setting(job, "text", companions, length=schema.field("tokens").shape[-1])
+    if job.data.latents == "online":
+        needed["image"] = encoder_setting(job, "image", companions)
+    return needed
+
+
 def build_encoders(
     job: TrainJob, companions: Companions, schema: Schema, recipe: Mapping[str, Any], device: torch.device
 ) -> Encoders:
@@ -67,16 +79,16 @@ def build_encoders(
     Raises:
         FingerprintMismatch: an encoder's weights are not those the set was built with.
     """
-    from vpd.model.device_batch import Encoders, text_fields
+    from vpd.model.device_batch import Encoders
 
     text = latents = None
-    if text_fields(schema, job.data.text) == ("tokens",):
-        setting = encoder_setting(job, "text", companions, length=schema.field("tokens").shape[-1])
-        text_encoder = build_encoder(setting, "text", device)
+    needed = needed_encoders(job, companions, schema)
+    if "text" in needed:
+        text_encoder = build_encoder(needed["text"], "text", device)
         check_same_weights(text_encoder.fingerprint, recipe["text_encoder"], "text encoder")
         text = on_device(text_encoder.encode, device)
-    if job.data.latents == "online":
-        image_encoder = build_encoder(encoder_setting(job, "image", companions), "image", device)
+    if "image" in needed:
+        image_encoder = build_encoder(needed["image"], "image", device)
         check_same_weights(image_encoder.fingerprint, recipe["image_encoder"], "image encoder")
         latents = on_device(lambda pixels: image_encoder.encode(pixels)["latent"], device)
     return Encoders(latents, text)

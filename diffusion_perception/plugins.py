@@ -18,7 +18,7 @@ from diffusion_perception.settings.modules import available
 from diffusion_perception.settings.signatures import of_callable
 from shards.errors import ConfigError
 
-__all__ = ["available", "bind_options", "build_plugin", "constant", "find", "option_parameters"]
+__all__ = ["available", "bind_options", "bind_plugin", "build_plugin", "constant", "find", "option_parameters"]
 
 SOURCES = "pipeline.sources"
 VIEWS = "pipeline.views"
@@ -43,15 +43,25 @@ def build_plugin(kind: str, spec: Mapping[str, Any], where: str, *positional: An
     Raises:
         ConfigError: no such module (the message lists those there are), or options its `build` does not take.
     """
-    module = find(kind, spec, where)
+    module, bound = bind_plugin(kind, spec, where, len(positional), given)
+    return module.build(*positional, **bound, **given)
+
+
+def bind_plugin(
+    kind: str, spec: Mapping[str, Any], where: str, n_positional: int = 0, given: Mapping[str, Any] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """The module a plug-in setting names and its options as `build` takes them, with nothing built.
+
+    Arguments and errors as of `build_plugin`.
+    """
+    module, given = find(kind, spec, where), given or {}
     options = {key: value for key, value in spec.items() if key != "name"}
     if both := [key for key in options if key in given]:
         raise ConfigError(
             f"setting '{where}.{both[0]}' is {options[both[0]]!r}, but it is decided elsewhere ({given[both[0]]!r} "
             f"here): leave it out of '{where}'."
         )
-    bound = bind_options(module.build, options, where, str(spec["name"]), len(positional), tuple(given))
-    return module.build(*positional, **bound, **given)
+    return module, bind_options(module.build, options, where, str(spec["name"]), n_positional, tuple(given))
 
 
 def bind_options(
@@ -68,7 +78,14 @@ def bind_options(
         n_positional: leading parameters that are no options.
         given: names of options that come from elsewhere.
     """
-    return binding.bind_options(of_callable(build, n_positional), options, where, name, given)
+    takes = of_callable(build, n_positional)
+    if strange := [option for option in given if takes.option(option) is None and not takes.open_ended]:
+        reads = ", ".join(option.name for option in takes.options) or "no options"
+        raise ConfigError(
+            f"setting '{where}': {name} does not fit here: it is told '{strange[0]}', which it does not read. Name "
+            f"another, or leave the name out. It reads: {reads}."
+        )
+    return binding.bind_options(takes, options, where, name, given)
 
 
 def option_parameters(build: Callable[..., Any], n_positional: int = 0) -> list[inspect.Parameter]:

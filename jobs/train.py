@@ -5,8 +5,9 @@
     ray job submit --working-dir . -- python jobs/train.py --task refer run.out=/shared/runs ...   (any cluster)
 
 `--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file; further words are settings (`optim.lr=1e-4`).
-`--dry-run` prints the resolved configuration and the plan. The same command again resumes the run. `run.workers=0`
-trains in this very process, without a cluster: `python jobs/train.py --task refer run.workers=0`.
+The run is assembled without weights first, and refused there if a worker would refuse it (`forecast.training`);
+`--dry-run` ends with that, without Ray: configuration, steps, parameters, bytes, shapes. The same command again resumes
+the run. `run.workers=0` trains in this very process, without a cluster.
 
 Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; what each process does is
 `diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a controller that dies
@@ -27,7 +28,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
 from diffusion_perception import settings, training
-from diffusion_perception.assemble import check_sets
+from diffusion_perception.forecast.figures import lines
+from diffusion_perception.forecast.training import forecast_training
 from diffusion_perception.train_job import RunConfig, TrainJob, placed
 from jobs import cluster, program
 from jobs.command_line import CommandLine
@@ -71,17 +73,12 @@ def read(command: CommandLine) -> TrainJob:
 
 def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
-    job = read(command)
-    manifest = check_sets(job)
-    total = job.loop.total_steps(manifest.counts["items"], job.data.batch_size)
+    job, dry = read(command), "dry-run" in command.flags
+    forecast = forecast_training(job, dry=dry)
     print(settings.spelled_out(job))
-    where = f"on {job.run.workers} worker(s)" if job.run.workers else "in this process"
-    print(
-        f"plan: {manifest.name}: {manifest.counts['items']} items, {total} steps of {job.data.batch_size} "
-        f"{where}; run folder {job.folder}",
-        flush=True,
-    )
-    if "dry-run" in command.flags:
+    for line in lines(forecast):
+        print(f"plan: {line}", flush=True)
+    if dry:
         return
     if job.run.workers:
         fit(job, local="local" in command.flags)

@@ -53,6 +53,25 @@ def golden(pytestconfig: pytest.Config) -> Iterator[GoldenSet]:
 
 
 @pytest.fixture(scope="session")
+def unet_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder that says how large its UNet is, and holds no weight."""
+    from tests.toy_runs import write_model
+
+    return write_model(tmp_path_factory.mktemp("models") / "sizes")
+
+
+@pytest.fixture(scope="session")
+def toy_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set named after each task of `toy_runs`."""
+    from tests.toy_runs import LABELS, write_set
+
+    root = tmp_path_factory.mktemp("toy-sets")
+    for task in LABELS:
+        write_set(root / task, task)
+    return root
+
+
+@pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Stable-Diffusion-shaped model folder, as the demo makes it but for a narrower U-Net."""
     from demo.tiny_sd import write_tiny_sd

@@ -154,6 +154,8 @@ def leads_somewhere(name: str) -> bool:
         ("shards.reading.reader", ("torch", "ray")),
         ("shards.reading.stream", ("torch", "ray")),
         ("pipeline.sources.refcoco.source", ("torch", "ray", "diffusers", "transformers")),
+        ("jobs.train", ("torch", "ray")),
+        ("jobs.build_shards", ("torch", "ray")),
         ("vpd.training.loop", ("ray", "transformers")),
         ("diffusion_perception", ("torch", "ray", "diffusers", "transformers", "numpy", "yaml", "vpd", "pipeline")),
         ("diffusion_perception.settings", ("torch", "ray", "diffusers", "transformers")),

@@ -106,15 +106,15 @@ class Estimate:
     def lines(self) -> list[str]:
         """For a person, before the build starts."""
         text = ", ".join(
-            f"{_size(amount)} as {mode}{' (chosen)' if mode == self.text else ''}"
+            f"{size_text(amount)} as {mode}{' (chosen)' if mode == self.text else ''}"
             for mode, amount in self.text_bytes.items()
         )
         times = ", ".join(f"{low:,.0f}-{high:,.0f} s in {dtype}" for dtype, (low, high) in self.gpu_s.items())
         return [
             f"{self.records:,} records, {self.items:,} items, {self.views:,} views, {self.sentences:,} sentences "
             f"in {self.shards:,} shards",
-            f"latents {_size(self.latent_bytes)}; text {text}; meta and tar {_size(self.other_bytes)}",
-            f"total {_size(self.total_bytes)}, without dense labels",
+            f"latents {size_text(self.latent_bytes)}; text {text}; meta and tar {size_text(self.other_bytes)}",
+            f"total {size_text(self.total_bytes)}, without dense labels",
             f"image encoding on one H200, estimated from operation counts: {times}",
             *(f"assumed: {what}" for what in self.assumed),
         ]
@@ -170,5 +170,6 @@ def _row_bytes(field: Field) -> int:
     return width * math.prod(side for side in field.row_shape if isinstance(side, int))
 
 
-def _size(amount: int) -> str:
+def size_text(amount: int) -> str:
+    """Bytes for a person."""
     return f"{amount / 1e9:.2f} GB" if amount >= 1e9 else f"{amount / 1e6:.1f} MB"

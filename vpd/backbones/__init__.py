@@ -5,14 +5,14 @@ exposes `build(**options) -> Backbone`, and `describe(**options) -> BackboneFact
 weights: which frozen encoders belong to it, which latents and context it reads, which levels it gives. Heads and tasks
 see the `FeatureSpec` only, never the network behind it. One that can be saved as a model folder also has
 `read_config(model, revision)`, plain data that describes the network, and `from_config(config, **options)`, which
-builds it from that with random weights.
+builds it from that with random weights; with `BackboneFacts.config` a run is assembled so before it starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shards.errors import ConfigError
 
@@ -117,6 +117,7 @@ class BackboneFacts:
         context_width: channels of a context token.
         levels: what it gives, finest first, without maps.
         assumed: for facts that nothing at hand says: which were assumed, and why; empty for facts that were read.
+        config: what the module's `from_config` makes a network of this size from; empty where it has no such function.
     """
 
     companions: Companions
@@ -124,6 +125,7 @@ class BackboneFacts:
     context_width: int
     levels: tuple[Level, ...]
     assumed: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def spec(self, tokens: int, maps: Mapping[str, int] | None = None) -> FeatureSpec:
         """The output for a context of `tokens` tokens; `maps`: channels of attention maps by the level's name."""

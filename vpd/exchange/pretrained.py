@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from shards.errors import ConfigError, SchemaMismatch
@@ -147,10 +147,22 @@ def initialise(model: Perception, folder: str | Path) -> None:
     Raises:
         SchemaMismatch: the two are not the same network; the message names the first keys.
     """
-    weights = load_weights(folder)
+    check_start(model, folder)
+    model.load_state_dict(load_weights(folder))
+
+
+def check_start(model: Perception, folder: str | Path) -> None:
+    """What `initialise` refuses, from the names and shapes alone; the model may be on the meta device."""
+    path = Path(folder) / MODEL
+    try:
+        with safe_open(path, "pt") as file:
+            names: list[str] = file.keys()
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"model.init={folder}: {path} cannot be read ({error}); expected a model folder.") from error
+    found = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     expected = {name: value.shape for name, value in model.state_dict().items()}
-    check_fit(Report(str(Path(folder) / MODEL), "of the configured model"), weights, expected)
-    model.load_state_dict(weights)
+    check_fit(Report(str(path), "of the configured model"), found, expected)
 
 
 def encoder_options(folder: str | Path, blueprint: Blueprint, which: str) -> dict[str, Any]:

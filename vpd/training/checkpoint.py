@@ -131,6 +131,12 @@ class CheckpointStore:
             self.fs.get_file(source, f"{scratch}/{stem}.safetensors")
             return load_file(f"{scratch}/{stem}.safetensors")
 
+    def shapes(self, checkpoint: Checkpoint, stem: str) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor of one file of a checkpoint; reads its header only."""
+        with self.fs.open(f"{checkpoint.path}/{stem}.safetensors", "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
     def load_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """The JSON state of a checkpoint."""
         return json.loads(self.fs.cat_file(f"{checkpoint.path}/state.json"))

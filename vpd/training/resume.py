@@ -17,6 +17,8 @@ from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 
+SHOWN = 3  # weights in a message
+
 
 def save_run(
     store: CheckpointStore,
@@ -55,12 +57,29 @@ def restore_run(
     """Load the newest finished checkpoint into model and optimiser; returns the step to go on from (0: none found).
 
     Raises:
+        FingerprintMismatch, ConfigError: as of `resumable`.
+    """
+    checkpoint = resumable(store, manifest, batch_size)
+    if checkpoint is None:
+        return 0
+    check_network(store, checkpoint, model)
+    model.load_state_dict(store.load(checkpoint, "model"))
+    _load_optimizer(model, optimizer, store.load(checkpoint, "optimizer"))
+    if say:
+        say(f"resumed from {checkpoint.path} at step {checkpoint.step}")
+    return checkpoint.step
+
+
+def resumable(store: CheckpointStore, manifest: Manifest, batch_size: int) -> Checkpoint | None:
+    """The checkpoint a run goes on from; None for a new run.
+
+    Raises:
         FingerprintMismatch: the run was trained on another build of its set; the message lists every difference.
         ConfigError: the global batch size changed, so the position has no meaning.
     """
     checkpoint = store.latest()
     if checkpoint is None:
-        return 0
+        return None
     state = store.load_state(checkpoint)
     if state["fingerprint"] != manifest.fingerprint:
         difference = "\n  ".join(recipe_difference(state["recipe"], manifest.recipe))
@@ -74,11 +93,24 @@ def restore_run(
             f"{store.url} was trained with data.batch_size {state['batch_size']}, now it is {batch_size}. The position "
             "of a run is counted in its batches: keep the size, or start a new run under another name (run.name)."
         )
-    model.load_state_dict(store.load(checkpoint, "model"))
-    _load_optimizer(model, optimizer, store.load(checkpoint, "optimizer"))
-    if say:
-        say(f"resumed from {checkpoint.path} at step {checkpoint.step}")
-    return checkpoint.step
+    return checkpoint
+
+
+def check_network(store: CheckpointStore, checkpoint: Checkpoint, model: nn.Module) -> None:
+    """ConfigError unless a checkpoint's weights are those of a network of these names and shapes."""
+    saved = store.shapes(checkpoint, "model")
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    apart = [
+        f"{name}: {saved.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
+        for name in dict.fromkeys([*wanted, *saved])
+        if saved.get(name) != wanted.get(name)
+    ]
+    if apart:
+        shown = "\n  ".join(apart[:SHOWN])
+        raise ConfigError(
+            f"{checkpoint.path} was saved from another network, {len(apart)} weights differ:\n  {shown}\n"
+            "Keep task, backbone and model as the run began, or start a new run under another name (run.name)."
+        )
 
 
 def move_schedule(scheduler: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:

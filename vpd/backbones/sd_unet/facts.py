@@ -35,7 +35,8 @@ def facts_of(config: Mapping[str, Any]) -> BackboneFacts:
             "Diffusion 1 or 2 UNet."
         )
     levels = tuple(Level(f"f{i + 1}", int(wide), STRIDE_PX << i) for i, wide in enumerate(channels))
-    return BackboneFacts(COMPANIONS, LatentLayout(inputs, STRIDE_PX, SCALE), width, levels)
+    said = {key: value for key, value in config.items() if not key.startswith("_")}
+    return BackboneFacts(COMPANIONS, LatentLayout(inputs, STRIDE_PX, SCALE), width, levels, config=said)
 
 
 def read_facts(model: str, revision: str | None = None) -> BackboneFacts:

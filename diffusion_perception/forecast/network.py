@@ -1,0 +1,95 @@
+"""A run's network on the meta device: made by the run's own functions, without a weight, and tried on a batch's shapes.
+
+Owns what cannot be assembled and why. The config of the backbone is what its facts know (a folder, the local cache of
+the hub, or an assumption that is stated); the hub itself is not asked. Counting is `vpd.training.activations`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import plugins
+from diffusion_perception.assemble import HEAD, build_around, head_spec
+from diffusion_perception.forecast import unbuilt
+from shards.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffusion_perception.forecast.sets import Sets
+    from diffusion_perception.train_job import TrainJob
+    from vpd.backbones import BackboneFacts
+    from vpd.model.perception import Perception
+    from vpd.tasks import Task
+
+
+def assembled(job: TrainJob, task: Task, facts: BackboneFacts, found: Sets) -> tuple[Perception | None, str]:
+    """The network on the meta device, or None and why not; then its options are at least bound.
+
+    Raises:
+        ConfigError: settings, backbone, task and sets do not fit each other.
+    """
+    import torch
+
+    module, options = plugins.bind_plugin(plugins.BACKBONES, job.backbone, "backbone")
+    given = task.head_options(found.table[0] if found.table else None)
+    plugins.bind_plugin(plugins.HEADS, head_spec(task, job.model.head), HEAD, n_positional=1, given=given)
+    name = job.backbone["name"]
+    if not facts.config or not hasattr(module, "from_config"):
+        return None, f"not assembled: backbone {name} has no config to make it of without its weights"
+    if facts.assumed and not _as_assumed(facts, found):
+        return None, f"not assembled: the sets are of another model than was assumed ({facts.assumed})"
+    options = {key: value for key, value in options.items() if key not in ("model", "revision")}
+    try:
+        with torch.device("meta"):
+            rows = torch.empty(found.table) if found.table else None
+            return build_around(module.from_config(facts.config, **options), job, task, found.tokens, rows), ""
+    except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"the network of these settings cannot be made: {_first_line(error)}. Look at the sizes in backbone, "
+            "model.head and model.prompts."
+        ) from error
+
+
+def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dict[str, int | None]:
+    """Bytes that a step keeps for backward on one worker, in every precision the run may have; empty without a sample.
+
+    Raises:
+        ConfigError: the network does not run on such a batch.
+    """
+    from vpd.training.activations import saved_bytes
+
+    sample, samples = found.sample, job.data.batch_size // job.run.world
+    if sample is None:
+        return {}
+    view_px = model.backbone.facts.latents.size_px(*sample.latents.shape[-2:])
+    learned: Any = task if found.train else unbuilt.WithoutLabels(view_px)
+    try:
+        return {
+            name: saved_bytes(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in _precisions(job)
+        }
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ConfigError(
+            f"the network does not run on {samples} sample(s) a worker with latents of "
+            f"{list(sample.latents.shape[1:])}: {_first_line(error)}"
+        ) from error
+
+
+def _as_assumed(facts: BackboneFacts, found: Sets) -> bool:
+    """Whether the sets have the sizes that were assumed of a backbone, as far as they say."""
+    held: Mapping[str, tuple[int | str, ...]] = {field.name: field.shape for field in found.schema.fields}
+    widths = {held["text"][-1] if "text" in held else None, found.table[-1] if found.table else None}
+    return held["latent"][1] == facts.latents.channels and widths <= {None, facts.context_width}
+
+
+def _precisions(job: TrainJob) -> tuple[str, ...]:
+    """That of the run, or both where only its workers know whether they have GPUs."""
+    import torch
+
+    if job.loop.precision != "auto":
+        return (job.loop.precision,)
+    gpus = job.run.gpus_per_worker if job.run.workers else float(torch.cuda.is_available())
+    return ("float32",) if gpus == 0 else ("bfloat16",) if gpus > 0 else ("bfloat16", "float32")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,136 @@
+"""A training run, assembled without weights and without workers: everything that can be wrong is wrong here.
+
+Owns the order of the checks, cheapest first. Each part is made by the function that the run itself uses. What a set
+must hold is `forecast.sets`', what is assumed of one that is not built `forecast.unbuilt`'s, the network on the meta
+device `forecast.network`'s, and what is printed `forecast.figures`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from diffusion_perception import fit, plugins
+from diffusion_perception.assemble import build_schedule, build_task
+from diffusion_perception.companions import backbone_facts, needed_encoders
+from diffusion_perception.forecast import network, unbuilt
+from diffusion_perception.forecast.sets import Sets, read_sets
+
+if TYPE_CHECKING:
+    from diffusion_perception.companions import Kind
+    from diffusion_perception.train_job import TrainJob
+    from vpd.model.perception import Perception
+    from vpd.tasks import Task
+    from vpd.training.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class TrainingForecast:
+    """A run that would start.
+
+    Attributes:
+        total_steps: of the whole run; 0 where only a missing set would tell.
+        curve: factor on the learning rate after so many steps; None without `total_steps`.
+        step: where the run begins: 0, or that of the checkpoint it goes on from.
+        encoders: `image` and `text` -> the frozen encoder that is loaded for it.
+        assumed: what was assumed of the backbone; empty if it was read.
+        model: on the meta device; None where `absent` says why.
+        groups: of the optimiser, on the model's parameters.
+        activation_bytes: precision -> what a step keeps for backward on one worker, estimated.
+    """
+
+    job: TrainJob
+    task: Task
+    sets: Sets
+    total_steps: int
+    curve: Schedule | None
+    step: int
+    encoders: Mapping[Kind, Mapping[str, Any]]
+    assumed: str
+    model: Perception | None = None
+    absent: str = ""
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    activation_bytes: Mapping[str, int | None] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Of a batch on one worker."""
+        return self.job.data.batch_size // self.job.run.world
+
+
+def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
+    """Assemble a run without weights.
+
+    Args:
+        job: with its paths resolved (`train_job.placed`).
+        dry: nothing follows: go on where a set is not built yet, and read a sample of a remote one.
+
+    Raises:
+        ContractError: what the run would be refused for, in the same words.
+    """
+    from shards.reading.order import check_world
+    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.optim import named_groups, preset_rules
+    from vpd.training.resume import resumable
+
+    check_world(job.data.batch_size, 0, job.run.world)
+    preset_rules(job.optim)
+    task, facts = build_task(job), backbone_facts(job.backbone)
+    if job.predict_views:
+        plugins.build_plugin(plugins.VIEWS, job.predict_views, "predict_views")
+    lacking = unbuilt.lacking_sets(job) if dry else {}
+    if "data.train" in lacking:
+        found = unbuilt.imagined_sets(job, task, facts, lacking)
+    elif lacking:
+        found = replace(read_sets(_without_val(job), task, facts, fetch=dry), lacking=lacking)
+    else:
+        found = read_sets(job, task, facts, fetch=dry)
+    total, curve = _course(job, found)
+    encoders = needed_encoders(job, facts.companions, found.schema)
+    for kind, setting in encoders.items():
+        plugins.describe_plugin(plugins.ENCODERS, setting, f"encoders.{kind}")
+    store = CheckpointStore(job.folder)
+    checkpoint = resumable(store, found.train.manifest, job.data.batch_size) if found.train else None
+    step = checkpoint.step if checkpoint else 0
+    known = (job, task, found, total, curve, step, encoders, facts.assumed)
+
+    model, absent = network.assembled(job, task, facts, found)
+    if model is None:
+        return TrainingForecast(*known, absent=absent)
+    if found.train and found.sample is not None:
+        fit.check_stride(model.backbone.facts, found.train)
+    if not facts.assumed:  # the weights may be right, and the assumption wrong
+        _check_weights(job, model, store, checkpoint)
+    groups = named_groups(model, job.optim)
+    return TrainingForecast(
+        *known, model, groups=groups, activation_bytes=network.activation_bytes(job, task, model, found)
+    )
+
+
+def _without_val(job: TrainJob) -> TrainJob:
+    return replace(job, data=replace(job.data, val=""))
+
+
+def _course(job: TrainJob, found: Sets) -> tuple[int, Schedule | None]:
+    """Steps of the run and the curve of its learning rate, as far as they are known without a missing set."""
+    spec, where, batch_size = job.optim.schedule, "optim.schedule", job.data.batch_size
+    if found.train:
+        total = job.loop.total_steps(found.train.n_items, batch_size)
+        return total, build_schedule(spec, total, found.train.n_items / batch_size)
+    if job.loop.steps:
+        return job.loop.steps, build_schedule(spec, job.loop.steps, steps_per_epoch=1.0)
+    plugins.bind_plugin(plugins.SCHEDULES, spec, where, n_positional=2)
+    return 0, None
+
+
+def _check_weights(job: TrainJob, model: Perception, store: CheckpointStore, checkpoint: Checkpoint | None) -> None:
+    """ConfigError or SchemaMismatch if the weights that the run begins with are another network's."""
+    from vpd.exchange.pretrained import check_start
+    from vpd.training.resume import check_network
+
+    if checkpoint is not None:
+        check_network(store, checkpoint, model)
+    if job.model.init:
+        check_start(model, job.model.init)
