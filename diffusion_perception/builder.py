@@ -38,6 +38,13 @@ class Resources:
     gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
     cpus_per_actor: float = 2  # CPUs that the scheduler reserves
 
+    def __post_init__(self) -> None:
+        if self.actors < 0 or self.cpus_per_actor <= 0:
+            raise ConfigError(
+                f"resources: actors {self.actors}, cpus_per_actor {self.cpus_per_actor:g}; expected no fewer than 0 "
+                "actors, and some CPU for each."
+            )
+
 
 @dataclass(frozen=True)
 class BuildJob:
@@ -70,6 +77,23 @@ def placed(job: BuildJob) -> BuildJob:
             "text": places.located(job.text, "text") if job.text else None,
         },
     )
+
+
+def prompted_names(job: BuildJob, source: Source) -> tuple[str, ...]:
+    """The source's class names, if the build encodes them, else none.
+
+    Raises:
+        ConfigError: `prompts` is set, and there are no names or no encoder for them.
+    """
+    if job.prompts is None:
+        return ()
+    names = tuple(getattr(source, "class_names", ()))
+    if not names or job.text is None:
+        raise ConfigError(
+            f"'prompts' encodes the source's class names with the 'text' encoder; source {job.source['name']} "
+            f"has {len(names)} class names and text is {dict(job.text or {})}. Remove 'prompts', or add them."
+        )
+    return names
 
 
 class ShardBuilder:
@@ -114,14 +138,9 @@ class ShardBuilder:
     @cached_property
     def table(self) -> ClassTable | None:
         """The source's classes, encoded as `prompts` says."""
-        if self.job.prompts is None:
+        names = prompted_names(self.job, self.source)
+        if self.job.prompts is None or self.text is None:
             return None
-        names = getattr(self.source, "class_names", ())
-        if not names or self.text is None:
-            raise ConfigError(
-                f"'prompts' encodes the source's class names with the 'text' encoder; source {self.job.source['name']} "
-                f"has {len(names)} class names and text is {dict(self.job.text or {})}. Remove 'prompts', or add them."
-            )
         return class_table(names, self.text, self.job.prompts)
 
     def describe(self, split: str) -> tuple[dict[str, Any], Any, ClassTable | None]:

@@ -5,7 +5,8 @@
     ray job submit -- jobs/build_shards.py --config configs/build/refcocog.yaml splits=[val] out=/data/shards
     ray job submit --working-dir . -- python jobs/build_shards.py source.root=/data/refer out=/data/shards
 
-`--dry-run` prints plan, counts, bytes and estimated cost without loading a model. The same command again continues a
+Every plug-in is bound first, in the driver (`forecast.building`), and refused there if it would be refused later;
+`--dry-run` ends with that, without Ray: plan, counts, bytes and estimated cost. The same command again continues a
 killed build, and does nothing where a set is finished.
 
 Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
@@ -22,20 +23,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import plugins, settings
+from diffusion_perception import settings
 from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed
+from diffusion_perception.forecast.building import forecast_build
 from jobs import cluster, program
 from jobs.command_line import CommandLine
 from jobs.encoder_actor import EncoderActor
 from pipeline.building import ledger
-from pipeline.building.plan import PlannedShard, estimate, plan_shards, remaining
+from pipeline.building.plan import PlannedShard, remaining
 from pipeline.building.shard import finish_set
 from pipeline.example import Source
 from pipeline.prompts.class_table import TABLE
 from shards.contract.manifest import Manifest
 from shards.contract.schema import Schema
 from shards.contract.tables import write_table
-from shards.errors import ConfigError, ContractError
+from shards.errors import ContractError
 from shards.progress import Progress
 
 REPORT_EVERY_S = 5.0
@@ -56,54 +58,17 @@ def draft(command: CommandLine) -> dict[str, Any]:
 def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
     job = placed(settings.bind(JOB, draft(command)))
-    if "://" in job.out:
-        raise ConfigError(
-            f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
-        )
-    source = plugins.build_plugin(plugins.SOURCES, job.source, "source")
+    source, splits = forecast_build(job)
     print(settings.spelled_out(job), flush=True)
-    plans = {
-        split: plan_shards(source.keys(split), job.settings.records_per_shard, f"{job.name}-{split}")
-        for split in job.splits
-    }
-    if unknown := set(job.views_of) - set(job.splits):
-        raise ConfigError(
-            f"views_of names the splits {sorted(unknown)}, which are not built; splits: {list(job.splits)}."
-        )
-    for split, planned in plans.items():
-        print(f"plan: {job.name}-{split}: {len(planned)} shards", flush=True)
-        for line in (*estimated(job, source, split).lines(), *notices_of(source, split)):
-            print(f"  {line}")
+    for forecast in splits.values():
+        for line in forecast.lines():
+            print(f"plan: {line}", flush=True)
     if "dry-run" in command.flags:
         return
     cluster.connect("local" in command.flags)
-    with EncoderPool(job, n_shards=max(map(len, plans.values()))) as actors:
-        for split, planned in plans.items():
-            build_split(job, source, split, planned, actors)
-
-
-def estimated(job: BuildJob, source: Source, split: str) -> Any:
-    """Counts, bytes and cost of one split, from arithmetic alone and what the encoders say of themselves."""
-    plan = plugins.build_plugin(plugins.VIEWS, job.view_spec(split), "views")
-    image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
-    text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
-    return estimate(
-        source.counts(split),
-        view_fields=image.fields(plan.size_px),
-        view_size_px=plan.size_px,
-        views_per_image=plan.views_per_image,
-        text_length=text.length if text else 0,
-        text_width=text.width if text else 0,
-        text=job.settings.text,
-        records_per_shard=job.settings.records_per_shard,
-        assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
-    )
-
-
-def notices_of(source: Source, split: str) -> list[str]:
-    """What the source found in its files; one from outside need not derive from `Source`, and then says nothing."""
-    notices = getattr(source, "notices", None)
-    return [f"found: {line}" for line in notices(split)] if notices else []
+    with EncoderPool(job, n_shards=max(len(forecast.planned) for forecast in splits.values())) as actors:
+        for split, forecast in splits.items():
+            build_split(job, source, split, forecast.planned, actors)
 
 
 def build_split(job: BuildJob, source: Source, split: str, planned: list[PlannedShard], actors: list[Any]) -> Manifest:

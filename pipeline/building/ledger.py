@@ -89,6 +89,15 @@ def open_build(folder: Path, recipe: Mapping[str, Any]) -> Manifest | None:
     return None
 
 
+def recipe_in(folder: Path) -> dict[str, Any] | None:
+    """The recipe a folder was built by, or begun with; None for a new one. Nothing is changed."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        return manifest.recipe
+    path = folder / BUILD_FOLDER / _RECIPE_NAME
+    return parse_json(path.read_bytes(), str(path)) if path.exists() else None
+
+
 def remove_ledger(folder: Path) -> None:
     """Removes the ledger of a set whose manifest says everything."""
     if (folder / BUILD_FOLDER).is_dir():

@@ -1,0 +1,150 @@
+"""A build of shard sets before any weight is read: every plug-in bound, counts and bytes of every split.
+
+Owns the order of the checks. Source and view plans are made, since they cost little; encoders are only described
+(`describe`). Arithmetic of sizes is `pipeline.building.plan`'s, building `diffusion_perception.builder`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusion_perception import plugins
+from diffusion_perception.builder import BuildJob, prompted_names
+from pipeline.building import ledger
+from pipeline.building.plan import Estimate, PlannedShard, estimate, plan_shards
+from pipeline.encoders import ImageFacts, TextFacts
+from pipeline.example import Source
+from pipeline.prompts.class_table import templates_of
+from pipeline.views import ViewPlan, view_runs
+from shards.contract.canonical import canonical_json
+from shards.contract.manifest import recipe_difference
+from shards.errors import ConfigError, FingerprintMismatch, Reject, did_you_mean
+
+
+@dataclass(frozen=True)
+class SplitForecast:
+    """One set that would be built: its shards, its views, and what they come to."""
+
+    name: str
+    planned: list[PlannedShard]
+    plan: ViewPlan
+    estimate: Estimate
+    notices: tuple[str, ...] = ()  # what the source found in its files
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        yield f"{self.name}: {len(self.planned)} shards"
+        yield from (f"  {line}" for line in self.estimate.lines())
+        yield from (f"  found: {line}" for line in self.notices)
+
+
+def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:
+    """The source, and what every split would come to.
+
+    Args:
+        job: with its paths resolved (`builder.placed`).
+
+    Raises:
+        ContractError: what the build would be refused for, as far as it can be known without weights.
+    """
+    _check_names(job)
+    views = {split: _view_plan(job, split) for split in job.splits}
+    image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
+    text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
+    if job.prompts is not None:
+        templates_of(job.prompts)
+    source = plugins.build_plugin(plugins.SOURCES, job.source, "source")
+    prompted_names(job, source)
+    if source.item_axis == "sentence" and job.text is None:
+        raise ConfigError(
+            f"source {job.source['name']} has sentences, and no 'text' encoder is set for them. Add one, such as "
+            f"text={{name: clip_text, model: {job.image.get('model', 'MODEL')}}}."
+        )
+    return source, {split: _split(job, source, split, views[split], image, text) for split in job.splits}
+
+
+def _split(
+    job: BuildJob, source: Source, split: str, plan: ViewPlan, image: ImageFacts, text: TextFacts | None
+) -> SplitForecast:
+    name = f"{job.name}-{split}"
+    planned = plan_shards(source.keys(split), job.settings.records_per_shard, name)
+    _try_views(source, split, plan, planned[0].keys[0])
+    _check_folder(Path(job.out, name), _known_recipe(job, source, split, plan))
+    return SplitForecast(
+        name,
+        planned,
+        plan,
+        estimate(
+            source.counts(split),
+            view_fields=image.fields(plan.size_px),
+            view_size_px=plan.size_px,
+            views_per_image=plan.views_per_image,
+            text_length=text.length if text else 0,
+            text_width=text.width if text else 0,
+            text=job.settings.text,
+            records_per_shard=job.settings.records_per_shard,
+            assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
+        ),
+        _notices(source, split),
+    )
+
+
+def _notices(source: Source, split: str) -> tuple[str, ...]:
+    """A source from outside need not derive from `Source`, and then says nothing."""
+    notices = getattr(source, "notices", None)
+    return tuple(notices(split)) if notices else ()
+
+
+def _check_names(job: BuildJob) -> None:
+    if "://" in job.out:
+        raise ConfigError(
+            f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
+        )
+    if not job.splits or len(set(job.splits)) < len(job.splits):
+        raise ConfigError(f"splits is {list(job.splits)}; expected one or more different splits of the source.")
+    if unknown := [split for split in job.views_of if split not in job.splits]:
+        raise ConfigError(
+            f"views_of names the split {unknown[0]!r}, which is not built; splits: {list(job.splits)}."
+            f"{did_you_mean(unknown[0], job.splits)}"
+        )
+
+
+def _view_plan(job: BuildJob, split: str) -> ViewPlan:
+    where = f"views_of.{split}" if split in job.views_of else "views"
+    return plugins.build_plugin(plugins.VIEWS, job.view_spec(split), where)
+
+
+def _try_views(source: Source, split: str, plan: ViewPlan, key: str) -> None:
+    """Plan the views of one example. ConfigError if the plan does not suit the source."""
+    try:
+        example = source.load(split, key)
+    except Reject:
+        return  # the build goes on without it, too
+    view_runs(plan, key, (example.height_px, example.width_px), example.boxes_px, example.labels)
+
+
+def _known_recipe(job: BuildJob, source: Source, split: str, plan: ViewPlan) -> dict[str, Any]:
+    """What is known of a set's recipe without its encoders."""
+    return {
+        "source": source.identity(split),
+        "split": split,
+        "views": plan.identity(),
+        "records_per_shard": job.settings.records_per_shard,
+    }
+
+
+def _check_folder(folder: Path, known: Mapping[str, Any]) -> None:
+    """FingerprintMismatch if the folder holds a set, or one begun, that surely has another recipe."""
+    recipe = ledger.recipe_in(folder)
+    if recipe is None:
+        return
+    here, there = json.loads(canonical_json(dict(known))), {name: recipe.get(name) for name in known}
+    if apart := recipe_difference(here, there, folder.name):
+        raise FingerprintMismatch(
+            f"{folder} was built, or begun, by another recipe:\n  " + "\n  ".join(apart) + "\n"
+            "Restore these settings, or build into another set name (name, out). Nothing was deleted."
+        )
