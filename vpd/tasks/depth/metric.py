@@ -8,6 +8,7 @@ inside the crop. Of a prediction, inf counts as the upper limit and NaN as the l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
@@ -15,10 +16,12 @@ from shards.errors import ConfigError
 from vpd.tasks.metric import added
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
-# Rows and columns that count, as fractions of the picture: top, bottom, left, right.
-CROPS = {
-    "none": (0.0, 1.0, 0.0, 1.0),
-    "nyu": (45 / 480, 471 / 480, 41 / 640, 601 / 640),  # Eigen's box of NYUv2: rows 45:471, columns 41:601
+# Rows and columns that count, as parts of the picture: top, bottom, left, right. Exact where the published code names
+# pixels of one size; where it multiplies by decimals, those decimals as floats, which is what gives its rows.
+CROPS: dict[str, tuple[float | Fraction, ...]] = {
+    "none": (0, 1, 0, 1),
+    # Eigen's box of NYUv2: rows 45:471, columns 41:601
+    "nyu": (Fraction(45, 480), Fraction(471, 480), Fraction(41, 640), Fraction(601, 640)),
     "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),  # KITTI: 143:349, 43:1172 of 352 x 1216
     "eigen": (0.3324324, 0.91351351, 0.03594771, 0.96405229),  # KITTI: 117:321, 43:1172
 }
@@ -34,9 +37,7 @@ def crop_slices(crop: str, height: int, width: int) -> tuple[slice, slice]:
     if crop not in CROPS:
         raise ConfigError(f"depth crop {crop!r} is unknown; choose one of {', '.join(CROPS)}.")
     top, bottom, left, right = CROPS[crop]
-    # 45 / 480 * 480 may come out a hair below 45; no published bound lies this close under a whole number.
-    rows, columns = [int(x * height + 1e-6) for x in (top, bottom)], [int(x * width + 1e-6) for x in (left, right)]
-    return slice(*rows), slice(*columns)
+    return slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
 
 
 def counted_pixels(target_m: torch.Tensor, min_depth_m: float, max_depth_m: float, crop: str) -> torch.Tensor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from shards.errors import ConfigError
 from vpd.tasks.depth.metric import NAMES, DepthMetric, counted_pixels, crop_slices
+
+GARG, EIGEN = (0.40810811, 0.99189189, 0.03594771, 0.96405229), (0.3324324, 0.91351351, 0.03594771, 0.96405229)
 
 
 def frame(golden):
@@ -54,6 +57,20 @@ def test_inf_and_nan_count_as_the_limits_as_published(golden_depth_metrics):
 )
 def test_crops_are_the_published_boxes_and_scale_with_the_picture(crop, size, rows, columns):
     assert crop_slices(crop, *size) == (slice(*rows), slice(*columns))
+
+
+@pytest.mark.parametrize(("crop", "decimals"), [("garg", GARG), ("eigen", EIGEN)])
+def test_kittis_crops_are_the_published_integers_at_every_height_and_width(crop, decimals):
+    """The official code multiplies four decimals in double precision and casts to int32."""
+    for side in range(1, 2049):
+        top, bottom, left, right = (np.array(decimals) * side).astype(np.int32)
+        assert crop_slices(crop, side, side) == (slice(top, bottom), slice(left, right)), side
+
+
+def test_the_nyu_crop_is_exact_wherever_the_picture_is_a_multiple_of_its_own():
+    for times in range(1, 9):
+        expected = (slice(45 * times, 471 * times), slice(41 * times, 601 * times))
+        assert crop_slices("nyu", 480 * times, 640 * times) == expected
 
 
 def test_the_limits_are_exclusive():
