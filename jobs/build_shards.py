@@ -65,8 +65,11 @@ def run(words: list[str]) -> None:
             print(f"plan: {line}", flush=True)
     if "dry-run" in command.flags:
         return
-    cluster.connect("local" in command.flags)
-    with EncoderPool(job, n_shards=max(len(forecast.planned) for forecast in splits.values())) as actors:
+    n_shards, resources = max(len(forecast.planned) for forecast in splits.values()), job.resources
+    asked = f"resources.actors={resources.actors} resources.cpus_per_actor={resources.cpus_per_actor:g}"
+    n_actors = min(max(resources.actors, 1), n_shards)
+    cluster.connect("local" in command.flags, n_actors * resources.cpus_per_actor, asked)
+    with EncoderPool(job, n_shards) as actors:
         for split, forecast in splits.items():
             build_split(job, source, split, forecast.planned, actors)
 
@@ -164,6 +167,8 @@ class EncoderPool:
         cluster.check_free(
             {"CPU": job.resources.cpus_per_actor * n_actors, "GPU": gpus * n_actors},
             f"{n_actors} encoder actor(s) of {job.resources.cpus_per_actor:g} CPU and {gpus:g} GPU",
+            f"resources.actors={n_actors} resources.cpus_per_actor={job.resources.cpus_per_actor:g}"
+            + (f" resources.gpus_per_actor={gpus:g}" if gpus else ""),
         )
         # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
         options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}

@@ -20,12 +20,21 @@ from shards.errors import ConfigError
 CODE = PACKAGE.parent  # what a worker's path must hold
 
 
-def connect(local: bool = False) -> None:
+def connect(local: bool = False, cpus: float = 0, words: str = "") -> None:
     """Join the running cluster, or with `local` start a private one that ends with this process.
 
+    Args:
+        cpus: what the job will need at least: a machine that cannot give as many is refused before Ray starts on it.
+        words: the settings that ask for them, as they are typed.
+
     Raises:
-        ConfigError: there is no cluster to join.
+        ConfigError: there is no cluster to join, or this machine is too small for a private one.
     """
+    if local and cpus > (machine := os.cpu_count() or 1):
+        raise ConfigError(
+            f"{words} asks for {cpus:g} CPUs, and this machine has {machine}. Ask for less, e.g. "
+            f"{words.split(' ')[-1].split('=')[0]}=1, or submit the job to a cluster."
+        )
     import ray
 
     if ray.is_initialized():
@@ -50,6 +59,12 @@ def connect(local: bool = False) -> None:
             f"no Ray cluster found to run on (RAY_ADDRESS is {address!r}). Start one with `ray start --head` and "
             "submit this job with `ray job submit`, or add --local to run on this machine alone."
         ) from error
+    if address == "auto":  # nobody named it: it may be a stranger's
+        print(
+            f"[ray] joined the cluster found on this machine, {ray.get_runtime_context().gcs_address}; "
+            "RAY_ADDRESS=HOST:PORT names another, --local starts a private one",
+            flush=True,
+        )
 
 
 def _knock(address: str) -> None:
@@ -59,12 +74,13 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def check_free(needed: Mapping[str, float], what: str, wait_s: float = 20.0) -> None:
+def check_free(needed: Mapping[str, float], what: str, words: str, wait_s: float = 20.0) -> None:
     """Make sure the cluster has what a job asks for, free, now.
 
     Args:
         needed: total resources by Ray's names, e.g. {"CPU": 4, "GPU": 2}.
         what: what they are for, for the message.
+        words: the settings that ask for them, as they are typed.
         wait_s: how long to wait for a job that is just ending to give its resources back.
 
     Raises:
@@ -87,8 +103,8 @@ def check_free(needed: Mapping[str, float], what: str, wait_s: float = 20.0) -> 
     free = ray.available_resources()
     lines = [f"{k}: needs {v:g}, cluster has {total.get(k, 0):g}, free {free.get(k, 0):g}" for k, v in needed.items()]
     raise ConfigError(
-        f"not enough free resources for {what}: " + "; ".join(lines) + ". Ask for fewer workers or smaller ones "
-        "(the resources settings), wait for other jobs (`ray status`), or add nodes."
+        f"not enough free resources for {what}: " + "; ".join(lines) + f". They come from {words}: lower these, wait "
+        "for other jobs (`ray status`), or add nodes."
     )
 
 

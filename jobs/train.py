@@ -135,11 +135,15 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
 
 def _claimed(run: RunConfig, local: bool) -> dict[str, float]:
     """What each worker asks of the cluster, which this joins and finds to have enough of it free."""
-    cluster.connect(local)
+    words = f"run.workers={run.workers} run.cpus_per_worker={run.cpus_per_worker:g}"
+    cluster.connect(local, run.workers * run.cpus_per_worker, words)
     gpus = run.gpus_per_worker if run.gpus_per_worker >= 0 else float(cluster.has_gpus())
     resources = {"CPU": run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     needed = {k: v * run.workers for k, v in resources.items()}
-    cluster.check_free(needed, f"{run.workers} training worker(s) of {resources}")
+    if gpus:
+        words += f" run.gpus_per_worker={gpus:g}"
+    each = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
+    cluster.check_free(needed, f"{run.workers} training worker(s) of {each}", words)
     return resources
 
 
