@@ -34,6 +34,7 @@ class ConvertJob:
     tokenizer: str = ""  # folder or hub id whose tokenizer goes beside a text encoder; original files have none
     source: Annotated[Mapping[str, Any], plugins.SOURCES] = field(default_factory=dict)  # has the names of the classes
     task: Mapping[str, Any] = field(default_factory=dict)  # task options the weights cannot tell: {max_depth_m: 80}
+    heads: int = 0  # of the UNet's attention layers, which the weights cannot tell; 0 = 8, as every Stable Diffusion 1
     size: int = 0  # side of the views the model is made for, in pixels; 0 = as published
 
 
@@ -69,7 +70,9 @@ def _from_file(job: ConvertJob, out: Path, allow_namespace: bool) -> list[str]:
     from vpd.exchange.importing.folders import write_diffusers, write_model
     from vpd.exchange.importing.official import import_checkpoint
 
-    imported = import_checkpoint(job.source_path, assembled, allow_namespace=allow_namespace, changes=_changes(job))
+    imported = import_checkpoint(
+        job.source_path, assembled, allow_namespace=allow_namespace, changes=_changes(job), heads=job.heads
+    )
     lines = imported.report.lines()
     if job.to == "model" or (job.to == "auto" and imported.blueprint is not None):
         blueprint = imported.blueprint

@@ -116,7 +116,21 @@ def test_a_plain_model_becomes_a_diffusers_folder_that_a_run_can_name(
 
     convert_checkpoint.run([f"in={published('ldm_sd_v1_like.ckpt')}", f"out={tmp_path / 'sd'}"])
     assert sd_unet.build(str(tmp_path / "sd")).context_width == 64
-    assert json.loads((tmp_path / "sd" / "report.json").read_text())["notes"] == ["no text encoder in this file"]
+    heads, text = json.loads((tmp_path / "sd" / "report.json").read_text())["notes"]
+    assert heads.startswith("8 attention heads assumed")
+    assert text == "no text encoder in this file"
+
+
+def test_the_number_of_attention_heads_is_a_word_where_it_is_not_eight(
+    published: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = f"in={published('ldm_sd_v1_like.ckpt')}"
+    convert_checkpoint.run([file, f"out={tmp_path / 'four'}", "heads=4"])
+    assert json.loads((tmp_path / "four/unet/config.json").read_text())["attention_head_dim"] == 4
+    assert "heads" not in str(json.loads((tmp_path / "four/report.json").read_text())["notes"])
+    with pytest.raises(ConfigError, match=r"heads=7: .* which 7 heads cannot share"):
+        convert_checkpoint.run([file, f"out={tmp_path / 'seven'}", "heads=7"])
+    assert not (tmp_path / "seven").exists()
 
 
 def test_a_run_becomes_a_model_folder_and_a_diffusers_unet(run_folder: Path, tiny_sd: Path, tmp_path: Path) -> None:

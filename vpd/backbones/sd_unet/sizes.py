@@ -1,8 +1,9 @@
 """Sizes of a Stable Diffusion v1 UNet and VAE, read from their weights: the diffusers config they need.
 
 Owns what shapes can say (channels, levels, layers, where attention stands, context width) and the short list of what
-they cannot: Stable Diffusion v1 always has 8 heads and groups of 32 (docs/methods/vpd.md#components). A file whose
-shapes contradict that is of another family and is refused. Weights come under their diffusers names (`ldm_keys`).
+they cannot: Stable Diffusion v1 has 8 heads, unless told otherwise, and groups of 32 (docs/methods/vpd.md#components).
+A file whose shapes contradict that is of another family and is refused. Weights come under their diffusers names
+(`ldm_keys`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from shards.errors import SchemaMismatch
+from shards.errors import ConfigError, SchemaMismatch
 from vpd.backbones.sd_unet.facts import SCALE
 
 HEADS = 8  # of every attention layer of SD 1; not visible in the weights
@@ -22,10 +23,14 @@ NORM_GROUPS = 32
 Weights = Mapping[str, torch.Tensor]
 
 
-def unet_config(weights: Weights) -> dict[str, Any]:
+def unet_config(weights: Weights, heads: int = HEADS) -> dict[str, Any]:
     """The `UNet2DConditionModel` config of UNet weights.
 
+    Args:
+        heads: of every attention layer, which no shape tells.
+
     Raises:
+        ConfigError: a width that cannot be divided among so many heads.
         SchemaMismatch: a weight that decides a size is missing, or the sizes are not those of a v1 UNet.
     """
     levels = _count(weights, r"down_blocks\.(\d+)\.")
@@ -43,7 +48,7 @@ def unet_config(weights: Weights) -> dict[str, Any]:
         "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attended],
         "up_block_types": ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)],
         "cross_attention_dim": _shape(weights, f"{first}.transformer_blocks.0.attn2.to_k.weight")[1],
-        "attention_head_dim": HEADS,  # diffusers' name for their number in v1 models
+        "attention_head_dim": heads,  # diffusers' name for their number in v1 models
         "norm_num_groups": NORM_GROUPS,
         "flip_sin_to_cos": True,
         "freq_shift": 0,
@@ -56,6 +61,10 @@ def unet_config(weights: Weights) -> dict[str, Any]:
     if _count(weights, rf"{re.escape(first)}\.transformer_blocks\.(\d+)\.") != 1:
         raise SchemaMismatch(f"{first} has several transformer blocks, a v1 UNet has one.")
     _divisible(channels, "UNet")
+    if heads < 1 or any(width % heads for width in channels):
+        raise ConfigError(
+            f"heads={heads}: the UNet's levels have {channels} channels, which {heads} heads cannot share."
+        )
     return config
 
 

@@ -17,7 +17,7 @@ from shards.errors import SchemaMismatch
 from vpd.backbones.sd_unet.facts import COMPANIONS
 from vpd.backbones.sd_unet.folder import expected_shapes
 from vpd.backbones.sd_unet.keys import layers_per_block, unet_key, vae_key
-from vpd.backbones.sd_unet.sizes import unet_config, vae_config
+from vpd.backbones.sd_unet.sizes import HEADS, unet_config, vae_config
 from vpd.exchange.importing.files import CheckpointFile, read_checkpoint
 from vpd.exchange.importing.layouts import ALIAS, Layout, recognise
 from vpd.exchange.importing.sizes import facts_of
@@ -88,6 +88,7 @@ def import_checkpoint(
     *,
     allow_namespace: bool = False,
     changes: Mapping[str, Any] | None = None,
+    heads: int = 0,
 ) -> Imported:
     """Read and map a checkpoint file.
 
@@ -98,6 +99,8 @@ def import_checkpoint(
         allow_namespace: see `read_checkpoint`.
         changes: settings of the blueprint that the weights cannot tell, e.g. `{"task": {"max_depth_m": 80.0}}`; they
             are laid over what was read or assumed.
+        heads: of the UNet's attention layers, which no weight tells; 0: as in every Stable Diffusion 1 model, and the
+            report says that it was assumed.
 
     Raises:
         ConfigError: the file cannot be read safely, or `changes` do not fit.
@@ -108,7 +111,7 @@ def import_checkpoint(
     report = Report(str(path), layout.name)
     imported = Imported(layout, Part(), Part(), Part(), report, assemble)
     named = _rename(file, layout, report)
-    _complete_unet(imported, named["unet"])
+    _complete_unet(imported, named["unet"], heads)
     _complete_vae(imported, named["vae"])
     _complete_text(imported, named["text"])
     if layout.task and assemble is not None:
@@ -171,8 +174,12 @@ def _ours(key: str, layout: Layout, depth: int, levels: int) -> tuple[str, str]:
     raise SchemaMismatch(key)
 
 
-def _complete_unet(imported: Imported, weights: Weights) -> None:
-    imported.unet = Part(weights, unet_config(weights))
+def _complete_unet(imported: Imported, weights: Weights, heads: int) -> None:
+    imported.unet = Part(weights, unet_config(weights, heads or HEADS))
+    if not heads:
+        imported.report.notes.append(
+            f"{HEADS} attention heads assumed, as in every Stable Diffusion 1; heads=N says others"
+        )
     lacking = LEFT_OUT if imported.layout.task else {}
     may_miss = {f"unet.{prefix}": f"{what}, deleted before training" for prefix, what in lacking.items()}
     _check_part(imported.report, "unet", imported.unet, expected_shapes("unet", imported.unet.config), may_miss)
