@@ -164,9 +164,10 @@ class Source(Protocol):
         "sentences", or "boxes"; other names are for people."""
         ...
 
-    def notices(self, split: str) -> list[str]:
-        """What was found in the split's files and counted or repaired, a line each, for whoever builds."""
-        return []
+    def notices(self, split: str) -> Sequence[str]:
+        """What was found in the split's files before anything is encoded: counted, repaired, or read of some labels, a
+        line each, for whoever builds. SourceError: it cannot be what the options declare."""
+        return ()
 
     def card(self) -> dict[str, Any]:
         """Facts for the set's README: title, origin, licence, terms, url, splits; what is absent is "not stated"."""

@@ -16,13 +16,14 @@ from __future__ import annotations
 import csv
 import hashlib
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.example import Example
-from pipeline.files.label_png import counted
-from pipeline.sources.pairs.labels import Folders, LabelPairs
+from pipeline.files.label_png import counted, read_label
+from pipeline.sources.pairs.labels import LabelPairs
+from pipeline.sources.pairs.matching import Folders
 from shards.errors import SourceError
 
 OBJECTS, SCENES = "objectInfo150.txt", "sceneCategories.txt"
@@ -92,7 +93,8 @@ class Ade20kSource(LabelPairs):
         self.synonyms = read_objects(root / OBJECTS)
         folders = {split: Folders(root / "images" / split, root / "annotations" / split) for split in PUBLISHED}
         classes = tuple(names[0] for names in self.synonyms)
-        super().__init__(folders, classes, counted(len(classes), zero_is_ignored=True))
+        class_of = counted(len(classes), zero_is_ignored=True)
+        super().__init__(folders, classes, partial(read_label, class_of=class_of))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return build, (self.root,)

@@ -22,11 +22,13 @@ The labels that Meta Prompts used with train_extra were made by a model and hold
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.files.label_png import IGNORE, counted
-from pipeline.sources.pairs.labels import Folders, LabelPairs
+from pipeline.files.label_png import IGNORE, counted, read_label
+from pipeline.sources.pairs.labels import LabelPairs
+from pipeline.sources.pairs.matching import Folders
 from shards.errors import ConfigError, SourceError
 
 IMAGES, IMAGE_SUFFIX = "leftImg8bit", "_leftImg8bit.png"
@@ -106,7 +108,7 @@ class CityscapesSource(LabelPairs):
             split: Folders(root / IMAGES / split, root / folder, (IMAGE_SUFFIX,), suffix)
             for split, (folder, suffix) in self.label_files.items()
         }
-        super().__init__(folders, tuple(CLASSES), class_of(options.labels))
+        super().__init__(folders, tuple(CLASSES), partial(read_label, class_of=class_of(options.labels)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return build, (self.root, *asdict(self.options).values())

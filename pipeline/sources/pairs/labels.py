@@ -1,55 +1,28 @@
 """A folder of pictures and a folder of labels, paired by name: the shape of ADE20K and of most segmentation data.
 
-Owns pairing, keys, rejects and the identity of such a dataset; `ade20k`, `cityscapes` and `image_folders` say where the
-folders are, what the classes are called and how values map. A picture without a label, or a label without a picture, is
-a reject, never left out in silence.
+Owns records, rejects and the identity of such a dataset; `ade20k`, `cityscapes` and `image_folders` say where the
+folders are, what the classes are called and how a label file is read. Which files are a pair is `matching`'s, whether
+the labels can be what was declared, `label_survey`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import quote
+
+import numpy as np
 
 from pipeline.example import Example
-from pipeline.files.label_png import IGNORE, encode_label, read_label
-from pipeline.files.photos import Partner, read_picture
+from pipeline.files.label_png import IGNORE, encode_label
+from pipeline.files.photos import Orientation, Partner, read_picture
+from pipeline.sources.pairs.label_survey import survey
+from pipeline.sources.pairs.matching import Folders, Listing, both_files, list_pairs
 from shards.contract.schema import Field
-from shards.errors import Reject, SourceError
+from shards.errors import SourceError
 
 LABEL = "label"
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where one split lies. Names are `<stem><suffix>`; stems may hold sub-folders, alike on both sides."""
-
-    images: Path
-    labels: Path
-    image_suffixes: tuple[str, ...] = (".jpg",)
-    label_suffix: str = ".png"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One picture and its label; one of the two may be missing."""
-
-    stem: str
-    image: Path | None
-    label: Path | None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The pairs of a split by record key, in order of their stems, and a hash of all names and sizes."""
-
-    pairs: Mapping[str, Pair]
-    sha256: str
 
 
 class LabelPairs:
@@ -57,13 +30,22 @@ class LabelPairs:
 
     Args:
         classes: names in the order of the stored label values.
-        class_of: the class of every value of a label file, see `label_png.read_label`.
+        read: a label file as classes from 0 and IGNORE, uint8 [H, W]; a Reject where it is none.
+        orientation: what labels of a picture with an EXIF orientation were made on.
     """
 
     item_axis = "view"
+    caution = ""  # what to try where nearly everything is ignored, if the ignored values were not declared
 
-    def __init__(self, folders: Mapping[str, Folders], classes: tuple[str, ...], class_of: tuple[int, ...]) -> None:
-        self.folders, self.class_names, self.class_of = dict(folders), classes, class_of
+    def __init__(
+        self,
+        folders: Mapping[str, Folders],
+        classes: tuple[str, ...],
+        read: Callable[[Path], np.ndarray],
+        orientation: Orientation = "upright",
+    ) -> None:
+        self.folders, self.class_names, self.read = dict(folders), classes, read
+        self.orientation: Orientation = orientation
         self.splits = tuple(self.folders)
         unit = f"class index 0 to {len(classes) - 1} at the picture's own size, {IGNORE} = ignore"
         self.label_fields = (Field(LABEL, "png", unit=unit),)
@@ -88,17 +70,13 @@ class LabelPairs:
         pair = self.listing(split).pairs.get(key)
         if pair is None:
             raise SourceError(f"{self.folders[split].images}: split {split} has no picture {key!r}")
-        if pair.image is None:
-            wanted = " or ".join(pair.stem + suffix for suffix in self.folders[split].image_suffixes)
-            raise Reject(f"label {pair.label} has no picture: {wanted} is not in {self.folders[split].images}")
-        if pair.label is None:
-            wanted = self.folders[split].labels / (pair.stem + self.folders[split].label_suffix)
-            raise Reject(f"picture {pair.image} has no label: {wanted} does not exist")
-        label = read_label(pair.label, self.class_of)  # uint8 [H, W]
+        image_path, label_path = both_files(pair, self.folders[split])
+        label = self.read(label_path)  # uint8 [H, W]
         size_px = (label.shape[0], label.shape[1])
-        image = read_picture(pair.image, partner=Partner(f"its label {pair.label} is", size_px))  # uint8 [H, W, 3]
+        partner = Partner(f"its label {label_path} is", size_px, self.orientation)
+        image = read_picture(image_path, partner=partner)  # uint8 [H, W, 3]
         meta = {
-            "file_name": pair.image.relative_to(self.folders[split].images).as_posix(),
+            "file_name": name_below(image_path, self.folders[split].images),
             "height": image.shape[0],
             "width": image.shape[1],
             "ignore": IGNORE,
@@ -106,62 +84,20 @@ class LabelPairs:
         }
         return Example(key, image, meta, labels={LABEL: encode_label(label)})
 
+    def notices(self, split: str) -> list[str]:
+        """What a sample of the split's labels holds, in lines for a person. SourceError: it cannot be what is meant."""
+        return survey(split, self.listing(split), self.folders[split], self.class_names, self.read, self.caution)
+
     def listing(self, split: str) -> Listing:
         """The pairs of a split, listed once. SourceError: unknown split, missing folder, or not one pair."""
         if split not in self.folders:
             raise SourceError(f"there is no split {split!r}; expected one of {', '.join(self.splits)}")
         with self._lock:
             if split not in self._listings:
-                self._listings[split] = _list_pairs(self.folders[split], split)
+                self._listings[split] = list_pairs(self.folders[split], split)
             return self._listings[split]
 
 
-def key_of(stem: str) -> str:
-    """Record key of a file stem: visible ASCII without dot and slash, one for one."""
-    key = quote(stem, safe="").replace(".", "%2E")
-    return "%5F" + key[1:] if key.startswith("_") else key
-
-
-def _list_pairs(folders: Folders, split: str) -> Listing:
-    images = _files(folders.images, folders.image_suffixes, split)
-    labels = _files(folders.labels, (folders.label_suffix,), split)
-    if not images.keys() & labels.keys():
-        raise SourceError(
-            f"split {split}: no picture has a label. Found {_some(images)} in {folders.images} and {_some(labels)} in "
-            f"{folders.labels}; expected <name>{' or '.join(folders.image_suffixes)} beside "
-            f"<name>{folders.label_suffix} of the same name"
-        )
-    digest = hashlib.sha256()
-    pairs: dict[str, Pair] = {}
-    for stem in sorted(images.keys() | labels.keys()):
-        image, label = images.get(stem), labels.get(stem)
-        pairs[key_of(stem)] = Pair(stem, image and image[0], label and label[0])
-        digest.update(f"{stem}\t{image and image[1]}\t{label and label[1]}\n".encode())
-    return Listing(pairs, digest.hexdigest())
-
-
-def _files(folder: Path, suffixes: tuple[str, ...], split: str) -> dict[str, tuple[Path, int]]:
-    """(path, bytes) of every file below a folder that has one of the suffixes, by its relative path without it."""
-    if not folder.is_dir():
-        beside = sorted(p.name for p in folder.parent.iterdir())[:8] if folder.parent.is_dir() else []
-        raise SourceError(
-            f"split {split}: {folder} is not a folder; {folder.parent} "
-            + (f"holds {', '.join(beside) or 'nothing'}" if folder.parent.is_dir() else "does not exist either")
-        )
-    found: dict[str, tuple[Path, int]] = {}
-    for at, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            suffix = next((s for s in suffixes if name.lower().endswith(s.lower())), None)
-            if suffix is None or name.startswith("."):
-                continue
-            path = Path(at, name)
-            stem = path.relative_to(folder).as_posix()[: -len(suffix)]
-            if stem in found:
-                raise SourceError(f"split {split}: {path} and {found[stem][0]} have the same name; remove one")
-            found[stem] = (path, path.stat().st_size)
-    return found
-
-
-def _some(found: Mapping[str, tuple[Path, int]], limit: int = 3) -> str:
-    names = [path.name for path, _ in list(found.values())[:limit]]
-    return f"{len(found)} files" + (f" ({', '.join(names)}{', ...' if len(found) > limit else ''})" if names else "")
+def name_below(path: Path, folder: Path) -> str:
+    """A file's path below a folder, or its name where a list put it elsewhere."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
