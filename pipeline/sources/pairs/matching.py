@@ -24,6 +24,7 @@ class Folders:
 
     Args:
         kind: what the partner of a picture is, for messages.
+        one_file: picture and partner are parts of one file.
         chosen: which of the stems belong to the split; None: all of them.
     """
 
@@ -35,6 +36,7 @@ class Folders:
     label_prefix: str = ""
     kind: str = "label"
     chosen: Chosen | None = None
+    one_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def list_pairs(folders: Folders, split: str) -> Listing:
         folders.image_suffixes,
         split,
         folders.image_prefix,
-        not_these=partner if folders.images == folders.labels else None,
+        not_these=partner if folders.images == folders.labels and not folders.one_file else None,
     )
     labels = files_below(folders.labels, (folders.label_suffix,), split, folders.label_prefix)
     if not images.keys() & labels.keys():
@@ -139,7 +141,7 @@ def files_below(
 def stem_of(name: str, prefix: str, suffixes: tuple[str, ...]) -> str | None:
     """What is left of a file's name, or None if it begins or ends otherwise. Suffixes are found in any case."""
     suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix.lower())), None)
-    if suffix is None or not name.startswith(prefix) or len(name) < len(prefix) + len(suffix):
+    if suffix is None or not name.startswith(prefix) or len(name) <= len(prefix) + len(suffix):
         return None
     return name[len(prefix) : len(name) - len(suffix)]
 
