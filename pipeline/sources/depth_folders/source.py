@@ -222,7 +222,7 @@ class DepthFoldersSource:
         }
         return Example(key, image, meta, labels={"depth": self._to_store(depth_m)})
 
-    def survey(self, split: str) -> list[str]:
+    def notices(self, split: str) -> list[str]:
         """What a sample of the depth files holds, in metres. SourceError: the declared unit cannot be right."""
         return survey(split, self.listing(split), self.folders[split], self.meaning, self._numbers)
 

@@ -78,7 +78,7 @@ def test_sun_rgbd_files_are_turned_back(tmp_path: Path) -> None:
     made = source(written(tmp_path, file), bits="sun_rgbd")
     assert np.array_equal(stored_m(made), millimetres.astype(np.float32) / np.float32(1000))
     with pytest.raises(SourceError, match=r"the median depth of 1 files .* m, outside the declared 0 to 10 m"):
-        source(tmp_path).survey("train")
+        source(tmp_path).notices("train")
 
 
 def test_distances_along_the_ray_and_disparities_become_depth(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_distances_along_the_ray_and_disparities_become_depth(tmp_path: Path) ->
 def test_a_unit_that_the_files_contradict_is_refused_with_the_medians_of_others(tmp_path: Path) -> None:
     root = written(tmp_path, np.rint(METRES * 5000))
     with pytest.raises(SourceError, match=r"median depth of 1 files .* is 12\.5 m,.*1/5000 m 2\.5 \(inside"):
-        source(root, 1000).survey("train")
-    assert "median 2.500" in source(root, 5000).survey("train")[0]
+        source(root, 1000).notices("train")
+    assert "median 2.500" in source(root, 5000).notices("train")[0]
 
 
 def test_what_is_odd_is_said_aloud(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_odd_is_said_aloud(tmp_path: Path) -> None:
     root = written(tmp_path, numbers)
     written(root, numbers, "b")
     (root / "depths/train/b.png").unlink()
-    lines = "\n".join(source(root, max_depth_m=10).survey("train"))
+    lines = "\n".join(source(root, max_depth_m=10).notices("train"))
     assert "1 of 48 numbers are 65535, the end of 16 bits" in lines
     assert "6.2% of the measurements are beyond max_depth_m" in lines
     assert "1 pictures have no depth" in lines
@@ -116,10 +116,10 @@ def test_files_without_a_unit_are_refused_before_the_build(tmp_path: Path) -> No
     root = written(tmp_path, METRES)
     Image.fromarray(np.full((6, 8), 9, np.uint8)).save(root / "depths/train/a.png")
     with pytest.raises(SourceError, match=r"none of 1 depth files can be read.*relative depth, which has no unit"):
-        source(root).survey("train")
+        source(root).notices("train")
     Image.fromarray(np.zeros((6, 8), np.uint16)).save(root / "depths/train/a.png")
     with pytest.raises(SourceError, match=r"no pixel of 1 files in .*depths/train is a measurement"):
-        source(root).survey("train")
+        source(root).notices("train")
     with pytest.raises(Reject, match="has no measurement from 0 to 10 m"):
         source(root).load("train", "a")
 

@@ -1,0 +1,140 @@
+"""Reads COCO annotation files: instances and stuff (`segmentation`), or panoptic (`segments_info`).
+
+Owns the form and its checks: ids that are whole numbers and stand once, every reference leading somewhere. What is
+drawn is `draw`'s. Files of Roboflow, CVAT, Label Studio and Datumaro have the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shards.errors import SourceError
+from shards.geometry.view import Size
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One picture of the file."""
+
+    image_id: int
+    file_name: str
+    size_px: Size
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What is drawn: an annotation's segmentation, or of panoptic files the id in the PNG."""
+
+    number: int  # the annotation's id, or the segment's
+    category_id: int
+    segmentation: Any  # polygons or RLE, checked where it is drawn; None in panoptic files
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A file, read."""
+
+    photos: tuple[Photo, ...]
+    categories: Mapping[int, str]
+    segments: Mapping[int, tuple[Segment, ...]]  # by image id
+    label_files: Mapping[int, str]  # by image id: PNG of a panoptic file
+    without_area: int  # annotations whose segmentation is empty or missing
+
+    @property
+    def panoptic(self) -> bool:
+        return bool(self.label_files)
+
+
+def read_annotations(path: Path) -> Annotations:
+    """SourceError: no such file, not COCO's, or an entry that contradicts the others; the message names it."""
+    try:
+        data = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read as JSON: {error}") from error
+    lists = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
+        found = ", ".join(data)[:80] if isinstance(data, dict) else type(data).__name__
+        raise SourceError(f"{path}: found {found or 'nothing'}; expected the lists {', '.join(lists)}")
+    photos = {
+        photo.image_id: photo
+        for photo in _unique([_photo(entry, path) for entry in data["images"]], "image_id", "image", path)
+    }
+    categories: dict[int, str] = {}
+    for entry in data["categories"]:
+        number, name = _id(entry, "id", "category", path), entry.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise SourceError(f"{path}: category {number} is named {name!r}; expected text")
+        if number in categories:
+            raise SourceError(f"{path}: category {number} stands twice")
+        categories[number] = name.strip()
+    segments: dict[int, list[Segment]] = {}
+    labels: dict[int, str] = {}
+    without_area = 0
+    numbers: set[int] = set()
+    for entry in data["annotations"]:
+        image_id = _id(entry, "image_id", "annotation", path)
+        if image_id not in photos:
+            raise SourceError(f"{path}: an annotation is of image {image_id}, which is not in its images")
+        if "segments_info" in entry:
+            infos, file_name = entry["segments_info"], entry.get("file_name")
+            if image_id in labels or not isinstance(file_name, str) or not isinstance(infos, list):
+                raise SourceError(f"{path}: image {image_id} has no one file_name and segments_info of a panoptic PNG")
+            labels[image_id] = file_name
+            found = [_segment(info, "segment", categories, path) for info in infos]
+            segments[image_id] = list(_unique(found, "number", f"segment of image {image_id}", path))
+            continue
+        segment = _segment(entry, "annotation", categories, path)
+        if segment.number in numbers:
+            raise SourceError(f"{path}: annotation {segment.number} stands twice; ids must be unique")
+        numbers.add(segment.number)
+        if segment.segmentation in (None, [], {}):
+            without_area += 1
+        else:
+            segments.setdefault(image_id, []).append(segment)
+    listed = {image_id: tuple(found) for image_id, found in segments.items()}
+    return Annotations(tuple(photos.values()), categories, listed, labels, without_area)
+
+
+def _photo(entry: Any, path: Path) -> Photo:
+    number, name = _id(entry, "id", "image", path), entry.get("file_name")
+    height, width = entry.get("height"), entry.get("width")
+    if not isinstance(name, str) or not name or ".." in Path(name).parts:
+        raise SourceError(
+            f"{path}: image {number} has the file_name {name!r}; expected a file below the pictures' folder"
+        )
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise SourceError(f"{path}: image {number} is {height!r} x {width!r}; expected whole numbers of pixels")
+    return Photo(number, name, (height, width))
+
+
+def _segment(entry: Any, what: str, categories: Mapping[int, str], path: Path) -> Segment:
+    number = _id(entry, "id", what, path)
+    category_id = _id(entry, "category_id", f"{what} {number}", path)
+    if category_id not in categories:
+        raise SourceError(f"{path}: {what} {number} is of category {category_id}, which is not in its categories")
+    return Segment(number, category_id, entry.get("segmentation"))
+
+
+def _id(entry: Any, key: str, what: str, path: Path) -> int:
+    found = entry.get(key) if isinstance(entry, dict) else None
+    if type(found) is int:
+        return found
+    raise SourceError(
+        f"{path}: {what} with the {key} {found!r}; expected whole numbers, as COCO has them. "
+        "Text ids would have to be numbered anew, in every list of the file"
+    )
+
+
+def _unique(entries: list[Any], key: str, what: str, path: Path) -> list[Any]:
+    seen: set[int] = set()
+    for entry in entries:
+        number = getattr(entry, key)
+        if number in seen:
+            raise SourceError(f"{path}: {what} {number} stands twice; ids must be unique")
+        seen.add(number)
+    return entries
