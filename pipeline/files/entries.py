@@ -7,7 +7,7 @@ failure is a SourceError; whether it ends a build or costs the entry is the sour
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -57,12 +57,29 @@ def checked(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
         names = " or ".join(k.__name__ for k in kinds)
-        number = int in kinds and isinstance(value, str) and value.strip().lstrip("-").isdigit()
-        advice = f". It is the number as text: write {value.strip()} without quotes" if number else ""
+        text = value.strip() if isinstance(value, str) else ""
+        number = int in kinds and text.lstrip("-").isdigit()
+        advice = f". It is the number as text: write {text} without quotes" if number else ""
         raise SourceError(f"{what} is {type(value).__name__}; expected {names}{advice}")
     if isinstance(value, str) and not is_text(value):
         raise SourceError(f"{what} is {value!r}: it holds half of a character, which UTF-8 cannot; write it anew")
     return value
+
+
+def number(value: Any, what: str) -> int:
+    """An id: a whole number, or one written as text. SourceError."""
+    if isinstance(value, str) and value.strip().lstrip("-").isascii() and value.strip().lstrip("-").isdigit():
+        return int(value)
+    return checked(value, int, what)
+
+
+def relative_name(name: str, what: str) -> str:
+    """A file name below a folder, with / between its parts. SourceError: empty, absolute, or out of the folder."""
+    plain = name.replace("\\", "/").removeprefix("./")
+    path = PurePosixPath(plain)
+    if not plain or "\0" in plain or path.is_absolute() or ".." in path.parts or plain[1:2] == ":":
+        raise SourceError(f"{what} is {name!r}; expected a path below the folder, without a drive, / in front or ..")
+    return path.as_posix()
 
 
 def _refuse_constant(name: str) -> Any:
