@@ -110,6 +110,7 @@ class Predictor:
             "items": consecutive([len(run) for run in runs]),
             "boxes": [{"score": 1.0} for _ in runs],
             "views": [view.to_json() for view in views],
+            "blend": "seamless",
         }
         return EncodedPicture("image", meta, arrays)
 

@@ -5,6 +5,10 @@ in its place on the resized grid, overlaps averaged by coverage. Views of one bo
 together; they come back as one `Stitched` each, because published evaluations differ in what happens to flipped and
 rescaled copies next (averaged as they are for depth, as probabilities for segmentation), which is the task's.
 
+Two ways to average (`Blend`): `mean`, by coverage, as published, which leaves a step where a window begins or ends; and
+`seamless`, for pictures that people look at, in which a window counts less and less towards its own edges. A record of
+a set has its published way; a picture that belongs to no set says in meta["blend"] what it wants (`blend_of`).
+
 Depth as published averages a window with its flipped copy first and the windows by coverage then
 (docs/methods/depth.md#evaluation). Where each window has both, that is the mean of the two `Stitched`, up to rounding.
 """
@@ -13,12 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 
 from shards.errors import ContractError
 from shards.geometry.view import Box, Size, View
+
+if TYPE_CHECKING:
+    from shards.reading.reader import StoredRecord
+
+Blend = Literal["mean", "seamless"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,14 @@ class Stitched:
     box_px: Box
 
 
-def stitch(outputs: torch.Tensor, views: Sequence[View], *, fill: float | None = None) -> list[Stitched]:
+def blend_of(record: StoredRecord) -> Blend:
+    """How a record's windows are averaged: `mean`, unless it says that it wants them `seamless`."""
+    return "seamless" if record.meta.get("blend") == "seamless" else "mean"
+
+
+def stitch(
+    outputs: torch.Tensor, views: Sequence[View], *, fill: float | None = None, blend: Blend = "mean"
+) -> list[Stitched]:
     """Put the predictions of a record's views together.
 
     Args:
@@ -47,6 +64,7 @@ def stitch(outputs: torch.Tensor, views: Sequence[View], *, fill: float | None =
         views: the geometry of each prediction.
         fill: value of grid pixels that no window covers. Published KITTI evaluation leaves 9 columns uncovered
             (docs/methods/depth.md#kitti); without a fill that is an error.
+        blend: how overlaps are averaged, see the module.
 
     Returns:
         One grid per (box, resized size, flip), in the order in which they first appear.
@@ -56,13 +74,54 @@ def stitch(outputs: torch.Tensor, views: Sequence[View], *, fill: float | None =
     """
     if len(outputs) != len(views):
         raise ContractError(f"{len(outputs)} predictions for {len(views)} views; expected one for each.")
+    return [
+        Stitched(resized, flip, _grid(outputs[members], [views[i] for i in members], resized, fill, blend), box)
+        for (box, resized, flip), members in grouped(views).items()
+    ]
+
+
+def grouped(views: Sequence[View]) -> dict[tuple[Box, Size, bool], list[int]]:
+    """The indices of the views that belong together, by (box, resized size, flip)."""
     groups: dict[tuple[Box, Size, bool], list[int]] = {}
     for index, view in enumerate(views):
         groups.setdefault((view.box_px, view.resized_px, view.flip), []).append(index)
-    return [
-        Stitched(resized, flip, _grid(outputs[members], [views[i] for i in members], resized, fill), box)
-        for (box, resized, flip), members in groups.items()
-    ]
+    return groups
+
+
+def cover_of(views: Sequence[View], resized_px: Size, blend: Blend, *, may_be_bare: bool) -> torch.Tensor:
+    """The sum of the windows' weights `[h, w]` on their grid.
+
+    Raises:
+        ContractError: pixels that no window covers, unless they may be.
+    """
+    cover = torch.zeros(resized_px)
+    for view in views:
+        x0, y0, x1, y1 = view.window_px
+        cover[y0:y1, x0:x1] += weight_of(view, blend)
+    bare = int((cover == 0).sum())
+    if bare and not may_be_bare:
+        raise ContractError(
+            f"the views cover {1 - bare / cover.numel():.1%} of the picture resized to {resized_px}: {bare} pixels "
+            "have no prediction. Evaluate on a set whose views are tiles that cover each picture."
+        )
+    return cover
+
+
+def weight_of(view: View, blend: Blend) -> torch.Tensor:
+    """How much each pixel of a window counts, `[h, w]`: all the same, or rising linearly from every edge inwards.
+
+    The weights of the windows that cover a pixel are divided by their sum, so what only one window shows is that
+    window's, up to the border of the picture.
+    """
+    height, width = view.content_px
+    if blend == "mean":
+        return torch.ones(height, width)
+    return _rising(height)[:, None] * _rising(width)
+
+
+def _rising(length: int) -> torch.Tensor:
+    places = torch.arange(length) + 0.5
+    return torch.minimum(places, length - places) / length
 
 
 def resized_to_box(stitched: Stitched, *, align_corners: bool = False) -> torch.Tensor:
@@ -74,21 +133,17 @@ def resized_to_box(stitched: Stitched, *, align_corners: bool = False) -> torch.
     return F.interpolate(stitched.output[None], size=size, mode="bilinear", align_corners=align_corners)[0]
 
 
-def _grid(outputs: torch.Tensor, views: Sequence[View], resized_px: Size, fill: float | None) -> torch.Tensor:
+def _grid(
+    outputs: torch.Tensor, views: Sequence[View], resized_px: Size, fill: float | None, blend: Blend
+) -> torch.Tensor:
     """Predictions `[V, C, h, w]` of one group, averaged on their grid `[C, *resized_px]`."""
+    cover = cover_of(views, resized_px, blend, may_be_bare=fill is not None).to(outputs.device)
     total = torch.zeros(outputs.shape[1], *resized_px, device=outputs.device)
-    cover = torch.zeros(resized_px, device=outputs.device)
     for output, view in zip(outputs, views, strict=True):
         x0, y0, x1, y1 = view.window_px
-        total[:, y0:y1, x0:x1] += _content(output, view)
-        cover[y0:y1, x0:x1] += 1
-    bare = int((cover == 0).sum())
-    if bare and fill is None:
-        raise ContractError(
-            f"the views cover {1 - bare / cover.numel():.1%} of the picture resized to {resized_px}: {bare} pixels "
-            "have no prediction. Evaluate on a set whose views are tiles that cover each picture."
-        )
-    grid = total / cover.clamp(min=1)
+        content = _content(output, view)
+        total[:, y0:y1, x0:x1] += content if blend == "mean" else content * weight_of(view, blend).to(content.device)
+    grid = total.div_(torch.where(cover > 0, cover, 1.0))
     return grid if fill is None else torch.where(cover > 0, grid, fill)
 
 

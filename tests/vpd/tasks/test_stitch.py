@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from shards.errors import ContractError
 from shards.geometry.view import View, cut_label
 from vpd.tasks.depth.metric import DepthMetric
-from vpd.tasks.stitch import resized_to_box, stitch
+from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 
 def window(x0, y0, x1, y1, of, flip=False, pad=(0, 0), box=None):
@@ -125,3 +127,20 @@ def test_windows_and_flips_give_the_official_prediction_and_scores(shift, flip, 
     metric = DepthMetric(1e-3, 10.0, "nyu")
     metric.update(found, golden["nyu.gt_mm"].float() / 1000)
     assert metric.compute() == pytest.approx(golden.facts[name]["metrics"], rel=1e-5)
+
+
+def test_what_one_window_shows_is_kept_and_overlaps_go_over_from_one_to_the_other():
+    """Two windows of 8 columns on 12: 0 and 1 everywhere; seamless, the overlap is a ramp from one to the other."""
+    views = [window(0, 0, 8, 4, (4, 12)), window(4, 0, 12, 4, (4, 12))]
+    outputs = torch.stack([torch.zeros(1, 4, 8), torch.ones(1, 4, 8)])
+    (found,) = stitch(outputs, views, blend="seamless")
+    row = found.output[0, 0]
+    assert row[:4].tolist() == [0] * 4
+    assert row[8:].tolist() == [1] * 4
+    torch.testing.assert_close(row[4:8], torch.tensor([0.125, 0.375, 0.625, 0.875]))
+    assert torch.equal(found.output[0], row.expand(4, 12)), "rows that all windows share do not change the shares"
+
+
+def test_only_a_record_that_says_so_is_blended():
+    assert blend_of(SimpleNamespace(meta={})) == "mean"
+    assert blend_of(SimpleNamespace(meta={"blend": "seamless"})) == "seamless"

@@ -27,7 +27,7 @@ from vpd.tasks.depth.draw import coloured
 from vpd.tasks.depth.labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
-from vpd.tasks.stitch import resized_to_box, stitch
+from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
     from shards.reading.reader import StoredRecord
@@ -134,9 +134,12 @@ class DepthTask(Task):
         self.png_per_m = png_per_m
 
     def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
-        """Windows and their flips, as evaluated on NYUv2, where 512 pixels show 480."""
+        """Windows and their flips, as evaluated on NYUv2, where 512 pixels show 480. They overlap by a third at least:
+        where two windows only touch, nothing can hide that they were predicted apart."""
         side = min(size_px)
-        return {"name": "depth_tiles", "short_side": side * 15 // 16, "enlarge" if self.enlarged else "size": side}
+        shown = side * 15 // 16
+        sizes = {"short_side": shown, "stride": max(shown * 2 // 3, 1), "enlarge" if self.enlarged else "size": side}
+        return {"name": "depth_tiles", **sizes}
 
     def head_options(self, rows: int | None) -> dict[str, Any]:
         """The maximum depth, and the views' way to fit the encoder."""
@@ -209,7 +212,7 @@ class DepthTask(Task):
         Raises:
             ContractError: the views leave pixels out, or show different parts.
         """
-        grids = stitch(outputs, self._views(record), fill=self.fill)
+        grids = stitch(outputs, self._views(record), fill=self.fill, blend=blend_of(record))
         boxes = sorted({grid.box_px for grid in grids})
         if len(boxes) > 1:
             raise ContractError(

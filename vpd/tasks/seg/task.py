@@ -4,19 +4,20 @@ Owns what a training sample and an evaluated picture are: labels cut by the draw
 so that a context is the whole class table (docs/methods/vpd.md#ade20k-prompts), unless the model has learned prompts;
 windows put together into one prediction a picture (docs/methods/segmentation.md#evaluation-windows), and that compared
 at the picture's own size (docs/methods/segmentation.md#scores). Losses are `vpd.tasks.seg.loss`'s; labels are read in
-`vpd.tasks.seg.labels`, windows stitched in `vpd.tasks.stitch`, pixels counted in `vpd.tasks.seg.metric`, colours in
-`vpd.tasks.seg.draw`.
+`vpd.tasks.seg.labels`, windows put together in `vpd.tasks.stripes`, pixels counted in `vpd.tasks.seg.metric`, and
+coloured in `vpd.tasks.seg.draw`.
 
 What a record holds: `label`, a grey PNG of the picture's size with class indices and the ignore value; meta["views"].
 
 The model answers at 1/8 or 1/4 of a view, as the head gives it, and is enlarged where it is needed: 150 classes at full
-size are 64 or 16 times as many bytes. Putting a picture together takes two arrays [C, H, W] of its own size, whatever
-the number of scales, because windows are enlarged a few classes at a time.
+size are 64 or 16 times as many bytes. What is counted, drawn or written is the class of every pixel, so a picture is
+put together a stripe of rows at a time, whatever its size. Only `picture` and `predictions`, which hand out the numbers
+of all classes, hold one array [C, H, W].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,15 @@ import numpy as np
 import torch
 
 from shards.errors import ConfigError, ContractError, did_you_mean
-from shards.geometry.view import Box, Size, View, cut_label, drawn_view, recorded_views
+from shards.geometry.view import Size, View, cut_label, drawn_view, recorded_views
 from vpd.heads import Prediction
-from vpd.heads.ops.resize import resize
 from vpd.tasks import Task
 from vpd.tasks.seg.draw import palette, write_label_png
 from vpd.tasks.seg.labels import LABEL, stored_label
 from vpd.tasks.seg.loss import SegLoss
 from vpd.tasks.seg.metric import Confusion, class_table
-from vpd.tasks.stitch import resized_to_box, stitch
+from vpd.tasks.stitch import Blend, blend_of, grouped
+from vpd.tasks.stripes import StripedGrid, stripes
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
-CLASSES_AT_ONCE = 16  # enlarged together when a picture is put together
 MERGES = ("probability", "logit")
 
 
@@ -154,6 +154,51 @@ class SegTask(Task):
         Raises:
             ContractError: the views leave pixels out, or show different parts.
         """
+        views = self._one_box(record)
+        x0, y0, x1, y1 = views[0].box_px
+        return self.assembled(outputs, views, blend_of(record)), (slice(y0, y1), slice(x0, x1))
+
+    def assembled(self, outputs: torch.Tensor, views: Sequence[View], blend: Blend = "mean") -> torch.Tensor:
+        """`picture` for views of one box that belong to no record: `[C, H, W]` at the box's size."""
+        whole: torch.Tensor | None = None
+        for rows, part, (height, width) in self._stripes(outputs, views, blend):
+            if whole is None:
+                whole = torch.empty(self.classes, height, width, device=outputs.device)
+            whole[:, rows] = part
+        assert whole is not None, "a box has rows"
+        return whole
+
+    def class_map(self, record: StoredRecord, outputs: torch.Tensor) -> torch.Tensor:
+        """The class of every pixel that the views show, uint8 `[H, W]`: the largest of what `picture` holds, without
+        holding it."""
+        views = self._one_box(record)
+        found: torch.Tensor | None = None
+        for rows, part, size_px in self._stripes(outputs, views, blend_of(record)):
+            if found is None:
+                found = torch.empty(size_px, dtype=torch.uint8, device=outputs.device)
+            found[rows] = part.argmax(dim=0).to(torch.uint8)
+        assert found is not None, "a box has rows"
+        return found
+
+    def _stripes(
+        self, outputs: torch.Tensor, views: Sequence[View], blend: Blend
+    ) -> Iterator[tuple[slice, torch.Tensor, Size]]:
+        """Rows of the views' box, what `picture` holds there, `[C, rows, W]`, and the box's size."""
+        if not views:
+            raise ContractError("a prediction is put together from at least one view, found none.")
+        members = [(outputs[chosen], [views[index] for index in chosen]) for chosen in grouped(views).values()]
+        grids = [StripedGrid(windows, places, blend) for windows, places in members]
+        size_px = grids[0].size_px
+        for rows in stripes(*size_px, outputs.shape[1]):
+            total: torch.Tensor | None = None
+            for grid in grids:
+                part = grid.rows(rows)
+                part = part.softmax(dim=0) if self.merge == "probability" else part
+                total = part if total is None else total.add_(part)
+            assert total is not None
+            yield rows, total.div_(len(grids)), size_px
+
+    def _one_box(self, record: StoredRecord) -> list[View]:
         views = recorded_views(record)
         boxes = sorted({view.box_px for view in views})
         if len(boxes) != 1:
@@ -161,29 +206,14 @@ class SegTask(Task):
                 f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
                 "part. Build the set with views segmentation_tiles."
             )
-        x0, y0, x1, y1 = boxes[0]
-        return self.assembled(outputs, views), (slice(y0, y1), slice(x0, x1))
-
-    def assembled(self, outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
-        """`picture` for views of one box that belong to no record: `[C, H, W]` at the box's size."""
-        groups: dict[tuple[Box, Size, bool], list[int]] = {}
-        for index, view in enumerate(views):
-            groups.setdefault((view.box_px, view.resized_px, view.flip), []).append(index)
-        total: torch.Tensor | None = None
-        for members in groups.values():
-            grid = _grid(outputs[members], [views[index] for index in members])  # [C, H, W]
-            if self.merge == "probability":
-                grid = torch.softmax(grid, dim=0, out=grid)
-            total = grid if total is None else total.add_(grid)
-        if total is None:
-            raise ContractError("a prediction is put together from at least one view, found none.")
-        return total.div_(len(groups))
+        return views
 
     def score(self, metric: Confusion, record: StoredRecord, outputs: torch.Tensor) -> None:
         """Count a record's picture, at its own size, from the logits `[V, C, h, w]` of its views."""
-        prediction, part = self.picture(record, outputs)
+        prediction, (x0, y0, x1, y1) = self.class_map(record, outputs), recorded_views(record)[0].box_px
+        part = slice(y0, y1), slice(x0, x1)
         label = torch.from_numpy(stored_label(record, self.classes, self.ignore_index)[part])  # uint8 [H, W]
-        metric.update(prediction.argmax(dim=0), label.to(prediction.device))
+        metric.update(prediction, label.to(prediction.device))
 
     def report(self, metric: Confusion, names: Sequence[str]) -> str:
         """A line per class: its name, IoU and accuracy."""
@@ -200,15 +230,3 @@ class SegTask(Task):
     def export(self, output: np.ndarray, path: str | Path) -> None:
         """Write the classes of a prediction `[C, H, W]` as a palette PNG whose values are the class indices."""
         write_label_png(output.argmax(axis=0), self.classes, path)
-
-
-def _grid(outputs: torch.Tensor, views: list[View]) -> torch.Tensor:
-    """Logits `[V, C, h, w]` of one scale and flip, averaged where windows overlap, at the box's size `[C, H, W]`."""
-    x0, y0, x1, y1 = views[0].box_px
-    grid = torch.empty(outputs.shape[1], y1 - y0, x1 - x0, device=outputs.device)
-    for first in range(0, len(grid), CLASSES_AT_ONCE):
-        part = slice(first, first + CLASSES_AT_ONCE)
-        windows = resize(outputs[:, part].float(), views[0].size_px)  # [V, c, H', W']
-        (stitched,) = stitch(windows, views)
-        grid[part] = resized_to_box(stitched)
-    return grid

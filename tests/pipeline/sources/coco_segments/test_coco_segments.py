@@ -74,7 +74,7 @@ def test_run_lengths_crowds_and_segments_without_an_area(tmp_path: Path) -> None
     made = source(written(tmp_path, annotation(1, 3, rle, iscrowd=1), annotation(2, 90, [])))
     assert (label(made) == 2).sum() == 6
     assert made.counts("train") == {"images": 1, "segments": 1, "without_area": 1}
-    assert made.survey("train") == [
+    assert made.notices("train") == [
         "train: 1 segments of 1 pictures, 1 without an area",
         "train: 2 of 4 classes without any: things, dog",
     ]
@@ -150,7 +150,7 @@ def test_a_file_that_contradicts_itself_is_refused(
 def test_files_without_a_segment_of_the_classes_are_refused_before_the_build(tmp_path: Path) -> None:
     made = source(written(tmp_path, annotation(1, 90, box(0, 0, 4, 4))), "ignore", classes=["cat"])
     with pytest.raises(SourceError, match="none of 1 segments is of the classes cat; the file's categories are things"):
-        made.survey("train")
+        made.notices("train")
     (tmp_path / "train/c.json").write_text("{")
     with pytest.raises(SourceError, match="cannot be read as JSON"):
         source(tmp_path)
