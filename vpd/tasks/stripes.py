@@ -44,7 +44,8 @@ class StripedGrid:
     def __init__(self, outputs: torch.Tensor, views: Sequence[View], blend: Blend) -> None:
         if len(outputs) != len(views):
             raise ContractError(f"{len(outputs)} predictions for {len(views)} views; expected one for each.")
-        self.outputs, self.views, self.blend = outputs, views, blend
+        self.outputs, self.views = outputs, views
+        self.blend: Blend = blend
         self.resized_px = views[0].resized_px
         x0, y0, x1, y1 = views[0].box_px
         self.size_px = (y1 - y0, x1 - x0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.sources.pairs.labels import key_of
+from pipeline.sources.pairs.matching import key_of
 from shards.geometry.view import Size
 
 
