@@ -40,7 +40,7 @@ def tar(path: Path, files: dict[str, bytes], mode: str = "w") -> None:
 
 
 def test_a_folder_with_sub_folders_and_nothing_else(tmp_path: Path) -> None:
-    source = build(folder(tmp_path, "train/b.jpg", "train/sub/a.JPG", "train/notes.md"))
+    source = build(folder(tmp_path, "train/b.jpg", "train/sub/a.JPG", "train/notes.html"))
     assert source.keys("train") == ["b", "sub%2Fa"]
     example = pickle.loads(pickle.dumps(source)).load("train", "sub%2Fa")
     assert (example.image.shape, example.sentences, example.items) == ((4, 6, 3), (), ())
