@@ -52,6 +52,7 @@ class _Split:
     n_listed: int
     sha256: str
     detections_sha256: str
+    notices: tuple[str, ...]
 
 
 def build(root: str | Path, detections: str | Path = "", score_min: float = 0.0) -> CocoKeypointsSource:
@@ -130,6 +131,10 @@ class CocoKeypointsSource:
             "missed_images": missed,
         }
 
+    def notices(self, split: str) -> list[str]:
+        """What was repaired in the annotation file."""
+        return list(self._split(split).notices)
+
     def card(self) -> dict[str, Any]:
         return {
             "title": "COCO keypoints 2017",
@@ -159,7 +164,7 @@ class CocoKeypointsSource:
                 "annotations/person_keypoints_{train,val}2017.json and the photographs in train2017/ and val2017/, as "
                 "annotations_trainval2017.zip, train2017.zip and val2017.zip unpack."
             )
-        photos = read_photos(self.root / annotations)
+        photos, notices = read_photos(self.root / annotations)
         evaluation, detections = split == EVALUATION, None
         if evaluation and self.detections:
             path = self.root / self.detections
@@ -175,6 +180,7 @@ class CocoKeypointsSource:
             n_listed=len(photos),
             sha256=sha256_file(self.root / annotations),
             detections_sha256="" if detections is None else sha256_file(self.root / self.detections),
+            notices=tuple(notices),
         )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.sources.coco_keypoints import source as coco_keypoints
 from pipeline.sources.coco_keypoints.source import CocoKeypointsSource
 from shards.errors import ConfigError, Reject, SourceError
-from tests.pipeline.sources.coco_miniature import ANNOTATIONS, HEIGHT, WIDTH, person, write_coco
+from tests.pipeline.sources.coco_miniature import ANNOTATIONS, HEIGHT, WIDTH, crowd, person, write_coco
 
 TRAIN, VAL = coco_keypoints.SPLITS
 
@@ -127,7 +127,11 @@ def test_photographs_that_are_missing_damaged_or_of_another_size_are_rejects(roo
         ({"keypoints": [1.0] * 50}, r"annotation 5: keypoints is .*; expected 51 finite numbers"),
         ({"keypoints": [0, 0, 3] * 17}, "expected 0, 1 or 2"),
         ({"bbox": [1, 2, None, 4]}, "annotation 5: bbox is"),
-        ({"area": float("nan")}, "is not a whole JSON file"),  # JSON has no NaN
+        ({"area": float("nan")}, "is not valid JSON"),  # JSON has no NaN
+        ({"id": "five"}, "'id' is str; expected int"),
+        ({"image_id": None}, "'image_id' is NoneType; expected int"),
+        ({"iscrowd": "no"}, "'iscrowd' is str; expected int"),
+        ({"num_keypoints": 1.5}, "'num_keypoints' is float; expected int"),
         ({"image_id": 99}, "is on image 99, which the file does not list"),
     ],
 )
@@ -135,6 +139,55 @@ def test_an_annotation_of_another_form_is_named(tmp_path: Path, changes: dict[st
     source = coco_keypoints.build(write_coco(tmp_path / "coco", [{**person(5, 3, [1, 1, 9, 9]), **changes}]))
     with pytest.raises(SourceError, match=match):
         source.keys(TRAIN)
+
+
+def test_labelled_keypoints_count_and_not_what_an_annotation_says_of_them(tmp_path: Path) -> None:
+    annotations = [
+        person(1, 3, [1, 1, 9, 9], 17, num_keypoints=0),  # would be dropped without a word
+        person(2, 7, [1, 1, 9, 9], 0, num_keypoints=5),  # would be a person to learn nothing from
+        crowd(3, 3),
+        person(4, 3, [1, 1, 9, 9], 5),
+    ]
+    source = coco_keypoints.build(write_coco(tmp_path / "coco", annotations))
+    assert source.keys(TRAIN) == ["000000000003"]
+    assert [p["num_keypoints"] for p in source.load(TRAIN, "000000000003").meta["persons"]] == [17, 0, 5]
+    assert source.notices(TRAIN) == [
+        "2 persons state another num_keypoints than they have labelled keypoints; their keypoints count"
+    ]
+    assert coco_keypoints.build(write_coco(tmp_path / "fine")).notices(TRAIN) == []
+
+
+def test_ids_as_text_and_annotations_that_stand_twice_are_repaired_and_counted(tmp_path: Path) -> None:
+    one = person(5, 3, [1, 1, 9, 9])
+    root = write_coco(tmp_path / "coco", [{**one, "id": "5", "image_id": "3"}, one])
+    source = coco_keypoints.build(root)
+    assert [p["ann_id"] for p in source.load(TRAIN, "000000000003").meta["persons"]] == [5]
+    assert source.notices(TRAIN) == [
+        "1 annotations have ids as text; read as numbers",
+        "1 annotations stand twice; counted once",
+    ]
+    other = write_coco(tmp_path / "other", [one, {**one, "bbox": [1, 1, 8, 8]}])
+    with pytest.raises(SourceError, match="annotation id 5 stands twice, with different contents"):
+        coco_keypoints.build(other).keys(TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"id": "three"}, "image 1: 'id' is str; expected int"),
+        ({"id": 9}, "image 1: id 9 stands twice, for different photographs"),
+        ({"file_name": "../3.jpg"}, "image 1: 'file_name' is .*; expected a path below the folder"),
+        ({"height": "48"}, "'height' is str; expected int. It is the number as text"),
+        ({"width": 0}, "48 x 0; expected an id from 0 and a positive size"),
+    ],
+)
+def test_a_photograph_of_another_form_is_named(root: Path, changes: dict[str, Any], match: str) -> None:
+    path = root / "annotations" / f"person_keypoints_{TRAIN}.json"
+    data = json.loads(path.read_text())
+    data["images"][1] |= changes
+    path.write_text(json.dumps(data))
+    with pytest.raises(SourceError, match=match):
+        coco_keypoints.build(root).keys(TRAIN)
 
 
 def test_other_files_of_coco_are_refused(root: Path) -> None:
@@ -147,7 +200,7 @@ def test_other_files_of_coco_are_refused(root: Path) -> None:
     with pytest.raises(SourceError, match="found list; expected images, annotations and categories"):
         coco_keypoints.build(root).keys(TRAIN)
     path.write_text("{")
-    with pytest.raises(SourceError, match="not a whole JSON file"):
+    with pytest.raises(SourceError, match="not valid JSON"):
         coco_keypoints.build(root).keys(TRAIN)
 
 
