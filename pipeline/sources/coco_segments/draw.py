@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.files.label_png import IGNORE
 from pipeline.sources.coco_segments.annotations import Segment
-from pipeline.sources.refcoco.masks import BadSegmentation, area_px, decode_mask, encode_mask
+from pipeline.sources.refs.masks import BadSegmentation, area_px, decode_mask, encode_mask
 from shards.errors import Reject
 from shards.geometry.view import Size
 
