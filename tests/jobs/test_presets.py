@@ -52,8 +52,8 @@ def test_a_shipped_configuration_resolves(file: Path) -> None:
     groups = named_groups(model, job.optim)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert sum(len(group["params"]) for group in groups) == len(trained)
-    schedule = build_schedule(job.optim.schedule, total=1000, steps_per_epoch=100)
-    rates = [schedule(step) for step in range(0, 1001, 50)]
+    schedule = build_schedule(job.optim.schedule, total=10_000, steps_per_epoch=1000)
+    rates = [schedule(step) for step in range(0, 10_001, 500)]
     assert 0 <= min(rates) < max(rates) <= 1
     plugins.build_plugin(plugins.TASKS, job.task, "task")
     with pytest.raises(ConfigError, match="no UNet loads from '/absent'"):  # all its settings were understood
