@@ -33,7 +33,7 @@ HOMES = {
     "diffusers": ("pipeline/encoders/", "vpd/backbones/"),
     "transformers": ("pipeline/encoders/",),
     "tensorboard": ("vpd/training/",),
-    "h5py": ("pipeline/sources/",),
+    "h5py": ("pipeline/sources/", "pipeline/files/"),
     "scipy": ("pipeline/sources/",),
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "webdataset": ("shards/writing/",),

@@ -13,6 +13,7 @@ import pytest
 
 from diffusion_perception.builder import BuildJob
 from diffusion_perception.settings import bind, read_file, to_plain
+from diffusion_perception.settings.layers import Layered
 from diffusion_perception.settings.typed import untyped
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError
@@ -110,17 +111,24 @@ def digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def given(file: Path) -> dict[str, Any]:
+    """What a file and its bases say; a plug-in of another name keeps nothing of its base's options."""
+    data = {**read_file(file)}
+    plugins = {key: value.over for key, value in data.items() if isinstance(value, Layered) and key != "run"}
+    return untyped({**data, **plugins})
+
+
 def resolved(file: Path) -> Any:
     """Settings that a file decides, of the types they have in the job."""
     kind = BuildJob if "build" in (file.parent.name, file.stem.partition("_")[0]) else TrainJob
-    bound, given = to_plain(bind(kind, read_file(file))), untyped(read_file(file))
+    bound = to_plain(bind(kind, read_file(file)))
 
     def only(bound: Any, given: Any) -> Any:
         if isinstance(bound, dict) and isinstance(given, dict):
             return {key: only(bound[key], given[key]) for key in given if given[key] is not None}
         return bound
 
-    return only(bound, given)
+    return only(bound, given(file))
 
 
 FILES = sorted(file for kind in ("build", "train", "demo") for file in (CONFIGS / kind).glob("*.yaml"))
