@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from pipeline.files.entries import parse_json, read_bytes, taken
 from shards.errors import SourceError
 from shards.geometry.view import Size
+
+_CATEGORY = (("id", int), ("name", str))
+_PHOTO = (("id", int), ("file_name", str), ("height", int), ("width", int))
 
 
 @dataclass(frozen=True)
@@ -52,32 +54,27 @@ class Annotations:
 
 def read_annotations(path: Path) -> Annotations:
     """SourceError: no such file, not COCO's, or an entry that contradicts the others; the message names it."""
-    try:
-        data = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise SourceError(f"{path}: cannot be read as JSON: {error}") from error
+    data = parse_json(read_bytes(path), str(path))
     lists = ("images", "annotations", "categories")
     if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
-        found = ", ".join(data)[:80] if isinstance(data, dict) else type(data).__name__
+        found = ", ".join(map(str, data))[:80] if isinstance(data, dict) else type(data).__name__
         raise SourceError(f"{path}: found {found or 'nothing'}; expected the lists {', '.join(lists)}")
-    photos = {
-        photo.image_id: photo
-        for photo in _unique([_photo(entry, path) for entry in data["images"]], "image_id", "image", path)
-    }
+    listed_photos = [_photo(entry, f"{path}: image {place}") for place, entry in enumerate(data["images"])]
+    photos = {photo.image_id: photo for photo in _unique(listed_photos, "image_id", "image", path)}
     categories: dict[int, str] = {}
-    for entry in data["categories"]:
-        number, name = _id(entry, "id", "category", path), entry.get("name")
-        if not isinstance(name, str) or not name.strip():
-            raise SourceError(f"{path}: category {number} is named {name!r}; expected text")
+    for place, entry in enumerate(data["categories"]):
+        number, name = (taken(entry, key, kind, f"{path}: category {place}") for key, kind in _CATEGORY)
         if number in categories:
             raise SourceError(f"{path}: category {number} stands twice")
+        if not name.strip():
+            raise SourceError(f"{path}: category {number} has an empty name")
         categories[number] = name.strip()
     segments: dict[int, list[Segment]] = {}
     labels: dict[int, str] = {}
     without_area = 0
     numbers: set[int] = set()
-    for entry in data["annotations"]:
-        image_id = _id(entry, "image_id", "annotation", path)
+    for place, entry in enumerate(data["annotations"]):
+        image_id = taken(entry, "image_id", int, f"{path}: annotation {place}")
         if image_id not in photos:
             raise SourceError(f"{path}: an annotation is of image {image_id}, which is not in its images")
         if "segments_info" in entry:
@@ -100,34 +97,20 @@ def read_annotations(path: Path) -> Annotations:
     return Annotations(tuple(photos.values()), categories, listed, labels, without_area)
 
 
-def _photo(entry: Any, path: Path) -> Photo:
-    number, name = _id(entry, "id", "image", path), entry.get("file_name")
-    height, width = entry.get("height"), entry.get("width")
-    if not isinstance(name, str) or not name or ".." in Path(name).parts:
-        raise SourceError(
-            f"{path}: image {number} has the file_name {name!r}; expected a file below the pictures' folder"
-        )
-    if type(height) is not int or type(width) is not int or min(height, width) < 1:
-        raise SourceError(f"{path}: image {number} is {height!r} x {width!r}; expected whole numbers of pixels")
+def _photo(entry: Any, where: str) -> Photo:
+    number, name, height, width = (taken(entry, key, kind, where) for key, kind in _PHOTO)
+    if not name or ".." in Path(name).parts:
+        raise SourceError(f"{where}: file_name is {name!r}; expected a file below the pictures' folder")
+    if min(height, width) < 1:
+        raise SourceError(f"{where}: image {number} is {height} x {width}; expected its size in pixels")
     return Photo(number, name, (height, width))
 
 
 def _segment(entry: Any, what: str, categories: Mapping[int, str], path: Path) -> Segment:
-    number = _id(entry, "id", what, path)
-    category_id = _id(entry, "category_id", f"{what} {number}", path)
+    number, category_id = (taken(entry, key, int, f"{path}: {what}") for key in ("id", "category_id"))
     if category_id not in categories:
         raise SourceError(f"{path}: {what} {number} is of category {category_id}, which is not in its categories")
     return Segment(number, category_id, entry.get("segmentation"))
-
-
-def _id(entry: Any, key: str, what: str, path: Path) -> int:
-    found = entry.get(key) if isinstance(entry, dict) else None
-    if type(found) is int:
-        return found
-    raise SourceError(
-        f"{path}: {what} with the {key} {found!r}; expected whole numbers, as COCO has them. "
-        "Text ids would have to be numbered anew, in every list of the file"
-    )
 
 
 def _unique(entries: list[Any], key: str, what: str, path: Path) -> list[Any]:

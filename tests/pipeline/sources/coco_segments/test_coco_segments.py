@@ -123,18 +123,22 @@ def test_a_segmentation_that_cannot_be_drawn_names_its_annotation(tmp_path: Path
 @pytest.mark.parametrize(
     ("annotations", "other", "match"),
     [
-        ([annotation("7", 3, [])], {}, "annotation with the id '7'; expected whole numbers"),  # type: ignore[arg-type]
+        ([annotation("7", 3, [])], {}, "annotation: 'id' is str; expected int.*write 7 without quotes"),  # type: ignore[arg-type]
         ([annotation(7, 3, []), annotation(7, 3, [])], {}, "annotation 7 stands twice"),
         ([annotation(7, 4, [])], {}, "annotation 7 is of category 4, which is not in its categories"),
         ([annotation(7, 3, [], image=9)], {}, "an annotation is of image 9, which is not in its images"),
-        ([], {"categories": [{"id": 1, "name": None}]}, "category 1 is named None"),
+        ([], {"categories": [{"id": 1, "name": None}]}, "category 0: 'name' is NoneType; expected str"),
         ([], {"categories": [CATEGORIES[0]] * 2}, "category 0 stands twice"),
         (
             [],
             {"images": [{"id": 1, "file_name": "../a.png", "height": 6, "width": 8}]},
             "expected a file below",
         ),
-        ([], {"images": [{"id": 1, "file_name": "a.png", "height": "6", "width": 8}]}, "image 1 is '6' x 8"),
+        (
+            [],
+            {"images": [{"id": 1, "file_name": "a.png", "height": "6", "width": 8}]},
+            "'height' is str; expected int",
+        ),
         ([], {"images": []}, "has no picture"),
         ([{"id": 1, "image_id": 1, "file_name": "p.png", "segments_info": None}], {}, "has no one file_name and"),
         ([], {"annotations": None}, "expected the lists images, annotations, categories"),
@@ -152,7 +156,7 @@ def test_files_without_a_segment_of_the_classes_are_refused_before_the_build(tmp
     with pytest.raises(SourceError, match="none of 1 segments is of the classes cat; the file's categories are things"):
         made.notices("train")
     (tmp_path / "train/c.json").write_text("{")
-    with pytest.raises(SourceError, match="cannot be read as JSON"):
+    with pytest.raises(SourceError, match="is not valid JSON"):
         source(tmp_path)
     with pytest.raises(ConfigError, match="is one file for all of a, b"):
         build(tmp_path, "ignore", splits=["a", "b"], annotations="c.json")
