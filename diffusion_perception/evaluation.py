@@ -174,6 +174,11 @@ def _exporter(task: Any, folder: Path) -> Any:
 def _write(path: str, results: dict[str, Any]) -> None:
     import fsspec
 
+    # A score over nothing is null there: JSON knows no NaN.
+    sets = {
+        name: {score: None if value != value else value for score, value in scores.items()}
+        for name, scores in results["sets"].items()
+    }
     with fsspec.open(path, "w") as file:
-        json.dump(results, file, indent=1)  # type: ignore[arg-type]
+        json.dump({**results, "sets": sets}, file, indent=1, allow_nan=False)  # type: ignore[arg-type]
     print(f"[evaluate] wrote {path}")

@@ -7,6 +7,7 @@ inside the crop. Of a prediction, inf counts as the upper limit and NaN as the l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -118,6 +119,6 @@ class DepthMetric:
         return int(self.state[0].item())
 
     def compute(self) -> dict[str, float]:
-        """Scores by name; all 0 before the first counted pixel."""
+        """Scores by name; all nan before the first counted pixel: an error of 0 would be the best there is."""
         _, scored, *sums = self.state.tolist()
-        return {name: total / max(scored, 1.0) for name, total in zip(NAMES, sums, strict=True)}
+        return {name: total / scored if scored else math.nan for name, total in zip(NAMES, sums, strict=True)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,12 +76,12 @@ class KeypointAp:
         return KeypointAp(self.same_oks, torch.cat([state.cpu() for state in states]))
 
     def compute(self) -> dict[str, float]:
-        """Scores in 0..1; nan where no person is of the size; all 0 if there is no person to find, or none found."""
+        """Scores in 0..1; nan where no person to find is of the size; all 0 if there are some and none was found."""
         rows = self.state.cpu().numpy()
         persons, found = rows[rows[:, 0] == PERSON], self.results()
         to_find = (persons[:, 2] == 0) & (persons[:, 4] > 0)
         if not to_find.any() or not found:  # pycocotools cannot load an empty list
-            return dict.fromkeys(NAMES, 0.0)
+            return dict.fromkeys(NAMES, 0.0 if to_find.any() else math.nan)
         ids = sorted({int(i) for i in rows[:, 1]})
         stats = _coco_stats(ids, [_annotation(row, number) for number, row in enumerate(persons, start=1)], found)
         return {name: float("nan") if stats[place] == -1 else float(stats[place]) for name, place in NAMES.items()}

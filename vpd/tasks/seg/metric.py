@@ -78,9 +78,7 @@ class Confusion:
         return Confusion(self.classes, self.ignore, added(states))
 
     def compute(self) -> dict[str, float]:
-        """mIoU, aAcc and mAcc in 0..1; all 0 before the first labelled pixel."""
-        if not bool(self.matrix.any()):
-            return {"mIoU": 0.0, "aAcc": 0.0, "mAcc": 0.0}
+        """mIoU, aAcc and mAcc in 0..1; all nan before the first labelled pixel."""
         iou, accuracy = self._per_class()
         right = self.matrix.diagonal().sum() / self.matrix.sum()
         return {"mIoU": iou.nanmean().item(), "aAcc": right.item(), "mAcc": accuracy.nanmean().item()}

@@ -131,8 +131,8 @@ def test_a_picture_without_measurement_counts_and_does_not_move_the_means():
     assert (metric.count, with_blank.count) == (2, 3)
 
 
-def test_nothing_counted_is_zero_not_nan():
-    assert set(DepthMetric(1e-3, 10.0).compute().values()) == {0.0}
+def test_nothing_counted_is_no_score_and_never_the_error_of_a_perfect_model():
+    assert all(math.isnan(score) for score in DepthMetric(1e-3, 10.0).compute().values())
 
 
 def test_states_of_two_workers_add_up_to_one_pass():

@@ -73,12 +73,12 @@ def test_merging_any_split_of_the_data_equals_one_pass(parts):
     assert again.count == whole.count + 1  # a copy, not the same sums
 
 
-def test_nothing_counted_scores_0_and_ignored_pixels_count_nowhere():
+def test_nothing_counted_has_no_score_and_ignored_pixels_count_nowhere():
     metric = Confusion(3)
-    zero = {"mIoU": 0.0, "aAcc": 0.0, "mAcc": 0.0}
-    assert metric.compute() == zero
+    none = pytest.approx({"mIoU": math.nan, "aAcc": math.nan, "mAcc": math.nan}, nan_ok=True)
+    assert metric.compute() == none
     metric.update(torch.ones(4, 4, dtype=torch.long), torch.full((4, 4), IGNORE, dtype=torch.uint8))
-    assert metric.compute() == zero
+    assert metric.compute() == none
     assert metric.count == 1
 
 
