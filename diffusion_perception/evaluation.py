@@ -163,10 +163,10 @@ def _exporter(task: Any, folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
 
     def export(record: Any, outputs: Any) -> None:
-        predictions = task.predictions(record, outputs).numpy()
-        for number, prediction in enumerate(predictions):
-            suffix = f"-{number:03d}" if len(predictions) > 1 else ""
-            task.export(prediction, folder / f"{record.key}{suffix}{task.export_suffix}")
+        answers = list(task.answers(record, outputs))
+        for number, answer in enumerate(answers):
+            suffix = f"-{number:03d}" if len(answers) > 1 else ""
+            task.export(answer, folder / f"{record.key}{suffix}{task.export_suffix}")
 
     return export
 

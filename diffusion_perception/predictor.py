@@ -1,70 +1,120 @@
 """`Predictor`: a trained model on pictures; no dataset, no shards, no cluster.
 
 Encodes picture and sentence the way the model's training set was built (its checkpoint or folder says how), cuts the
-picture into the views the model predicts with, and puts their predictions together. Loading is
-`diffusion_perception.trained`'s; what is drawn of a prediction, the task's.
+picture into the views the model predicts with, and puts their predictions together. Pictures are read ahead, and their
+views go through encoder and model in full batches across pictures, in the precision of evaluation. Loading is
+`diffusion_perception.trained`'s; what is drawn of a prediction, the task's; where the pictures of a command lie,
+`diffusion_perception.picture_files`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffusion_perception import plugins
-from shards.errors import ConfigError, Reject, did_you_mean
+from diffusion_perception.memory import check_fits
+from diffusion_perception.picture_record import (
+    EncodedPicture,
+    Picture,
+    Question,
+    as_pixels,
+    class_id_of,
+    meta_of,
+    views_of,
+)
+from shards.errors import ConfigError, Reject
 from shards.geometry.view import View
 
+if TYPE_CHECKING:
+    import torch
+
 Plugin = Mapping[str, Any]
+AHEAD = 2  # pictures read ahead of the model; each is held at full size
+CPU_BATCH = 4  # views at once without a GPU: larger batches are no faster there, only larger
 
 
 @dataclass(frozen=True)
-class EncodedPicture:
-    """An image encoded on the spot, as tasks read a record of a set."""
+class Predicted:
+    """What became of one picture.
 
-    key: str
-    meta: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+    Attributes:
+        picture: as it was given.
+        image: its pixels, uint8 [H, W, 3]; None where it could not be read.
+        answers: of the task (`vpd.tasks.Pictured.answers`): one for each sentence, or one.
+        error: why there is none.
+    """
 
-    def array(self, field: str, first: int = 0, n: int | None = None) -> np.ndarray:
-        rows = self.arrays[field]
-        return rows[first : len(rows) if n is None else first + n]
+    picture: Picture
+    image: np.ndarray | None = None
+    answers: tuple[np.ndarray, ...] = ()
+    error: Reject | None = None
+
+
+@dataclass
+class _Read:
+    """A picture on its way."""
+
+    picture: Picture
+    image: np.ndarray | None = None
+    runs: list[list[View]] = field(default_factory=list)
+    error: Reject | None = None
+    record: Any = None  # an EncodedPicture: tasks read it as a record of a set
+
+    @property
+    def views(self) -> list[View]:
+        return [view for run in self.runs for view in run]
 
 
 class Predictor:
     """A trained run, loaded once.
 
     Args:
-        run: folder of a training run.
+        run: folder of a training run, or a model folder.
         checkpoint: `best`, `last` or a step number.
-        device: e.g. `cpu` or `cuda`; empty takes CUDA if there is one.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; empty takes a GPU if there is one.
         views: view plan that cuts an image, by name and options; empty takes the run's.
+        memory_gb: what one picture may take; 0: what the machine has available.
     """
 
-    def __init__(self, run: str, checkpoint: str = "best", device: str = "", views: Plugin | None = None) -> None:
-        import torch
-
+    def __init__(
+        self, run: str, checkpoint: str = "best", device: str = "", views: Plugin | None = None, memory_gb: float = 0.0
+    ) -> None:
         from diffusion_perception.trained import load_trained
 
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = chosen_device(device)
         self.trained = load_trained(run, checkpoint, self.device)
         self.task = self.trained.task
         spec = views or self.trained.predict_views
         self.plan = plugins.build_plugin(plugins.VIEWS, spec, "views" if views else "predict_views")
         self.vae = self.trained.encoder("image")
         self.clip = self.trained.encoder("text") if self.task.uses_text else None
+        self.memory_gb = memory_gb
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, *, revision: str | None = None, device: str = "", views: Plugin | None = None
+    ) -> Predictor:
+        """A saved model: its folder, or its id on the Hugging Face hub (`owner/name`), which is fetched once.
+
+        Raises:
+            ConfigError: no such folder, nothing of that id in the cache or on the hub, or not a model of this project.
+        """
+        from diffusion_perception.hub import model_folder
+
+        return cls(model_folder(name, revision), device=device, views=views)
 
     def __call__(
         self,
-        image: np.ndarray | str | Path,
+        image: Picture,
         sentences: Sequence[str] = (),
         class_name: str = "",
         boxes: Sequence[Sequence[float]] = (),
     ) -> np.ndarray:
-        """Predict one image.
+        """Predict one image: the numbers behind every answer.
 
         Args:
             image: a picture's file, or RGB as uint8 [H, W, 3].
@@ -73,86 +123,147 @@ class Predictor:
             boxes: for pose, (x, y, width, height) of each person in pixels; empty: the image is one person's box.
 
         Returns:
-            float32 [P, C, H, W]: a prediction per sentence, or one; for pose float64 [1, persons, 17, 3].
+            float32 [P, C, H, W]: a prediction per sentence, or one; for pose float64 [1, persons, 17, 3]. Windows are
+            blended without seams.
 
         Raises:
             ConfigError: no sentence where the task needs one, an unknown class, or a box outside the image.
-            Reject: a file that cannot be read as a picture, or an array of another type or shape.
+            Reject: a file that cannot be read as a picture, an array of another type or shape, or a picture too large
+                for the memory there is.
         """
         import torch
 
-        from vpd.inference.evaluate import predict_record
+        asked = self._question(sentences, class_name, boxes)
+        with torch.inference_mode():
+            ((one, outputs),) = self._outputs([image], asked, 0, whole=True)
+            if one.error:
+                raise one.error
+            assert one.record is not None
+            return self.task.predictions(one.record, outputs).cpu().numpy()
 
+    def many(
+        self,
+        pictures: Iterable[Picture],
+        sentences: Sequence[str] = (),
+        class_name: str = "",
+        boxes: Sequence[Sequence[float]] = (),
+        batch_size: int = 0,
+    ) -> Iterator[Predicted]:
+        """Predict pictures one after the other, in order; read ahead and batched across them.
+
+        Args:
+            pictures: files, URLs that fsspec reads, or RGB as uint8 [H, W, 3]; taken one by one.
+            sentences, class_name, boxes: as of a call, the same for every picture.
+            batch_size: views or sentences in one pass of the model; 0: the run's on a GPU, else `CPU_BATCH`.
+
+        Returns:
+            A generator. A picture that cannot be read comes in its turn, with the error, and stops no other.
+
+        Raises:
+            ConfigError: as of a call.
+        """
+        return self._many(pictures, self._question(sentences, class_name, boxes), batch_size)
+
+    def _many(self, pictures: Iterable[Picture], asked: Question, batch_size: int) -> Iterator[Predicted]:
+        import torch
+
+        passes = self._outputs(pictures, asked, batch_size, whole=False)
+        while True:
+            with torch.inference_mode():  # not around `yield`: what the caller does is none of it
+                found = next(passes, None)
+                if found is None:
+                    return
+                one, outputs = found
+                answers = () if one.record is None else tuple(self.task.answers(one.record, outputs))
+            yield Predicted(one.picture, one.image, answers, one.error)
+
+    def _question(self, sentences: Sequence[str], class_name: str, boxes: Sequence[Sequence[float]]) -> Question:
         if self.task.uses_text and not sentences:
             raise ConfigError("say what to look for: sentence='the dog on the left'.")
-        record = self.encoded(as_pixels(image), sentences, class_name, boxes)
-        fields = ("text",) if self.task.uses_text else ()
-        with torch.inference_mode():
-            outputs = predict_record(self.trained.model, self.task, record, fields, self.device)
-            return self.task.predictions(record, outputs).cpu().numpy()
+        if isinstance(sentences, str):
+            raise ConfigError(f"sentences is the text {sentences!r}; expected a list of sentences: [{sentences!r}].")
+        class_id_of(class_name, self.trained.class_names)
+        return Question(tuple(sentences), class_name, tuple(tuple(box) for box in boxes))
 
-    def encoded(
-        self, image: np.ndarray, sentences: Sequence[str], class_name: str, boxes: Sequence[Sequence[float]] = ()
-    ) -> Any:
-        """The image as a record: latents of its views, states of the sentences."""
-        from pipeline.views import consecutive, view_runs
+    def _outputs(
+        self, pictures: Iterable[Picture], asked: Question, batch_size: int, *, whole: bool
+    ) -> Iterator[tuple[_Read, torch.Tensor]]:
+        """Every picture with the outputs of its samples; none for one that could not be read."""
+        from vpd.inference.evaluate import outputs_of
+        from vpd.inference.packing import kind_of, read_ahead
+        from vpd.model.device_batch import Encoders
+        from vpd.training.loop import autocast_of
 
-        height, width = image.shape[:2]
-        runs = view_runs(self.plan, "image", (height, width), [corners(box, height, width) for box in boxes])
-        views = [view for run in runs for view in run]
-        arrays = {"latent": np.concatenate([self._latent(image, view) for view in views])}  # [V, C, h, w]
-        if self.clip is not None:
-            arrays["text"] = self.clip.encode(self.clip.tokenize(list(sentences))).astype(np.float16)  # [S, L, D]
-        meta = {
-            "height": height,
-            "width": width,
-            "class_id": self._class_id(class_name),
-            "items": consecutive([len(run) for run in runs]),
-            "boxes": [{"score": 1.0} for _ in runs],
-            "views": [view.to_json() for view in views],
-            "blend": "seamless",
-        }
-        return EncodedPicture("image", meta, arrays)
+        size = batch_size or (CPU_BATCH if self.device.type == "cpu" else self.trained.data.eval_batch_size)
+        read = read_ahead(pictures, lambda picture: self._read(picture, asked, whole), AHEAD)
+        fields = ("text",) if self.clip else ()
+        encoded = self._encoded(read, asked, size)
+        samples = ((one, self.task.samples(one.record, *fields) if one.record else {}) for one in encoded)
+        autocast = autocast_of(self.trained.precision, self.device)
+        model, task = self.trained.model, self.task
+        yield from outputs_of(model, task, samples, size, self.device, Encoders(), autocast, kind_of)
 
-    def _latent(self, image: np.ndarray, view: View) -> np.ndarray:
-        """`[1, C, h, w]` of one view."""
+    def _read(self, picture: Picture, asked: Question, whole: bool) -> _Read:
+        """A picture's pixels and views; on another thread."""
+        try:
+            image = as_pixels(picture)
+            runs = views_of(self.plan, image, asked.boxes)
+            height, width = image.shape[:2]
+            n_views, n_sentences = sum(map(len, runs)), max(len(asked.sentences), 1)
+            needed = self.task.working_bytes((height, width), self.trained.size_px, n_views, n_sentences, whole=whole)
+            check_fits(needed, self.memory_gb * 1e9, f"a picture of {height} x {width} pixels")
+        except Reject as reject:
+            return _Read(picture, error=reject)
+        return _Read(picture, image, runs)
+
+    def _encoded(self, pictures: Iterable[_Read], asked: Question, size: int) -> Iterator[_Read]:
+        """The same with their records: latents of the views, packed across pictures, and states of the sentences."""
+        from vpd.inference.packing import packed
+
+        text = None
+        if self.clip is not None:  # once for all pictures
+            text = self.clip.encode(self.clip.tokenize(list(asked.sentences))).astype(np.float16)  # [S, L, D]
+        class_id = class_id_of(asked.class_name, self.trained.class_names)
+
+        def latents(rows: list[np.ndarray]) -> np.ndarray:
+            return self.vae.encode(np.stack(rows))["latent"]
+
+        shown = ((one, self._rendered(one)) for one in pictures)
+        for one, rows in packed(shown, size, latents, lambda row: row.shape):
+            if one.image is not None:
+                arrays = {"latent": np.stack(rows)}  # [V, C, h, w]
+                if text is not None:
+                    arrays["text"] = text
+                if not np.isfinite(arrays["latent"]).all():
+                    one.error = Reject("its latents are not finite; set encoders.dtype to float32")
+                else:
+                    meta = meta_of(one.image, one.runs, class_id, len(asked.sentences))
+                    one.record = EncodedPicture("image", meta, arrays)
+            yield one
+
+    def _rendered(self, one: _Read) -> Iterator[np.ndarray]:
+        """What the encoder is shown of a picture, float32 [3, h, w] each, rendered as it is asked for."""
         from pipeline.rendering.geometry import render, to_pixels
 
-        pixels = to_pixels([render(image, view)], view.size_px, pad_before_px=[view.pad_before_px])
-        return self.vae.encode(pixels)["latent"]
-
-    def _class_id(self, name: str) -> int:
-        names = self.trained.class_names
-        if not name:
-            return -1  # the mean row of the table
-        if name not in names:
-            hint = did_you_mean(name, names)
-            raise ConfigError(f"class_name={name}: not a class of this run.{hint} Its classes: {', '.join(names)}.")
-        return names.index(name)
+        for view in one.views:
+            assert one.image is not None
+            yield to_pixels([render(one.image, view)], view.size_px, pad_before_px=[view.pad_before_px])[0]
 
 
-def as_pixels(image: np.ndarray | str | Path) -> np.ndarray:
-    """uint8 [H, W, 3] of a file or of an array; Reject: it cannot be read, or its levels or shape are others."""
-    from pipeline.files.photos import read_picture
+def chosen_device(name: str) -> torch.device:
+    """The device of a name; of an empty one, a GPU if there is one.
 
-    if not isinstance(image, np.ndarray):
-        return read_picture(Path(image))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise Reject(
-            f"the image is {image.dtype} {list(image.shape)}; expected RGB levels as uint8 [H, W, 3]. Give the path of "
-            "a picture's file to have it read here"
-        )
-    return image
+    Raises:
+        ConfigError: no such device, or not on this machine.
+    """
+    import torch
 
-
-def corners(box: Sequence[float], height: int, width: int) -> tuple[float, float, float, float]:
-    """(x, y, width, height) as (x0, y0, x1, y1), the part of it inside an image; ConfigError: there is none."""
-    from pipeline.rendering.geometry import box_inside
-
-    if len(box) == 4:
-        x0, y0, x1, y1 = box_inside(box, height, width)
-        if x0 < x1 and y0 < y1:
-            return x0, y0, x1, y1
-    raise ConfigError(
-        f"boxes: {list(box)} is not x, y, width and height inside the image of {width} x {height} pixels."
-    )
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not name:
+        return torch.device(next(kind for kind, present in here.items() if present))
+    kind, _, number = name.partition(":")
+    n_devices = torch.cuda.device_count() if kind == "cuda" else int(here.get(kind, False))
+    if kind not in here or not here[kind] or (number and not (number.isdigit() and int(number) < n_devices)):
+        known = ", ".join(kind for kind, present in here.items() if present)
+        raise ConfigError(f"device={name}: torch sees no such device on this machine; there are: {known}.")
+    return torch.device(name)

@@ -38,7 +38,12 @@ HOMES = {
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "webdataset": ("shards/writing/",),
     "xxhash": ("shards/contract/", "shards/reading/"),
-    "fsspec": ("shards/storage/", "vpd/training/", "diffusion_perception/evaluation"),
+    "fsspec": (
+        "shards/storage/",
+        "vpd/training/",
+        "diffusion_perception/evaluation",
+        "diffusion_perception/picture_files",
+    ),
 }
 KNOW_ARGV = ("jobs/", "shards/verify.py", "shards/inspect.py")
 

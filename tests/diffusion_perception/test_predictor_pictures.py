@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_perception.predictor import as_pixels
+from diffusion_perception.picture_record import as_pixels
 from shards.errors import Reject
 
 

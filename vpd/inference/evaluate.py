@@ -8,33 +8,23 @@ equal the manifest's. What a sample is and how its output is scored is left to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from shards.errors import ContractError
+from shards.errors import ConfigError, ContractError
 from shards.reading.reader import ShardSet, StoredRecord
+from vpd.inference.packing import packed, read_ahead, rows_of
 from vpd.model.device_batch import Encoders, text_fields, to_batch
-from vpd.tasks import Task
+from vpd.tasks import Conditioned, Task
 from vpd.tasks.metric import Metric
 
+AHEAD = 8  # records read ahead of the model
 
-@dataclass
-class _Pending:
-    """A record whose samples are on their way through the model."""
-
-    record: StoredRecord
-    n_samples: int
-    outputs: list[torch.Tensor]
-
-    @property
-    def complete(self) -> bool:
-        return sum(len(o) for o in self.outputs) == self.n_samples
+R = TypeVar("R")
 
 
 def evaluate(
@@ -64,57 +54,62 @@ def evaluate(
         progress: called after each record with the number of scored records and of all, of this worker's share.
     """
     device = torch.device(device)
-    encoders = encoders or Encoders()
     metric = task.new_metric()
     was_training = model.training
     model.eval()
     chosen = range(rank, min(limit, shards.n_records) if limit else shards.n_records, world)
     fields = text_fields(shards.schema, text) if task.uses_text else ()
-    queue: list[_Pending] = []
-    waiting: list[tuple[_Pending, dict[str, np.ndarray]]] = []
-    scored = 0
 
-    def flush(n: int) -> None:
-        """Run the first n waiting samples and score every record this completes."""
-        nonlocal scored
-        rows = waiting[:n]
-        del waiting[:n]
-        arrays = {name: np.stack([r[name] for _, r in rows]) for name in rows[0][1]}
-        batch = to_batch(arrays, encoders, device)
-        with autocast() if autocast else torch.autocast("cpu", enabled=False):
-            outputs = model(batch.latents, task.context(batch), task.out_size_px(batch))  # [B, C, H, W]
-        outputs = outputs.float()
-        for (pending, _), output in zip(rows, outputs, strict=True):
-            pending.outputs.append(output[None])
-        while queue and queue[0].complete:
-            done = queue.pop(0)
-            stacked = torch.cat(done.outputs)  # [N, C, H, W]
-            task.score(metric, done.record, stacked)
-            if on_record:
-                on_record(done.record, stacked)
-            scored += 1
-            if progress:
-                progress(scored, len(chosen))
+    def read(index: int) -> tuple[StoredRecord, Mapping[str, np.ndarray]]:
+        record = shards.record(index)
+        return record, task.samples(record, *fields)
 
     with torch.inference_mode():
-        for record, samples in _prefetched(task, shards, chosen, fields):
-            pending = _Pending(record, len(next(iter(samples.values()))), [])
-            queue.append(pending)
-            waiting += [(pending, {k: v[i] for k, v in samples.items()}) for i in range(pending.n_samples)]
-            while len(waiting) >= batch_size:
-                flush(batch_size)
-        if waiting:
-            flush(len(waiting))
+        records = read_ahead(chosen, read, AHEAD)
+        passes = outputs_of(model, task, records, batch_size, device, encoders or Encoders(), autocast)
+        for scored, (record, outputs) in enumerate(passes, 1):
+            task.score(metric, record, outputs)
+            if on_record:
+                on_record(record, outputs)
+            if progress:
+                progress(scored, len(chosen))
     model.train(was_training)
     return metric
 
 
-def predict_record(
-    model: nn.Module, task: Task, record: StoredRecord, text_fields: Sequence[str], device: torch.device | str
-) -> torch.Tensor:
-    """Outputs `[N, C, h, w]` of one record's samples in one batch, for a picture that belongs to no set."""
-    batch = to_batch(task.samples(record, *text_fields), Encoders(), torch.device(device))
-    return model(batch.latents, task.context(batch), task.out_size_px(batch)).float()
+def outputs_of(
+    model: nn.Module,
+    task: Conditioned,
+    records: Iterable[tuple[R, Mapping[str, np.ndarray]]],
+    batch_size: int,
+    device: torch.device,
+    encoders: Encoders,
+    autocast: Callable[[], torch.autocast] | None,
+    alike: Callable[[Mapping[str, np.ndarray]], Hashable] = lambda row: None,
+) -> Iterator[tuple[R, torch.Tensor]]:
+    """Every record with the outputs `[N, C, h, w]` of its samples, float32, in order; a record whose samples are an
+    empty mapping comes out with an empty tensor.
+
+    To be used in inference mode.
+
+    Args:
+        alike: what samples of one batch have in common; those of a set are alike.
+
+    Raises:
+        ConfigError: outputs of one record that differ in size.
+    """
+
+    def run(rows: list[dict[str, np.ndarray]]) -> torch.Tensor:
+        batch = to_batch({name: np.stack([row[name] for row in rows]) for name in rows[0]}, encoders, device)
+        with autocast() if autocast else torch.autocast("cpu", enabled=False):
+            outputs = model(batch.latents, task.context(batch), task.out_size_px(batch))  # [B, C, H, W]
+        return outputs.float()
+
+    owners = ((record, rows_of(samples) if samples else ()) for record, samples in records)
+    for record, outputs in packed(owners, batch_size, run, alike):
+        if len(sizes := {tuple(output.shape) for output in outputs}) > 1:
+            raise ConfigError(f"views of one picture are predicted at {sorted(sizes)}; use a view plan of one size.")
+        yield record, torch.stack(outputs) if outputs else torch.empty(0)
 
 
 def check_count(metric: Metric, task: Task, shards: ShardSet) -> None:
@@ -129,21 +124,3 @@ def check_count(metric: Metric, task: Task, shards: ShardSet) -> None:
             f"evaluation of {shards.manifest.name} counted {metric.count} samples, its manifest says {expected}. "
             "Every record must be evaluated exactly once; verify the set with `python -m shards.verify`."
         )
-
-
-def _prefetched(
-    task: Task, shards: ShardSet, chosen: range, text: tuple[str, ...], ahead: int = 8
-) -> Iterator[tuple[StoredRecord, Mapping[str, np.ndarray]]]:
-    """Records and their sample arrays in order, read by a thread ahead of the model."""
-
-    def read(index: int) -> tuple[StoredRecord, Mapping[str, np.ndarray]]:
-        record = shards.record(index)
-        return record, task.samples(record, *text)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="evaluate-read") as pool:
-        indices = iter(chosen)
-        futures = [pool.submit(read, i) for i in islice(indices, ahead)]
-        while futures:
-            yield futures.pop(0).result()
-            if (index := next(indices, None)) is not None:
-                futures.append(pool.submit(read, index))

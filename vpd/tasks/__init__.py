@@ -8,7 +8,7 @@ of a record (`samples`, `score`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -121,12 +121,24 @@ class Pictured(Conditioned, Protocol):
         sentence or one for the picture: maps `[C, H, W]` of its size, or what the task says."""
         ...
 
-    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """A picture, uint8 `[H, W, 3]`, that shows one of `predictions`."""
+    def answers(self, record: StoredRecord, outputs: torch.Tensor) -> Iterator[np.ndarray]:
+        """The same as what a person asks for, one after the other, in as little memory as it takes: classes or a mask
+        `[H, W]` in place of the numbers of all classes. `draw` and `export` take them, and `predictions`."""
+        yield from self.predictions(record, outputs).cpu().numpy()
+
+    def working_bytes(
+        self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
+    ) -> int:
+        """About how much memory putting a picture of (h, w) `size_px` together takes: its `answers`, or as a `whole`
+        its `predictions`."""
+        return 16 * (size_px[0] * size_px[1] * sentences + view_px[0] * view_px[1] * views)
+
+    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """A picture, uint8 `[H, W, 3]`, that shows one of `answers` or `predictions`."""
         ...
 
-    def export(self, output: np.ndarray, path: str | Path) -> None:
-        """Write one of `predictions` to a file in the format of its benchmark's labels."""
+    def export(self, answer: np.ndarray, path: str | Path) -> None:
+        """Write one of `answers` or `predictions` to a file in the format of its benchmark's labels."""
         ...
 
 

@@ -104,7 +104,7 @@ def _neighbours(
 
 
 def _between(x: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    return torch.lerp(x[:, upper], x[:, lower], share[:, None])
+    return torch.lerp(x.index_select(1, upper), x.index_select(1, lower), share[:, None])
 
 
 def _wide(x: torch.Tensor, width: int) -> torch.Tensor:

@@ -144,3 +144,20 @@ def test_what_one_window_shows_is_kept_and_overlaps_go_over_from_one_to_the_othe
 def test_only_a_record_that_says_so_is_blended():
     assert blend_of(SimpleNamespace(meta={})) == "mean"
     assert blend_of(SimpleNamespace(meta={"blend": "seamless"})) == "seamless"
+
+
+def test_across_every_edge_of_a_window_the_jump_is_no_larger_than_beside_it():
+    """Smooth windows that disagree, in rows and columns; averaged by coverage, every edge is a step."""
+    size, side = (20, 90), 20
+    views = [window(x, 0, x + side, side, size, flip) for flip in (False, True) for x in (0, 13, 26, 39, 52, 65, 70)]
+    x = torch.linspace(0, 1, side)
+    outputs = torch.stack([(n % 3) + 0.3 * torch.sin(3 * x + n).expand(1, side, side) for n in range(len(views))])
+
+    def worst(blend):
+        picture = torch.stack([found.output[0] for found in stitch(outputs, views, blend=blend)]).mean(0)
+        jumps = picture.diff(dim=1).abs().mean(0)  # [x]: from column x to x + 1
+        edges = {x for view in views for x in (view.window_px[0], view.window_px[2])} - {0, size[1]}
+        return max(float(jumps[x - 1] / max(jumps[x - 2], jumps[x])) for x in edges)
+
+    assert worst("seamless") <= 1
+    assert worst("mean") > 3

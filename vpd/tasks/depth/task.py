@@ -249,6 +249,12 @@ class DepthTask(Task):
         """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
         return self.picture(record, outputs)[0][None]
 
+    def working_bytes(
+        self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
+    ) -> int:
+        """The windows, and a few maps of the picture for its views as they are and flipped."""
+        return 4 * (6 * size_px[0] * size_px[1] + 3 * views * view_px[0] * view_px[1])
+
     def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Depth `[1, H, W]` in colours, near light and far dark, uint8 `[H, W, 3]`; `image` is not needed for it."""
         depth_m = output[0]

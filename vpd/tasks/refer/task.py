@@ -10,7 +10,7 @@ background, and scored by `vpd.tasks.refer.no_target`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +156,31 @@ class ReferTask(Task):
         size = (record.meta["height"], record.meta["width"])
         return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=True)
 
-    def draw(self, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """The picture, uint8 `[H, W, 3]`, with the predicted object of logits `[2, H, W]` tinted red."""
-        return tinted(image, logits.argmax(axis=0) == 1, RED)
+    def answers(self, record: StoredRecord, outputs: torch.Tensor) -> Iterator[np.ndarray]:
+        """The mask of every sentence, bool `[H, W]`, one sentence at a time."""
+        for logits in outputs:
+            (found,) = self.predictions(record, logits[None])
+            yield (found[1] > found[0]).cpu().numpy()
 
-    def export(self, output: np.ndarray, path: str | Path) -> None:
-        """Write the mask of logits `[2, H, W]` as a PNG of 0 and 255."""
-        Image.fromarray((output.argmax(axis=0) * 255).astype(np.uint8)).save(path)
+    def working_bytes(
+        self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
+    ) -> int:
+        """Two logits of every pixel, of all sentences as a whole or of one, and a mask of each."""
+        pixels, low = size_px[0] * size_px[1], 8 * view_px[0] * view_px[1] * sentences
+        return 2 * low + pixels * (8 * (sentences if whole else 1) + sentences + 12)
+
+    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, with the predicted object tinted red."""
+        return tinted(image, mask_of(answer), RED)
+
+    def export(self, answer: np.ndarray, path: str | Path) -> None:
+        """Write the mask as a PNG of 0 and 255."""
+        Image.fromarray(mask_of(answer).astype(np.uint8) * 255).save(path)
+
+
+def mask_of(answer: np.ndarray) -> np.ndarray:
+    """A mask, bool `[H, W]`, of one or of its logits `[2, H, W]`."""
+    return answer.astype(bool) if answer.ndim == 2 else answer[1] > answer[0]
 
 
 def _entry(meta: Mapping[str, Any], name: str, index: int, key: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from vpd.tasks.seg.labels import LABEL, stored_label
 from vpd.tasks.seg.loss import SegLoss
 from vpd.tasks.seg.metric import Confusion, class_table
 from vpd.tasks.stitch import Blend, blend_of, grouped
-from vpd.tasks.stripes import StripedGrid, stripes
+from vpd.tasks.stripes import STRIPE_BYTES, StripedGrid, stripes
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
@@ -223,10 +223,28 @@ class SegTask(Task):
         """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
         return self.picture(record, outputs)[0][None]
 
-    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """The picture, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes."""
-        return image // 2 + palette(self.classes)[output.argmax(axis=0)] // 2
+    def answers(self, record: StoredRecord, outputs: torch.Tensor) -> Iterator[np.ndarray]:
+        """The class of every pixel, uint8 `[H, W]`."""
+        yield self.class_map(record, outputs).cpu().numpy()
 
-    def export(self, output: np.ndarray, path: str | Path) -> None:
-        """Write the classes of a prediction `[C, H, W]` as a palette PNG whose values are the class indices."""
-        write_label_png(output.argmax(axis=0), self.classes, path)
+    def working_bytes(
+        self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
+    ) -> int:
+        """A few stripes, the low logits of all views, and as a whole every class of every pixel."""
+        height, width = size_px
+        low = 4 * self.classes * views * (view_px[0] // 4) * (view_px[1] // 4)
+        pixels = height * width * (4 * self.classes if whole else 1)
+        return pixels + 5 * min(STRIPE_BYTES, 4 * self.classes * height * width) + 2 * low + 12 * height * width
+
+    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes."""
+        return image // 2 + palette(self.classes)[classes_of(answer)] // 2
+
+    def export(self, answer: np.ndarray, path: str | Path) -> None:
+        """Write the predicted classes as a palette PNG whose values are the class indices."""
+        write_label_png(classes_of(answer), self.classes, path)
+
+
+def classes_of(answer: np.ndarray) -> np.ndarray:
+    """Class indices `[H, W]`, of these or of the numbers of all classes `[C, H, W]`."""
+    return answer if answer.ndim == 2 else answer.argmax(axis=0)
