@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.tasks.metric import Metric
 
@@ -109,7 +110,8 @@ class Scored(Conditioned, Protocol):
 class Pictured(Conditioned, Protocol):
     """What prediction needs: how a picture is cut, put together again, drawn and written."""
 
-    export_suffix: str = ".png"  # of the files that `export` writes
+    export_suffix: str = ".png"  # of the files that `export` writes in the format of the benchmark's labels
+    export_suffixes: tuple[str, ...] = ()  # of the other formats that it writes
 
     def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
         """The view plan, by name and options, that cuts a picture of any size for a prediction by a model that was
@@ -133,12 +135,19 @@ class Pictured(Conditioned, Protocol):
         its `predictions`."""
         return 16 * (size_px[0] * size_px[1] * sentences + view_px[0] * view_px[1] * views)
 
-    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
         """A picture, uint8 `[H, W, 3]`, that shows one of `answers` or `predictions`."""
         ...
 
-    def export(self, answer: np.ndarray, path: str | Path) -> None:
-        """Write one of `answers` or `predictions` to a file in the format of its benchmark's labels."""
+    def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
+        """What was found, in words, and what the colours of `draw` mean."""
+        return Legend()
+
+    def export(
+        self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
+    ) -> None:
+        """Write one of `answers` or `predictions` to a file: in the format of its benchmark's labels where the path
+        ends in `export_suffix`, or in the one of `export_suffixes`."""
         ...
 
 

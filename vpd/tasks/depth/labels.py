@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from shards.errors import CorruptShard, SchemaMismatch
 
@@ -64,9 +65,12 @@ def metres(stored: np.ndarray, units_per_metre: float) -> np.ndarray:
 
 
 def write_png(depth_m: np.ndarray, path: str | Path, units_per_metre: float = PNG_PER_M) -> None:
-    """Write depth `[H, W]` in metres as a 16-bit grey PNG: rounded, held inside 0..65535, 0 where not finite."""
+    """Write depth `[H, W]` in metres as a 16-bit grey PNG: rounded, held inside 0..65535, 0 where not finite. The file
+    states its unit in a text chunk."""
+    stated = PngInfo()
+    stated.add_text("unit", f"1/{units_per_metre:g} metres; 0: no depth")
     units = np.where(np.isfinite(depth_m), depth_m, 0.0).astype(np.float64) * units_per_metre
-    Image.fromarray(units.round().clip(0, 65535).astype(np.uint16)).save(path, format="PNG")
+    Image.fromarray(units.round().clip(0, 65535).astype(np.uint16)).save(path, format="PNG", pnginfo=stated)
 
 
 def _read_png(payload: memoryview, where: str) -> np.ndarray:

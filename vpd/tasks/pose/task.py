@@ -25,12 +25,13 @@ import torch
 from shards.errors import ConfigError, ContractError, SchemaMismatch
 from shards.geometry.points import to_source, to_view
 from shards.geometry.view import View, drawn_view, recorded_views
+from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
 from vpd.tasks import Task
 from vpd.tasks.pose.heat_maps import MIRROR, read_points, target_maps, unflipped
 from vpd.tasks.pose.metric import PERSON_CATEGORY, KeypointAp
-from vpd.tasks.pose.skeleton import KEYPOINTS, drawn
+from vpd.tasks.pose.skeleton import KEYPOINTS, LEFT, MIDDLE, RIGHT, drawn
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
@@ -157,11 +158,21 @@ class PoseTask(Task):
         keypoints = [torch.from_numpy(points) for _, points in self.persons(record, outputs)]
         return torch.stack(keypoints)[None] if keypoints else torch.zeros(1, 0, KEYPOINTS, 3)
 
-    def draw(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+    def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
         """The picture, uint8 `[H, W, 3]`, with the skeletons of persons `[P, 17, 3]`."""
-        return drawn(image, output, self.score_min)
+        return drawn(image, answer, self.score_min)
 
-    def export(self, output: np.ndarray, path: str | Path) -> None:
+    def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
+        """How many keypoints score enough to be drawn, and the colours of the sides."""
+        shown = int((answer[..., 2] >= self.score_min).sum())
+        if not shown:
+            return Legend("no keypoint found")
+        persons = f"{len(answer)} person{'s' * (len(answer) != 1)}, {shown} keypoints"
+        return Legend(persons, ((LEFT, "left side"), (RIGHT, "right side"), (MIDDLE, "between the sides")))
+
+    def export(
+        self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
+    ) -> None:
         """Write persons `[P, 17, 3]` as JSON in COCO's results form; the picture's id is the file's name, as a number
         where it is one, the score the mean of the keypoints'."""
         stem = Path(path).stem
@@ -172,7 +183,7 @@ class PoseTask(Task):
                 "keypoints": [round(float(value), 3) for value in keypoints.ravel()],
                 "score": float(keypoints[:, 2].mean()),
             }
-            for keypoints in output
+            for keypoints in answer
         ]
         Path(path).write_text(json.dumps(results) + "\n")
 

@@ -21,9 +21,10 @@ from PIL import Image
 
 from shards.errors import ConfigError, SchemaMismatch, did_you_mean
 from shards.geometry.view import View, cut_label
+from vpd.drawing.contrast import tinted, visible_colour
+from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
-from vpd.tasks.refer.draw import RED, tinted
 from vpd.tasks.refer.labels import decode_rle
 from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric
 from vpd.tasks.refer.no_target import NAMES as GENERAL
@@ -69,6 +70,7 @@ class ReferTask(Task):
     name = "refer"
     head = "refer_decoder"
     uses_text = True
+    export_suffixes = (".npy",)
     row_draw = "random"  # published training draws one of a ref's sentences anew each time
 
     def __init__(self, class_weights: tuple[float, float], no_target_px: int, best_by: str) -> None:
@@ -169,13 +171,28 @@ class ReferTask(Task):
         pixels, low = size_px[0] * size_px[1], 8 * view_px[0] * view_px[1] * sentences
         return 2 * low + pixels * (8 * (sentences if whole else 1) + sentences + 12)
 
-    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """The picture, uint8 `[H, W, 3]`, with the predicted object tinted red."""
-        return tinted(image, mask_of(answer), RED)
+    def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
+        """The picture, uint8 `[H, W, 3]`, with the predicted object tinted and outlined in a colour that can be seen
+        on it."""
+        mask = mask_of(answer)
+        return tinted(image, mask, visible_colour(image, mask))
 
-    def export(self, answer: np.ndarray, path: str | Path) -> None:
-        """Write the mask as a PNG of 0 and 255."""
-        Image.fromarray(mask_of(answer).astype(np.uint8) * 255).save(path)
+    def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
+        """The sentence with its colour and the object's share of the picture, or that nothing was found."""
+        mask = mask_of(answer)
+        if not mask.any():
+            return Legend(f"nothing found: {style.sentence}" if style.sentence else "nothing found")
+        said = f"{style.sentence or 'the object'} ({mask.mean():.1%} of the picture)"
+        return Legend(said, ((visible_colour(image, mask), "found here"),))
+
+    def export(
+        self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
+    ) -> None:
+        """Write the mask as a PNG of 0 and 255, or as bool in `.npy`."""
+        if Path(path).suffix.lower() == ".npy":
+            np.save(path, mask_of(answer))
+        else:
+            Image.fromarray(mask_of(answer).astype(np.uint8) * 255).save(path, format="PNG")
 
 
 def mask_of(answer: np.ndarray) -> np.ndarray:

@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from shards.errors import ConfigError, ContractError, did_you_mean
 from shards.geometry.view import Size, View, cut_label, drawn_view, recorded_views
+from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.tasks import Task
 from vpd.tasks.seg.draw import palette, write_label_png
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
+NAMED, SHOWN = 5, 40  # classes in a legend's title, and in its entries
 MERGES = ("probability", "logit")
 
 
@@ -90,6 +93,7 @@ class SegTask(Task):
     uses_classes = True
     label_fields = (LABEL,)
     metric_name = "mIoU"  # chooses the best checkpoint, as published
+    export_suffixes = (".npy",)
 
     def __init__(self, classes: int, loss: SegLoss, *, dropout: float, merge: str) -> None:
         self.classes = classes
@@ -236,13 +240,31 @@ class SegTask(Task):
         pixels = height * width * (4 * self.classes if whole else 1)
         return pixels + 5 * min(STRIPE_BYTES, 4 * self.classes * height * width) + 2 * low + 12 * height * width
 
-    def draw(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """The picture, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes."""
-        return image // 2 + palette(self.classes)[classes_of(answer)] // 2
+    def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
+        """The picture in grey, uint8 `[H, W, 3]`, mixed half and half with the colours of the predicted classes: every
+        hue is that of a class."""
+        grey = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+        return grey // 2 + palette(self.classes)[classes_of(answer)] // 2
 
-    def export(self, answer: np.ndarray, path: str | Path) -> None:
-        """Write the predicted classes as a palette PNG whose values are the class indices."""
-        write_label_png(classes_of(answer), self.classes, path)
+    def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
+        """The classes of the picture, those of most pixels first, with their share of it."""
+        counts = np.bincount(classes_of(answer).ravel(), minlength=self.classes)
+        order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+        names = [style.names[k] if k < len(style.names) else f"class {k}" for k in order]
+        shares = [f"{name} {counts[k] / counts.sum():.1%}" for k, name in zip(order, names, strict=True)]
+        more = f", and {len(shares) - NAMED} more" if len(shares) > NAMED else ""
+        mixed = palette(self.classes).astype(int) // 2 + 64  # as on a middle grey
+        colours = [(int(r), int(g), int(b)) for r, g, b in mixed[order]]
+        return Legend(", ".join(shares[:NAMED]) + more, tuple(zip(colours, names, strict=True))[:SHOWN])
+
+    def export(
+        self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
+    ) -> None:
+        """Write the predicted classes as a palette PNG whose values are the class indices, or as `.npy`."""
+        if Path(path).suffix.lower() == ".npy":
+            np.save(path, classes_of(answer).astype(np.uint8))
+        else:
+            write_label_png(classes_of(answer), self.classes, path)
 
 
 def classes_of(answer: np.ndarray) -> np.ndarray:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from vpd.tasks.depth.draw import ANCHORS, coloured
+from shards.errors import ConfigError
+from vpd.drawing.colormaps import COLORMAPS, colormap, coloured
+
+ANCHORS = COLORMAPS["dusk"].anchors
 
 
 def lightness(rgb):
@@ -37,3 +41,13 @@ def test_ends_are_held_unknown_is_black_and_directions_mirror():
 
 def test_a_flat_picture_has_one_colour():
     assert len(np.unique(coloured(np.full((3, 3), 2.0), 2, 2).reshape(-1, 3), axis=0)) == 1
+
+
+def test_spectral_goes_from_red_through_pale_yellow_to_violet():
+    found = coloured(np.array([[0.0, 0.5, 1.0]]), 0, 1, colormap("Spectral").anchors)[0]
+    assert found.tolist() == [[0x9E, 0x01, 0x42], [0xFF, 0xFF, 0xBF], [0x5E, 0x4F, 0xA2]]
+
+
+def test_an_unknown_map_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"colormap=spectrl: unknown. Did you mean 'spectral'\? There are: dusk"):
+        colormap("spectrl")
