@@ -79,7 +79,7 @@ def summary(out: Path) -> list[str]:
 
 
 def pictures(out: Path, n: int = 12) -> None:
-    """A grid of val images: sentence, truth in green, prediction in red."""
+    """A grid of val images: sentence, truth outlined in green, prediction in a colour that shows on it."""
     from PIL import Image
 
     from demo.grid import captioned_grid

@@ -72,6 +72,7 @@ def read(place: str) -> np.ndarray:
 
 
 def _named(text: str) -> Iterator[PictureFile]:
+    text = text.removeprefix("file://")
     if "://" in text:
         yield from _of_url(text)
         return
@@ -90,16 +91,19 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Pictures below a folder; what is hidden is left alone, such as what a killed writer left."""
     for base, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(base, name) for name in files if _is_picture(name))
+        yield from (Path(base, name) for name in files)
 
 
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    """Of a path below what was named."""
+    return name.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in name.split("/"))
 
 
 def _below(folder: Path, files: Iterable[Path]) -> Iterator[PictureFile]:
     for file in files:
-        yield PictureFile(str(file), file.relative_to(folder).as_posix())
+        name = file.relative_to(folder).as_posix()
+        if _is_picture(name):
+            yield PictureFile(str(file), name)
 
 
 def _of_glob(pattern: Path) -> Iterator[PictureFile]:
@@ -108,7 +112,7 @@ def _of_glob(pattern: Path) -> Iterator[PictureFile]:
     first = next(index for index, part in enumerate(parts) if _PATTERN & set(part))
     folder = Path(*parts[:first]) if first else Path()
     matches = sorted(file for file in folder.glob(str(Path(*parts[first:]))) if file.is_file())
-    yield from _below(folder, (file for file in matches if _is_picture(file.name)))
+    yield from _below(folder, matches)
 
 
 def _of_list(path: Path) -> Iterator[PictureFile]:
@@ -141,5 +145,7 @@ def _of_url(url: str) -> Iterator[PictureFile]:
             return
     except Exception as error:  # every file system has its own errors, and they are all "cannot be asked"
         raise ConfigError(f"images={url}: cannot be listed: {str(error) or type(error).__name__}.") from error
-    for match in sorted(match for match in map(str, matches) if _is_picture(PurePosixPath(match).name)):
-        yield PictureFile(files.unstrip_protocol(match), match.removeprefix(root).lstrip("/"))
+    for match in sorted(map(str, matches)):
+        name = match.removeprefix(root).lstrip("/")
+        if _is_picture(name):
+            yield PictureFile(files.unstrip_protocol(match), name)

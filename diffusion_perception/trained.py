@@ -67,6 +67,23 @@ def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, 
     return checkpoint, trained, store.load_state(checkpoint)
 
 
+def described(folder: str, which: str) -> tuple[Task, tuple[str, ...], str]:
+    """The task of a trained model, the names of its classes, and where its weights lie, without reading them.
+
+    Raises:
+        ContractError: neither a run with a finished checkpoint nor a model folder.
+    """
+    from vpd.exchange.pretrained import is_pretrained, read_blueprint
+
+    if is_pretrained(folder):
+        from diffusion_perception.blueprints import task_of
+
+        blueprint = read_blueprint(folder)
+        return task_of(blueprint), tuple(blueprint.class_names), folder
+    checkpoint, job, state = saved_run(folder, which)
+    return build_task(job), tuple(state["class_names"]), checkpoint.path
+
+
 def load_trained(folder: str, which: str, device: torch.device) -> Trained:
     """A trained model on a device, in eval mode: from a run's checkpoint, or from a model folder
     (`vpd.exchange.pretrained`)."""
