@@ -14,9 +14,10 @@ from demo.grid import captioned_grid
 from demo.nyuv2_world import write_nyuv2_world
 from demo.ray_head import RayHead
 from demo.refer_chapter import submit
+from shards.contract.lengths import per_metre
 from shards.reading.reader import ShardSet, StoredRecord
 from vpd.inference.evaluate import evaluate
-from vpd.tasks.depth.labels import metres, per_metre, stored_depth
+from vpd.tasks.depth.labels import metres, stored_depth
 from vpd.tasks.depth.task import DepthTask
 
 IMAGES = {"train": 160, "test": 16}

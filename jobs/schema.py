@@ -27,7 +27,8 @@ from jobs.command import COMMANDS
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, did_you_mean
 
-CONFIGURED = {kind: module for kind, module in COMMANDS.items() if kind != "schema"}
+WITHOUT = ("schema", "check")  # has none; reads those of build
+CONFIGURED = {kind: module for kind, module in COMMANDS.items() if kind not in WITHOUT}
 
 
 @dataclass(frozen=True)

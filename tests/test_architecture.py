@@ -169,6 +169,7 @@ def leads_somewhere(name: str) -> bool:
         ("diffusion_perception.predictor", ("ray", "diffusers", "transformers")),
         ("jobs.command_line", ("torch", "ray", "diffusers", "transformers")),
         ("jobs.train", ("torch", "diffusers", "transformers")),
+        ("jobs.check", ("torch", "ray", "diffusers", "transformers")),
         ("jobs.evaluate", ("torch", "diffusers", "transformers")),
     ],
 )

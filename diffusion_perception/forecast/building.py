@@ -51,10 +51,20 @@ def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:
     Raises:
         ContractError: what the build would be refused for, as far as it can be known without weights.
     """
-    _check_names(job)
-    views = {split: _view_plan(job, split) for split in job.splits}
     image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
     text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
+    source, views = source_and_views(job)
+    return source, {split: _split(job, source, split, views[split], image, text) for split in job.splits}
+
+
+def source_and_views(job: BuildJob) -> tuple[Source, dict[str, ViewPlan]]:
+    """The source and the view plan of every split: what a build is made of besides its encoders.
+
+    Raises:
+        ContractError: they cannot be made, or do not fit each other.
+    """
+    _check_names(job)
+    views = {split: _view_plan(job, split) for split in job.splits}
     if job.prompts is not None:
         templates_of(job.prompts)
     source = plugins.build_plugin(plugins.SOURCES, job.source, "source")
@@ -64,7 +74,7 @@ def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:
             f"source {job.source['name']} has sentences, and no 'text' encoder is set for them. Add one, such as "
             f"text={{name: clip_text, model: {job.image.get('model', 'MODEL')}}}."
         )
-    return source, {split: _split(job, source, split, views[split], image, text) for split in job.splits}
+    return source, views
 
 
 def _split(
@@ -89,12 +99,12 @@ def _split(
             records_per_shard=job.settings.records_per_shard,
             assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
         ),
-        _notices(source, split),
+        notices_of(source, split),
     )
 
 
-def _notices(source: Source, split: str) -> tuple[str, ...]:
-    """A source from outside need not derive from `Source`, and then says nothing."""
+def notices_of(source: Source, split: str) -> tuple[str, ...]:
+    """What the source says of a split. One from outside need not derive from `Source`, and then says nothing."""
     notices = getattr(source, "notices", None)
     return tuple(notices(split)) if notices else ()
 

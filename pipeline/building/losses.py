@@ -17,8 +17,19 @@ _SHOWN = 5
 def check_losses(finished: Sequence[FinishedShard], examples: int, name: str, limit: float) -> None:
     """SourceError if more than `limit` of the examples, or of the entries inside those that were kept, were left out,
     or if no example is left."""
-    pictures, entries = _pictures(finished), _entries(finished)
     kept_items = sum(part.shard.items for part in finished if part.shard is not None)
+    refuse_losses(_pictures(finished), _entries(finished), examples, kept_items, name, limit)
+
+
+def refuse_losses(
+    pictures: Sequence[Rejected], entries: Sequence[Rejected], examples: int, kept_items: int, name: str, limit: float
+) -> None:
+    """The same of what was left out, wherever it was counted.
+
+    Args:
+        pictures: that were rejected, of all `examples`.
+        entries: that were left out of other pictures, which keep `kept_items`.
+    """
     if len(pictures) > limit * examples or len(pictures) == examples:
         _refuse(f"{name}: {len(pictures)} of {examples} examples were rejected", pictures, limit)
     if len(entries) > limit * (kept_items + len(entries)):

@@ -3,8 +3,9 @@
 One encoder is one module or folder here, found by its name. It exposes `build(**options)`, and `describe(**options)`
 with the same options (without the device), which reads no weights and gives `ImageFacts` or `TextFacts`. An encoder
 that a backbone names takes that backbone's `model` and `revision`, as far as its `build` has such options; a text
-encoder takes `length`, tokens of a sentence. torch, diffusers and transformers are imported when an encoder is built
-and nowhere else in `pipeline`; arrays cross this border as numpy.
+encoder takes `length`, tokens of a sentence, and may have `cut_counter(**options)`, which gives a function that counts
+the sentences that would be cut, without weights. torch, diffusers and transformers are imported when an encoder is
+built and nowhere else in `pipeline`; arrays cross this border as numpy.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """CLIP's text model: the plug-in `clip_text`, sentences -> token ids -> last hidden states.
 
-Owns its settings. What is known without weights is `facts`', the network `encoder`'s, the tokenizer `tokenizer`'s; the
-last two are imported when one is built.
+Owns its settings. What is known without weights is `facts`' and `counting`'s, the network `encoder`'s, the tokenizer
+`tokenizer`'s; the last two are imported when one is built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pipeline.encoders import TextEncoder, TextFacts
@@ -49,3 +50,12 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
         ConfigError: no text model there, or one with fewer positions than `length`.
     """
     return read_facts(model, revision, length)
+
+
+def cut_counter(
+    model: str, revision: str | None = None, length: int = LENGTH, **other: Any
+) -> Callable[[Sequence[str]], int] | None:
+    """Counts the sentences that `build`'s encoder would cut; None if the tokenizer is not on this machine."""
+    from pipeline.encoders.clip_text.counting import local_counter
+
+    return local_counter(model, revision, length)

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from pipeline.sources.kitti import KittiSource, build
+from shards.contract.lengths import per_metre
 from shards.errors import Reject, SourceError
-from vpd.tasks.depth.labels import metres, per_metre
+from vpd.tasks.depth.labels import metres
 
 DRIVE = "2011_09_26_drive_0001_sync"
 IMAGE = f"2011_09_26/{DRIVE}/image_02/data/%010d.png"

@@ -16,8 +16,9 @@ from PIL import Image
 from pipeline.files.depth_values import read_depth
 from pipeline.sources import coco_segments, depth_folders, image_folders, pictures
 from pipeline.sources.depth_folders.meaning import Meaning
+from shards.contract.lengths import per_metre
 from shards.errors import ConfigError, Reject, SourceError
-from vpd.tasks.depth.labels import metres, per_metre
+from vpd.tasks.depth.labels import metres
 
 Counts = dict[int, int]
 

@@ -1,14 +1,12 @@
 """Depth as it is stored, in metres and back.
 
-Owns the unit of a depth field and the 16-bit PNG. Two forms are stored, each as its dataset comes: grey PNGs of whole
-units, and float arrays. The schema's unit text says what 1 means: metres, millimetres, or a fraction such as 1/256
-metres (KITTI). 0 is no measurement, before and after.
+Owns the 16-bit PNG. Two forms are stored, each as its dataset comes: grey PNGs of whole units, and float arrays. What 1
+means in metres, the schema's unit text says (`shards.contract.lengths`). 0 is no measurement, before and after.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +22,7 @@ if TYPE_CHECKING:
     from shards.reading.stream import Sample
 
 PNG_PER_M = 1000.0  # millimetres, as NYUv2 stores them
-_UNIT = re.compile(r"(?:\b1\s*/\s*(\d+)\s*)?\b(millimet(?:re|er)s?|mm|met(?:re|er)s?|m)\b", re.IGNORECASE)
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 16 bits
-
-
-def per_metre(field: Field) -> float:
-    """Stored units in a metre, from the first length named in a field's unit text.
-
-    Raises:
-        SchemaMismatch: no length is named.
-    """
-    found = _UNIT.search(field.unit)
-    if found is None:
-        raise SchemaMismatch(
-            f"field {field.name}: its unit is {field.unit!r}; expected a text that names metres, millimetres or, for "
-            "example, 1/256 metres. Rebuild the set with a source that says so."
-        )
-    fraction, length = found.groups()
-    return float(fraction or 1) * (1000.0 if length.lower().startswith(("mil", "mm")) else 1.0)
 
 
 def stored_depth(view: Sample | StoredRecord, field: Field) -> np.ndarray:

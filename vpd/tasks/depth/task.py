@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from shards.contract.lengths import per_metre
 from shards.errors import ConfigError, ContractError, SchemaMismatch, did_you_mean
 from shards.geometry.view import View, cut_label, drawn_view, recorded_views
 from vpd.drawing.colormaps import colormap, coloured
@@ -27,7 +28,7 @@ from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.depth.cloud import focal_of, write_ply
-from vpd.tasks.depth.labels import PNG_PER_M, metres, per_metre, stored_depth, write_png
+from vpd.tasks.depth.labels import PNG_PER_M, metres, stored_depth, write_png
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from pipeline.sources.depth_folders import build
+from shards.contract.lengths import per_metre
 from shards.errors import ConfigError, Reject, SourceError
-from vpd.tasks.depth.labels import metres, per_metre
+from vpd.tasks.depth.labels import metres
 
 METRES = np.linspace(1.0, 4.0, 48).reshape(6, 8)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from shards.contract.lengths import per_metre
 from shards.contract.schema import Field, Record, Schema
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch
 from shards.geometry.view import View
@@ -20,7 +21,7 @@ from shards.writing.writer import seal_set, write_shard
 from vpd.inference.evaluate import check_count, evaluate
 from vpd.model.device_batch import DeviceBatch
 from vpd.tasks.depth import task as depth
-from vpd.tasks.depth.labels import metres, per_metre, stored_depth
+from vpd.tasks.depth.labels import metres, stored_depth
 
 HEIGHT, WIDTH = 48, 64
 METRES = Field("depth", "npy", "float32", ("H", "W"), unit="metres, 0 = no measurement (rawDepths)")
