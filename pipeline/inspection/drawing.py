@@ -98,7 +98,7 @@ def _small(colours: np.ndarray, w: int, h: int) -> np.ndarray:
 
 
 def _mixed(under: np.ndarray, over: np.ndarray) -> np.ndarray:
-    return ((2 * under.astype(np.uint16) + 3 * over) // 5).astype(np.uint8)
+    return ((2 * under.astype(np.uint16) + 3 * over.astype(np.uint16)) // 5).astype(np.uint8)
 
 
 def _jpeg(picture: Image.Image) -> bytes:
