@@ -35,7 +35,7 @@ def photos(tmp_path: Path) -> Path:
     for number, name in enumerate(["a.png", "b.jpg", "b.png", "deep/c.png"]):
         save(folder / name, number)
     (folder / "broken.png").write_bytes(b"no picture")
-    (folder / "notes.md").write_text("no picture either")
+    (folder / "notes.txt").write_text("no picture either")
     save(folder / ".hidden" / "d.png")
     return folder
 

@@ -25,6 +25,9 @@ def shown(module: str, *words: str) -> str:
     return help_text.help_of(importlib.import_module(module), [*words, "--help"])
 
 
+EXAMPLES = {"train": "configs/train/refer.yaml", "check": "configs/build/refcoco.yaml"}  # commands without a default
+
+
 def fields(cls: type, where: str = "") -> Iterator[tuple[str, typing.Any]]:
     """Dotted path and type of every field, found here by other means than the help's."""
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -55,7 +58,7 @@ def test_every_option_of_every_plugin_appears_where_it_is_named(name: str) -> No
     for setting in describe.settings_of(job.JOB):
         for plugin in modules.available(setting.package) if setting.package else ():
             words = [f"{setting.path}.name={plugin}"]  # `task=depth` is --task depth
-            words += ["--config", "configs/train/refer.yaml"] if name == "train" else []
+            words += ["--config", EXAMPLES[name]] if name in EXAMPLES else []
             text = shown(COMMANDS[name], *words)
             assert f"{setting.path}: plug-in = {plugin} *" in text
             others = [other for other in modules.available(setting.package or "") if other != plugin]
