@@ -231,3 +231,87 @@ def test_a_split_that_is_not_there_does_not_hide_the_others(tmp_path: Path) -> N
     found = checked(source)
     assert not found["train"].refusals
     assert re.search("val is not a folder", found["val"].refusals[0])
+
+
+def test_a_picture_that_breaks_off_is_named(tmp_path: Path) -> None:
+    source = seg(tmp_path)
+    path = tmp_path / "images/train/2.png"
+    path.write_bytes(path.read_bytes()[:2000])
+    assert re.search(r"The first, 2: .*2\.png cannot be decoded", accepted(source))
+
+
+def test_a_label_of_another_size_is_named(tmp_path: Path) -> None:
+    source = seg(tmp_path)
+    save(tmp_path / "labels/train/2.png", classes()[:-1])
+    assert re.search("The first, 2: .*39", accepted(source))
+
+
+def test_lossy_labels_are_named(tmp_path: Path) -> None:
+    source = {**seg(tmp_path), "label_suffix": ".jpg"}
+    for split in ("train", "val"):
+        for number in range(PICTURES):
+            save(tmp_path / "labels" / split / f"{number}.jpg", classes())
+    assert re.search("REFUSED: .*(none of 6 labels can be read|6 of 6 examples)", refused(source))
+
+
+def test_colours_in_place_of_values_are_named(tmp_path: Path) -> None:
+    label = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    label[10:20] = (128, 64, 128)
+    assert re.search("REFUSED: .*none of 6 labels can be read.*RGB", refused(seg(tmp_path, label)))
+
+
+def test_labels_that_are_ignored_everywhere_are_refused(tmp_path: Path) -> None:
+    assert "every pixel of all 6 labels" in refused(seg(tmp_path, np.full((HEIGHT, WIDTH), 255, np.uint8)))
+
+
+def test_a_depth_file_without_a_measurement_is_named(tmp_path: Path) -> None:
+    source = depth(tmp_path)
+    save(tmp_path / "depths/train/2.png", np.zeros((HEIGHT, WIDTH), np.uint16))
+    assert re.search("The first, 2: depth .* has no measurement", accepted(source))
+
+
+def test_depth_in_8_bits_is_refused(tmp_path: Path) -> None:
+    source = depth(tmp_path)
+    for split in ("train", "val"):
+        for number in range(PICTURES):
+            save(tmp_path / "depths" / split / f"{number}.png", np.full((HEIGHT, WIDTH), 200, np.uint8))
+    assert re.search("REFUSED: .*none of 6 depth files can be read.*8", refused(source))
+
+
+def test_depth_that_is_hardly_measured_is_named(tmp_path: Path) -> None:
+    source = depth(tmp_path)
+    for split in ("train", "val"):
+        for number in range(PICTURES):
+            values = np.zeros((HEIGHT, WIDTH), np.uint16)
+            values[0, 0] = 3640
+            save(tmp_path / "depths" / split / f"{number}.png", values)
+    assert "train: warning: only 0.1% of the pixels have a measurement" in accepted(source)
+
+
+def test_half_of_a_utf_16_pair_costs_its_entry(tmp_path: Path) -> None:
+    lone = {"image": "train-0.png", "text": "the \ud800 square", "polygon": []}
+    assert re.search(
+        "1 entries of usable pictures are left out. The first, train-0: .*line 7", accepted(refer(tmp_path, [lone]))
+    )
+
+
+def test_a_polygon_outside_its_picture_costs_its_entry(tmp_path: Path) -> None:
+    outside = {"image": "train-0.png", "text": "a line", "polygon": [[400, 4], [420, 4], [420, 20]]}
+    assert re.search("left out. The first, train-0: .*leaves the picture", accepted(refer(tmp_path, [outside])))
+
+
+def test_ids_that_come_twice_are_counted(tmp_path: Path) -> None:
+    entries = [{"image": "train-0.png", "id": 7, "text": text, "polygon": []} for text in ("one", "two")]
+    assert re.search(
+        "train: the source says: 1 entries have an id that came before", accepted(refer(tmp_path, entries))
+    )
+
+
+def test_a_size_that_is_not_the_picture_s_is_named(tmp_path: Path) -> None:
+    wrong = {"image": "train-0.png", "text": "a line", "polygon": [], "height": 480, "width": 640}
+    assert re.search("1 pictures cannot be used. The first, train-0: .*480", accepted(refer(tmp_path, [wrong])))
+
+
+def test_a_picture_that_no_file_is_is_named(tmp_path: Path) -> None:
+    absent = {"image": "gone.png", "text": "a line", "polygon": []}
+    assert re.search(r"The first, gone: .*gone\.png does not exist", accepted(refer(tmp_path, [absent])))
