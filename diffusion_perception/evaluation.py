@@ -7,6 +7,7 @@ the scores. The pass itself is `vpd.inference.evaluate`; which processes there a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class Evaluator:
         self.job = job
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
-            torch.set_num_threads(max(int(job.cpus_per_worker), 1))
+            torch.set_num_threads(min(max(int(job.cpus_per_worker), 1), os.cpu_count() or 1))
         self.trained = load_trained(job.run, job.checkpoint, self.device)
         self.scored = 0
 

@@ -47,7 +47,7 @@ def train(
 
     worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if worker.device.type == "cpu":
-        torch.set_num_threads(max(int(job.run.cpus_per_worker), 1))
+        torch.set_num_threads(min(max(int(job.run.cpus_per_worker), 1), os.cpu_count() or 1))
     parts = build_parts(job, worker.device, worker.rank)
     store = CheckpointStore(job.folder)
     latest = store.latest()

@@ -140,6 +140,17 @@ def test_a_shipped_configuration_resolves_to_what_it_was_before_files_had_bases(
     assert digest(resolved(file)) == json.loads(RESOLVED.read_text())[f"{file.parent.name}/{file.name}"]
 
 
+@pytest.mark.parametrize("name", ["build/own_seg", "build/own_depth", "build/own_pictures", "build/own_refer",
+                                  "train/own_seg", "train/own_depth", "train/own_refer"])  # fmt: skip
+def test_a_configuration_of_ones_own_data_can_be_copied_anywhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/own_data.md begins: what it bases on is found from the project, not from beside the copy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text((CONFIGS / f"{name}.yaml").read_text())
+    assert untyped(read_file(tmp_path / "mine.yaml")) == untyped(read_file(CONFIGS / f"{name}.yaml"))
+
+
 def test_the_pretrained_model_stands_once() -> None:
     named = [file.name for file in CONFIGS.rglob("*.yaml") if "451f4fe" in file.read_text()]
     assert named == ["stable_diffusion_15.yaml"]
