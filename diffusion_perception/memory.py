@@ -33,20 +33,12 @@ def check_fits(needed_bytes: float, limit_bytes: float, what: str) -> None:
 
 
 def available_bytes() -> int | None:
-    """Memory that a process can still take without swapping; None where nothing says so."""
+    """Memory that a process can still take without swapping; None where nothing says so (Linux does)."""
     found = [size for size in (_of_machine(), _of_container()) if size is not None]
     return min(found) if found else None
 
 
 def _of_machine() -> int | None:
-    try:
-        import psutil  # pyright: ignore[reportMissingModuleSource]
-    except ImportError:
-        return _of_linux()
-    return int(psutil.virtual_memory().available)
-
-
-def _of_linux() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -92,7 +92,9 @@ def test_the_upload_leaves_data_and_tests_behind(head: RayHead) -> None:
 def test_too_few_free_cpus_is_an_error_and_not_a_hang(
     driver: Driver, sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
-    config = written(tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path, over={"run.workers": 9}))
+    config = written(
+        tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path, over={"run.workers": 9, "data.batch_size": 9})
+    )
     started = time.monotonic()
     with pytest.raises(ConfigError, match=r"not enough free resources for 9 training worker\(s\)") as refusal:
         driver.run("jobs.train", "--config", config)
