@@ -10,6 +10,7 @@ import ast
 import importlib.machinery
 import importlib.util
 import inspect
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
@@ -25,6 +26,9 @@ _TYPES: dict[str, Any] = {
     "list": list, "List": list, "tuple": tuple, "Tuple": tuple, "Sequence": Sequence, "Iterable": Sequence,
     "dict": dict, "Dict": dict, "Mapping": Mapping, "Literal": Literal,
 }  # fmt: skip
+
+# Two threads of an encoder actor bind plug-ins at once, and CPython 3.11 counts the depth of a parse per process.
+_PARSING = threading.Lock()
 
 
 def of_module(module: str, n_leading: int = 0) -> Signature | None:
@@ -215,7 +219,8 @@ def _text_of(module: str) -> str | None:
 
 def _parsed(text: str, module: str) -> ast.Module:
     try:
-        return ast.parse(text)
+        with _PARSING:
+            return ast.parse(text)
     except SyntaxError as error:
         raise ConfigError(f"plug-in {module}, line {error.lineno}: not readable as Python: {error.msg}.") from error
 
