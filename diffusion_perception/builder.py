@@ -159,6 +159,7 @@ class ShardBuilder:
 
         with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
             source, image, sentences = self.source, self.image, self.sentences
+            views = self._views(split)
 
         def note(records: int, rejects: int) -> None:
             self._progress[planned.name] = (records, rejects)
@@ -168,7 +169,7 @@ class ShardBuilder:
                 planned,
                 source,
                 split,
-                self._views(split),
+                views,
                 image,
                 sentences,
                 Path(folder),

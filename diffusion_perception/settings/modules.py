@@ -56,7 +56,7 @@ def module_name(package: str, spec: Mapping[str, Any], where: str) -> str:
         known = ", ".join(available(package))
         raise ConfigError(f"setting '{where}' needs a 'name': one of {known}, or a dotted module.{meant}")
     module = name if "." in name else f"{package}.{name}"
-    there = source_text.spec_of(module) is not None if "." in name else name in available(package)
+    there = source_text.spec_of(module) is not None if "." in name else source_text.defines_build(module)
     if not there:
         choices = available(package)
         raise ConfigError(

@@ -27,7 +27,6 @@ _TYPES: dict[str, Any] = {
     "dict": dict, "Dict": dict, "Mapping": Mapping, "Literal": Literal,
 }  # fmt: skip
 
-# Two threads of an encoder actor bind plug-ins at once, and CPython 3.11 counts the depth of a parse per process.
 _PARSING = threading.Lock()
 
 
@@ -173,7 +172,7 @@ class _Source:
     def hint(self, node: ast.AST) -> Any:
         """The type an annotation states, with `Any` for what is not understood."""
         if isinstance(node, ast.Constant):
-            return type(None) if node.value is None else self.hint(ast.parse(str(node.value), mode="eval").body)
+            return type(None) if node.value is None else self.hint(parsed(f"({node.value})").body[0].value)  # type: ignore[attr-defined]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             return _union(self.hint(node.left), self.hint(node.right))
         if isinstance(node, ast.Attribute):
@@ -219,10 +218,16 @@ def _text_of(module: str) -> str | None:
 
 def _parsed(text: str, module: str) -> ast.Module:
     try:
-        with _PARSING:
-            return ast.parse(text)
+        return parsed(text)
     except SyntaxError as error:
         raise ConfigError(f"plug-in {module}, line {error.lineno}: not readable as Python: {error.msg}.") from error
+
+
+def parsed(text: str) -> ast.Module:
+    """`ast.parse` by one thread at a time: CPython 3.11 counts the depth of the tree it makes per process, and an
+    encoder actor builds two shards at once."""
+    with _PARSING:
+        return ast.parse(text)
 
 
 def _union(*hints: Any) -> Any:
