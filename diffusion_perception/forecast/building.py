@@ -7,10 +7,9 @@ Owns the order of the checks. Source and view plans are made, since they cost li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffusion_perception import plugins
 from diffusion_perception.builder import BuildJob, prompted_names
@@ -83,7 +82,8 @@ def _split(
     name = f"{job.name}-{split}"
     planned = plan_shards(source.keys(split), job.settings.records_per_shard, name)
     _try_views(source, split, plan, planned[0].keys[0])
-    _check_folder(Path(job.out, name), _known_recipe(job, source, split, plan))
+    notices = notices_of(source, split)  # first: what cannot be meant explains itself, where a fingerprint does not
+    _check_folder(job, source, split, plan)
     return SplitForecast(
         name,
         planned,
@@ -99,7 +99,7 @@ def _split(
             records_per_shard=job.settings.records_per_shard,
             assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
         ),
-        notices_of(source, split),
+        notices,
     )
 
 
@@ -137,22 +137,19 @@ def _try_views(source: Source, split: str, plan: ViewPlan, key: str) -> None:
     view_runs(plan, key, (example.height_px, example.width_px), example.boxes_px, example.labels)
 
 
-def _known_recipe(job: BuildJob, source: Source, split: str, plan: ViewPlan) -> dict[str, Any]:
-    """What is known of a set's recipe without its encoders."""
-    return {
+def _check_folder(job: BuildJob, source: Source, split: str, plan: ViewPlan) -> None:
+    """FingerprintMismatch if the folder holds a set, or one begun, that surely has another recipe."""
+    folder = Path(job.out, f"{job.name}-{split}")
+    recipe = ledger.recipe_in(folder)
+    if recipe is None:
+        return
+    known = {  # of a recipe, without its encoders
         "source": source.identity(split),
         "split": split,
         "views": plan.identity(),
         "records_per_shard": job.settings.records_per_shard,
     }
-
-
-def _check_folder(folder: Path, known: Mapping[str, Any]) -> None:
-    """FingerprintMismatch if the folder holds a set, or one begun, that surely has another recipe."""
-    recipe = ledger.recipe_in(folder)
-    if recipe is None:
-        return
-    here, there = json.loads(canonical_json(dict(known))), {name: recipe.get(name) for name in known}
+    here, there = json.loads(canonical_json(known)), {name: recipe.get(name) for name in known}
     if apart := recipe_difference(here, there, folder.name):
         raise FingerprintMismatch(
             f"{folder} was built, or begun, by another recipe:\n  " + "\n  ".join(apart) + "\n"
