@@ -170,9 +170,11 @@ class OutputFolder:
     def _append(self, entry: Mapping[str, Any]) -> None:
         log = self.folder / LOG
         try:
-            torn = log.exists() and log.stat().st_size > 0 and not log.read_bytes().endswith(b"\n")
-            with log.open("a", encoding="utf-8") as file:
-                file.write(("\n" if torn else "") + json.dumps(entry) + "\n")
+            with log.open("a+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(end - 1, 0))
+                torn = end > 0 and file.read(1) != b"\n"  # by a killed writer
+                file.write((("\n" if torn else "") + json.dumps(entry) + "\n").encode())
         except OSError as error:
             raise ConfigError(
                 f"{log}: cannot be written ({error.strerror or error}). What is finished is kept: make room and start "

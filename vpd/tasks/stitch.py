@@ -107,16 +107,17 @@ def cover_of(views: Sequence[View], resized_px: Size, blend: Blend, *, may_be_ba
     return cover
 
 
-def weight_of(view: View, blend: Blend) -> torch.Tensor:
-    """How much each pixel of a window counts, `[h, w]`: all the same, or rising linearly from every edge inwards.
+def weight_of(view: View, blend: Blend, rows: slice = slice(None)) -> torch.Tensor:
+    """How much each pixel of a window's `rows` counts, `[h, w]`: all the same, or rising linearly from every edge
+    inwards.
 
     The weights of the windows that cover a pixel are divided by their sum, so what only one window shows is that
     window's, up to the border of the picture.
     """
     height, width = view.content_px
     if blend == "mean":
-        return torch.ones(height, width)
-    return _rising(height)[:, None] * _rising(width)
+        return torch.ones(height, width)[rows]
+    return _rising(height)[rows, None] * _rising(width)
 
 
 def _rising(length: int) -> torch.Tensor:

@@ -71,7 +71,7 @@ class StripedGrid:
                 continue
             content = _content_rows(output, view, rows)
             if self.blend != "mean":
-                content = content * weight_of(view, self.blend)[rows].to(content.device)
+                content = content * weight_of(view, self.blend, rows).to(content.device)
             total[:, y0 + rows.start - first : y0 + rows.stop - first, x0:x1] += content
         return total.div_(self._cover[first:end])
 

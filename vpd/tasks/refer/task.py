@@ -60,7 +60,9 @@ def build(
         raise ConfigError(f"task refer: no_target_px is {no_target_px}, expected a number of pixels, or 0 for never.")
     if best_by not in (*PUBLISHED, *GENERAL):
         known = ", ".join((*PUBLISHED, *GENERAL))
-        raise ConfigError(f"task refer: best_by is {best_by!r}.{did_you_mean(best_by, GENERAL)} Scores: {known}.")
+        raise ConfigError(
+            f"task refer: best_by is {best_by!r}.{did_you_mean(best_by, (*PUBLISHED, *GENERAL))} Scores: {known}."
+        )
     return ReferTask((float(class_weights[0]), float(class_weights[1])), no_target_px, best_by)
 
 
