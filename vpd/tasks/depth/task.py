@@ -18,17 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from shards.contract.lengths import per_metre
 from shards.errors import ConfigError, ContractError, SchemaMismatch, did_you_mean
 from shards.geometry.view import View, cut_label, drawn_view, recorded_views
-from vpd.drawing.colormaps import colormap, coloured
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
-from vpd.tasks.depth.cloud import focal_of, write_ply
-from vpd.tasks.depth.labels import PNG_PER_M, metres, stored_depth, write_png
+from vpd.tasks.depth.draw import drawn, legend_of, write_depth
+from vpd.tasks.depth.labels import PNG_PER_M, metres, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
@@ -42,7 +40,6 @@ LOSSES = ("pooled", "per_image")
 VIEW_FITS = ("padded", "enlarged")
 UNCOVERED = ("error", "min_depth")
 PNG_MAX, KITTI_PER_M = 65535, 256.0  # of 16 bits
-SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
 
 
 def build(
@@ -262,42 +259,18 @@ class DepthTask(Task):
 
     def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
         """Depth `[1, H, W]` in colours, uint8 `[H, W, 3]`, black where there is none; `image` is not needed for it."""
-        near, far = _shown(answer)
-        found = colormap(style.colormap)
-        low, high = (far, near) if found.far_first else (near, far)
-        return coloured(answer[0], low, high, found.anchors)
+        return drawn(answer[0], style)
 
     def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
         """The median, and the scale of the colours, from near to far."""
-        depth_m = answer[np.isfinite(answer)]
-        if not depth_m.size:
-            return Legend("no depth anywhere")
-        (near, far), found = _shown(answer), colormap(style.colormap)
-        ramp = found.anchors[::-1] if found.far_first else found.anchors
-        title = f"depth {depth_m.min():.2f} to {depth_m.max():.2f} m, median {np.median(depth_m):.2f} m"
-        return Legend(title, ramp=ramp.astype(np.uint8), ends=(f"{near:.2f} m", f"{far:.2f} m"))
+        return legend_of(answer[0], style)
 
     def export(
         self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
     ) -> None:
         """Write depth `[1, H, W]` in metres: as a 16-bit PNG of `png_per_m` units a metre, as float32 metres in `.npy`
         or `.tif`, or as a point cloud in `.ply`, with the colours of `image`."""
-        suffix = Path(path).suffix.lower()
-        if suffix == ".npy":
-            np.save(path, answer[0].astype(np.float32))
-        elif suffix in (".tif", ".tiff"):
-            Image.fromarray(answer[0].astype(np.float32)).save(path, format="TIFF")
-        elif suffix == ".ply":
-            write_ply(answer[0], image, focal_of(style.focal_px, style.fov_deg, answer.shape[-1]), path)
-        else:
-            write_png(answer[0], path, self.png_per_m)
-
-
-def _shown(answer: np.ndarray) -> tuple[float, float]:
-    """The depths in metres that the ends of the colours stand for, near and far."""
-    finite = answer[np.isfinite(answer)]
-    near, far = np.percentile(finite, SHOWN_PERCENT) if finite.size else (0.0, 1.0)
-    return float(near), float(far)
+        write_depth(answer[0], path, image, style, self.png_per_m)
 
 
 def _class_id(holder: Sample | StoredRecord) -> np.ndarray:
