@@ -42,18 +42,18 @@ def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | byte
         image = cut_depth.paste(image, strips, labels or {})
     x0, y0, x1, y1 = view.box_px
     picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
-    picture = _resized(picture, view.resized_px, _PIL_KERNELS[view.kernel])
+    picture = resized(picture, view.resized_px, _PIL_KERNELS[view.kernel])
     x0, y0, x1, y1 = view.window_px
     shown = np.asarray(picture)[y0:y1, x0:x1]  # [h, w, 3]
     if view.flip:
         shown = shown[:, ::-1]
     shown = np.ascontiguousarray(colour.apply(shown, steps))
     if view.enlarged_px is not None:
-        shown = np.asarray(_resized(Image.fromarray(shown), view.enlarged_px, Image.Resampling.BILINEAR))
+        shown = np.asarray(resized(Image.fromarray(shown), view.enlarged_px, Image.Resampling.BILINEAR))
     return shown
 
 
-def _resized(picture: Image.Image, size_px: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
+def resized(picture: Image.Image, size_px: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
     """Resize along the rows, then along the columns.
 
     Up to release 12 Pillow does so itself; 13 takes the cheaper order first, and its rounding in between then moves

@@ -31,10 +31,9 @@ from pipeline.files.photos import Orientation
 from pipeline.sources.pairs.codings import Declared, declared
 from pipeline.sources.pairs.labels import LabelPairs
 from pipeline.sources.pairs.matching import Folders
-from pipeline.sources.pairs.splits import splits_of
+from pipeline.sources.pairs.paired import IMAGE_SUFFIXES, folders_of
 from shards.errors import ConfigError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 INSTANCES = {  # what files of objects are called, and where their classes are
     "segmentationobject": "SegmentationClass",
     "instanceids": "files ending in _labelIds.png or _labelTrainIds.png",
@@ -92,7 +91,6 @@ def build(
         SourceError: the class file cannot be read.
     """
     base, where = Path(root), "source image_folders"
-    chosen = splits_of("image_folders", base, splits, lists or {}, shares or {}, seed, (images, labels)).chosen
     suffixes = (image_suffix,) if isinstance(image_suffix, str) else tuple(image_suffix)
     label_suffix = label_suffix or (".json" if coding == "labelme" else ".png")
     if instances := next((name for name in INSTANCES if name in f"{labels}/{label_suffix}".lower()), ""):
@@ -100,23 +98,13 @@ def build(
             f"{where}: labels {labels!r} with {label_suffix!r} hold objects, numbered in every picture anew, as "
             f"{instances!r} says; classes are in {INSTANCES[instances]}"
         )
-    if not lists and images == labels and image_prefix == label_prefix and label_suffix in suffixes:
-        raise ConfigError(
-            f"{where}: pictures and labels are both in {images!r}; give them two folders, or names that differ in "
-            "image_suffix and label_suffix"
-        )
-    folders = {
-        split: Folders(
-            base / images.replace("{split}", split),
-            base / labels.replace("{split}", split),
-            suffixes,
-            label_suffix,
-            image_prefix,
-            label_prefix,
-            chosen=choice,
-        )
-        for split, choice in chosen.items()
-    }
+    folders = folders_of(
+        "image_folders",
+        base,
+        (splits, lists, shares, seed),
+        (images, image_prefix, suffixes),
+        (labels, label_prefix, label_suffix),
+    )
     meaning = declared(
         where, base, classes, coding, zero_is_ignored, values or {}, ignore_values, colours or {}, ignored_classes
     )

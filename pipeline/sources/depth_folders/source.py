@@ -8,8 +8,9 @@ Record       one picture with its depth in metres: a 16-bit PNG in the file's ow
              to be resized, else float32; 0 = no measurement
 Scene class  one for all pictures, one by a CSV file, or the mean of all
 
-Owns the options and the record. Leaves units and distances to `meaning`, and the check of both to `survey`. Layouts of
-cameras and datasets, and the lines to declare for each: docs/own_data.md.
+Owns the options and the record. Leaves units and distances to `meaning`, the check of both to `survey`, and pictures of
+other sizes than their depth to `sizes`. Layouts of cameras and datasets, and the lines to declare for each:
+docs/own_data.md.
 
     source: {name: depth_folders, root: data/rooms, units_per_metre: 1000, max_depth_m: 10}
     source: {name: depth_folders, root: data/tum, images: rgb, depths: depth, shares: {train: 0.9, val: 0.1},
@@ -22,9 +23,8 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,32 +32,20 @@ from PIL import Image
 
 from pipeline.example import Example
 from pipeline.files.class_list import class_list
-from pipeline.files.depth_values import read_depth, read_hdf5
-from pipeline.files.photos import Orientation, Partner, read_picture
+from pipeline.files.depth_values import read_depth
+from pipeline.files.photos import Orientation
 from pipeline.sources.depth_folders import meaning as meanings
 from pipeline.sources.depth_folders.scenes import scene_of_pictures
+from pipeline.sources.depth_folders.sizes import RESIZE, Layout, of_one_size
 from pipeline.sources.depth_folders.survey import survey
 from pipeline.sources.pairs.labels import name_below
-from pipeline.sources.pairs.matching import Folders, Listing, both_files, list_pairs
-from pipeline.sources.pairs.splits import splits_of
+from pipeline.sources.pairs.matching import Folders, both_files
+from pipeline.sources.pairs.paired import IMAGE_SUFFIXES, PairedFiles, folders_of
 from shards.contract.schema import Field
-from shards.errors import ConfigError, Reject, SourceError
+from shards.errors import ConfigError, Reject
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-RESIZE = ("nothing", "picture", "depth")
 MEAN_CLASS = -1  # stands for the mean of all rows of the class table
-RATIO = 0.02  # by which the shapes of a picture and its depth may differ and still be of one view
 _PNG_UNITS = 65535
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What is read from where, besides the folders; see `build`."""
-
-    resize: str
-    key: str
-    image_key: str
-    orientation: Orientation
 
 
 def build(
@@ -130,27 +118,15 @@ def build(
         raise ConfigError(f"{meanings.WHERE}: resize is {resize!r}; expected one of {', '.join(RESIZE)}")
     if image_key:
         images, image_suffix, image_prefix = depths, depth_suffix, depth_prefix
-    chosen = splits_of("depth_folders", base, splits, lists or {}, shares or {}, seed, (images, depths)).chosen
-    suffixes = (image_suffix,) if isinstance(image_suffix, str) else tuple(image_suffix)
-    if not image_key and not lists and (images, image_prefix) == (depths, depth_prefix) and depth_suffix in suffixes:
-        raise ConfigError(
-            f"{meanings.WHERE}: pictures and depth are both in {images!r}; give them two folders, or names that differ "
-            "in image_suffix and depth_suffix"
-        )
-    folders = {
-        split: Folders(
-            base / images.replace("{split}", split),
-            base / depths.replace("{split}", split),
-            suffixes,
-            depth_suffix,
-            image_prefix,
-            depth_prefix,
-            "depth",
-            choice,
-            one_file=bool(image_key),
-        )
-        for split, choice in chosen.items()
-    }
+    folders = folders_of(
+        "depth_folders",
+        base,
+        (splits, lists, shares, seed),
+        (images, image_prefix, image_suffix),
+        (depths, depth_prefix, depth_suffix),
+        kind="depth",
+        one_file=bool(image_key),
+    )
     invalid = meanings.invalid_values(invalid)
     meant = meanings.Meaning(
         units_per_metre, max_depth_m, min_depth_m, invalid, bits, distance, focal_px, baseline_m, doffs_px
@@ -161,7 +137,7 @@ def build(
     return DepthFoldersSource(folders, meant, layout, names, by_picture, title or base.name)
 
 
-class DepthFoldersSource:
+class DepthFoldersSource(PairedFiles):
     """A Source (see `pipeline.example`). Thread-safe; pickles as its options."""
 
     name = "depth_folders"
@@ -177,32 +153,22 @@ class DepthFoldersSource:
         title: str,
     ) -> None:
         self._arguments = (folders, meaning, layout, class_names, scenes, title)
-        self.folders, self.meaning, self.layout, self.title = dict(folders), meaning, layout, title
-        self.class_names, self.scenes, self.splits = class_names, scenes, tuple(folders)
+        super().__init__(folders)
+        self.meaning, self.layout, self.title = meaning, layout, title
+        self.class_names, self.scenes = class_names, scenes
         self._stored = self._png_units()
         unit = f"{_unit(self._stored)}, 0 = no measurement" if self._stored else "metres, 0 = no measurement"
         depth = Field("depth", "png", unit=f"uint16, {unit}")
         if not self._stored:
             depth = Field("depth", "npy", "float32", ("H", "W"), unit=unit)
         self.label_fields: tuple[Field, ...] = (depth,)
-        self._lock = Lock()
-        self._listings: dict[str, Listing] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DepthFoldersSource, self._arguments
 
-    def keys(self, split: str) -> list[str]:
-        """Names of the files without suffix, ascending; characters a shard cannot hold are percent-encoded."""
-        return list(self.listing(split).pairs)
-
-    def counts(self, split: str) -> dict[str, int]:
-        return {"images": len(self.listing(split).pairs)}
-
     def load(self, split: str, key: str) -> Example:
         """Reject: picture or depth is missing or damaged, without a measurement, or not of one size and shape."""
-        pair = self.listing(split).pairs.get(key)
-        if pair is None:
-            raise SourceError(f"{self.folders[split].images}: split {split} has no picture {key!r}")
+        pair = self.pair(split, key)
         image_path, depth_path = both_files(pair, self.folders[split])
         if self._stored and depth_path.suffix.lower() != ".png":  # only a list can name such a file
             raise Reject(f"depth {depth_path} is no PNG; declare depth_suffix: {depth_path.suffix}")
@@ -212,7 +178,7 @@ class DepthFoldersSource:
                 f"depth {depth_path} has no measurement from {self.meaning.min_depth_m:g} to "
                 f"{self.meaning.max_depth_m:g} m"
             )
-        image, depth_m = self._of_one_size(image_path, depth_path, depth_m)
+        image, depth_m = of_one_size(image_path, depth_path, depth_m, self.layout)
         meta = {
             "file_name": name_below(image_path, self.folders[split].images),
             "depth_name": name_below(depth_path, self.folders[split].labels),
@@ -228,7 +194,6 @@ class DepthFoldersSource:
 
     def identity(self, split: str) -> dict[str, Any]:
         """The declaration, the classes, and a hash of the names and sizes of all files of the split."""
-        listing = self.listing(split)
         scenes = None if self.scenes is None else sorted(self.scenes.items())
         text = json.dumps([self.class_names, scenes])
         return {
@@ -237,8 +202,7 @@ class DepthFoldersSource:
             "meaning": {**asdict(self.meaning), "invalid": list(self.meaning.invalid)},
             "layout": asdict(self.layout),
             "classes_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "pairs": len(listing.pairs),
-            "names_and_sizes_sha256": listing.sha256,
+            **self.files(split),
         }
 
     def card(self) -> dict[str, Any]:
@@ -251,39 +215,8 @@ class DepthFoldersSource:
             "splits": {split: {} for split in self.splits},
         }
 
-    def listing(self, split: str) -> Listing:
-        """The pairs of a split, listed once. SourceError: unknown split, missing folder, or not one pair."""
-        if split not in self.folders:
-            raise SourceError(f"there is no split {split!r}; expected one of {', '.join(self.splits)}")
-        with self._lock:
-            if split not in self._listings:
-                self._listings[split] = list_pairs(self.folders[split], split)
-            return self._listings[split]
-
     def _numbers(self, path: Path) -> np.ndarray:
         return read_depth(path, self.layout.key)
-
-    def _of_one_size(self, image_path: Path, depth_path: Path, depth_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(picture uint8 [H, W, 3], depth float32 [H, W])."""
-        resize, size_px = self.layout.resize, (depth_m.shape[0], depth_m.shape[1])
-        if self.layout.image_key:
-            image = _picture_of(read_hdf5(image_path, self.layout.image_key), image_path)
-        elif resize == "nothing":
-            partner = Partner(f"its depth {depth_path} is", size_px, self.layout.orientation)
-            return read_picture(image_path, partner=partner), depth_m
-        else:
-            image = read_picture(image_path)
-        if image.shape[:2] == size_px:
-            return image, depth_m
-        (h, w), (height, width) = image.shape[:2], size_px
-        if resize == "nothing" or abs(w * height / (h * width) - 1) > RATIO:
-            raise Reject(
-                f"picture {image_path} is {h} x {w}, its depth {depth_path} is {height} x {width} (height x width); "
-                + ("they must be of one size" if resize == "nothing" else "of another shape, so of another view")
-            )
-        if resize == "picture":
-            return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)), depth_m
-        return image, np.asarray(Image.fromarray(depth_m).resize((w, h), Image.Resampling.NEAREST))
 
     def _class(self, stem: str) -> int:
         if self.scenes is not None:
@@ -308,12 +241,3 @@ class DepthFoldersSource:
 
 def _unit(per_metre: int) -> str:
     return {1: "metres", 1000: "millimetres"}.get(per_metre, f"1/{per_metre} metres")
-
-
-def _picture_of(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """A picture of an HDF5 file, channels first or last, as uint8 [H, W, 3]."""
-    if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise Reject(f"picture of {path} is {pixels.dtype} {list(pixels.shape)}; expected uint8 [3, H, W] or [H, W, 3]")
-    return np.ascontiguousarray(pixels)

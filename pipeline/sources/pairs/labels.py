@@ -1,7 +1,7 @@
 """A folder of pictures and a folder of labels, paired by name: the shape of ADE20K and of most segmentation data.
 
-Owns records, rejects and the identity of such a dataset; `ade20k`, `cityscapes` and `image_folders` say where the
-folders are, what the classes are called and how a label file is read. Which files are a pair is `matching`'s, whether
+Owns the records and rejects of such a dataset; `ade20k`, `cityscapes` and `image_folders` say where the
+folders are, what the classes are called and how a label file is read. Which files are a pair is `paired`'s, whether
 the labels can be what was declared, `label_survey`'s.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +16,14 @@ from pipeline.example import Example
 from pipeline.files.label_png import IGNORE, encode_label
 from pipeline.files.photos import Orientation, Partner, read_picture
 from pipeline.sources.pairs.label_survey import survey
-from pipeline.sources.pairs.matching import Folders, Listing, both_files, list_pairs
+from pipeline.sources.pairs.matching import Folders, both_files
+from pipeline.sources.pairs.paired import PairedFiles
 from shards.contract.schema import Field
-from shards.errors import SourceError
 
 LABEL = "label"
 
 
-class LabelPairs:
+class LabelPairs(PairedFiles):
     """Everything of a Source (see `pipeline.example`) that follows from the folders and the classes. Thread-safe.
 
     Args:
@@ -44,33 +42,15 @@ class LabelPairs:
         read: Callable[[Path], np.ndarray],
         orientation: Orientation = "upright",
     ) -> None:
-        self.folders, self.class_names, self.read = dict(folders), classes, read
+        super().__init__(folders)
+        self.class_names, self.read = classes, read
         self.orientation: Orientation = orientation
-        self.splits = tuple(self.folders)
         unit = f"class index 0 to {len(classes) - 1} at the picture's own size, {IGNORE} = ignore"
         self.label_fields = (Field(LABEL, "png", unit=unit),)
-        self._lock = Lock()
-        self._listings: dict[str, Listing] = {}
-
-    def keys(self, split: str) -> list[str]:
-        """Names of the files without suffix, ascending; characters a shard cannot hold are percent-encoded."""
-        return list(self.listing(split).pairs)
-
-    def counts(self, split: str) -> dict[str, int]:
-        """Pictures of the split, with or without a label."""
-        return {"images": len(self.listing(split).pairs)}
-
-    def files(self, split: str) -> dict[str, Any]:
-        """What identifies the split's files: a hash of names and sizes. Their contents are not read for it: 20,000
-        small files take minutes on a network disk."""
-        return {"pairs": len(self.listing(split).pairs), "names_and_sizes_sha256": self.listing(split).sha256}
 
     def load(self, split: str, key: str) -> Example:
         """Reject: picture or label is missing or damaged, their sizes differ, or the label is not one."""
-        pair = self.listing(split).pairs.get(key)
-        if pair is None:
-            raise SourceError(f"{self.folders[split].images}: split {split} has no picture {key!r}")
-        image_path, label_path = both_files(pair, self.folders[split])
+        image_path, label_path = both_files(self.pair(split, key), self.folders[split])
         label = self.read(label_path)  # uint8 [H, W]
         size_px = (label.shape[0], label.shape[1])
         partner = Partner(f"its label {label_path} is", size_px, self.orientation)
@@ -87,15 +67,6 @@ class LabelPairs:
     def notices(self, split: str) -> list[str]:
         """What a sample of the split's labels holds, in lines for a person. SourceError: it cannot be what is meant."""
         return survey(split, self.listing(split), self.folders[split], self.class_names, self.read, self.caution)
-
-    def listing(self, split: str) -> Listing:
-        """The pairs of a split, listed once. SourceError: unknown split, missing folder, or not one pair."""
-        if split not in self.folders:
-            raise SourceError(f"there is no split {split!r}; expected one of {', '.join(self.splits)}")
-        with self._lock:
-            if split not in self._listings:
-                self._listings[split] = list_pairs(self.folders[split], split)
-            return self._listings[split]
 
 
 def name_below(path: Path, folder: Path) -> str:

@@ -6,6 +6,7 @@ Owns the three ways, and that exactly one of them is chosen. Where the files are
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -127,8 +128,11 @@ def splits_of(
         raise ConfigError(f"{where}: splits is {list(names)}; expected different names, at least one")
     if shares:
         total = sum(shares.values())
-        if min(shares.values()) <= 0 or total > 1 + 1e-9:
-            raise ConfigError(f"{where}: shares is {dict(shares)}; expected parts above 0 that add up to 1 at most")
+        if min(shares.values()) <= 0 or not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ConfigError(
+                f"{where}: shares {dict(shares)} add up to {total:g}; expected parts above 0 that add up to 1. Name "
+                "the rest too, and leave it out of the build's splits"
+            )
     if shares and (apart := [text for text in folders if "{split}" in text]):
         raise ConfigError(f"{where}: {apart[0]!r} has a folder for each split already; leave shares out, or {{split}}")
     if not lists and not shares and len(names) > 1 and (shared := [text for text in folders if "{split}" not in text]):

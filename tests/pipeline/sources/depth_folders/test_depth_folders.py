@@ -194,7 +194,7 @@ def test_identity_tells_declarations_apart_and_not_places(tmp_path: Path) -> Non
         ({"distance": "disparity", "focal_px": 700}, "baseline_m is 0.0. Without calibration it is no depth in metres"),
         ({"distance": "ray"}, "distance ray needs focal_px"),
         ({"resize": "both"}, "resize is 'both'"),
-        ({"depths": "images/{split}"}, "pictures and depth are both in"),
+        ({"depths": "images/{split}"}, "the picture and its depth are both in"),
         ({"classes": [2024]}, "Quote it: '2024'"),
     ],
 )
