@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from demo.grid import captioned_grid
 from demo.nyuv2_world import write_nyuv2_world
 from demo.ray_head import RayHead
 from demo.refer_chapter import submit
+from diffusion_perception.picture_record import views_of
 from shards.contract.lengths import per_metre
+from shards.geometry.view import View
 from shards.reading.reader import ShardSet, StoredRecord
-from vpd.inference.evaluate import evaluate
 from vpd.tasks.depth.labels import metres, stored_depth
 from vpd.tasks.depth.task import DepthTask
 
@@ -32,8 +33,9 @@ def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
     say("depth: ray job submit -- jobs/train.py --task depth --config configs/demo/train_depth.yaml")
     submit(head, "jobs/train.py", "--task", "depth", "--config", "configs/demo/train_depth.yaml")
     say("depth: drawing predictions")
-    pictures(out)
-    return summary(out)
+    ratio = pictures(out)
+    seam = "step across a window's edge, over the steps beside it"
+    return [*summary(out), f"  {seam}: at most {ratio:.2f} (above 1 is a seam)"]
 
 
 def depth_of(record: StoredRecord) -> np.ndarray:
@@ -77,20 +79,38 @@ def validations(run: Path) -> list[dict[str, Any]]:
     return [entry for entry in log if entry["kind"] == "val"]
 
 
-def pictures(out: Path, n: int = 12) -> None:
-    """A grid of test pictures: truth and prediction side by side, near light and far dark."""
-    from diffusion_perception.trained import load_trained
+def pictures(out: Path, n: int = 12) -> float:
+    """A grid of test pictures: truth and prediction side by side, near light and far dark, as `predict` draws them.
 
-    trained = load_trained(str(out / "runs/depth"), "best", torch.device("cpu"))
-    shards = ShardSet.open(out / "shards/nyuv2-test")
+    Returns the largest `seam_ratio` of the predictions.
+    """
+    from diffusion_perception.predictor import Predictor
+    from pipeline.sources import nyuv2
+
+    predictor = Predictor(str(out / "runs/depth"), device="cpu")
+    source, shards = nyuv2.build(out / "nyuv2", form="mat"), ShardSet.open(out / "shards/nyuv2-test")
     cells: list[tuple[np.ndarray, str]] = []
-
-    def draw(record: StoredRecord, outputs: torch.Tensor) -> None:
-        predicted = trained.task.predictions(record, outputs)[0].numpy()
+    ratios = []
+    for number in range(min(n, shards.n_records)):
+        record = shards.record(number)
+        image = source.load("test", record.key).image
+        name = predictor.trained.class_names[record.meta["class_id"]]
+        predicted = predictor(image, class_name=name)[0]  # [1, H, W]
         truth = depth_of(record)
         truth = np.where(truth > 0, truth, np.nan)[None]
-        pair = [trained.task.draw(np.zeros((*truth.shape[1:], 3), np.uint8), depth) for depth in (truth, predicted)]
+        pair = [predictor.task.draw(image, depth) for depth in (truth, predicted)]
         cells.append((np.concatenate(pair, axis=1), f"{record.meta['scene']}: truth, prediction"))
-
-    evaluate(trained.model, trained.task, shards, batch_size=32, on_record=draw, limit=n)
+        windows = [view for run in views_of(predictor.plan, image, ()) for view in run]
+        ratios.append(seam_ratio(predicted[0], windows))
     captioned_grid(cells, columns=3, cell_px=(144, 384)).save(out / "depth_predictions.png")
+    return max(ratios)
+
+
+def seam_ratio(depth_m: np.ndarray, windows: Sequence[View]) -> float:
+    """How much a prediction [H, W] jumps across the windows' edges: the mean step from column to column there, over the
+    larger of the steps beside it; the largest of all edges inside the picture. Above 1 is a seam."""
+    height, width = depth_m.shape
+    assert all(view.resized_px == (height, width) for view in windows), "the demo's windows show its pictures unscaled"
+    steps = np.abs(np.diff(depth_m, axis=1)).mean(axis=0)  # [W - 1], step k is from column k to k + 1
+    edges = {edge for view in windows for edge in (view.window_px[0], view.window_px[2]) if 2 <= edge <= width - 2}
+    return max(float(steps[edge - 1] / max(steps[edge - 2], steps[edge])) for edge in edges)
