@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two files of tests at a time, in the order of tests/conftest.py; each process has a Ray head of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 
 .PHONY: demo test quick lint install clean
@@ -11,10 +13,10 @@ demo: $(READY)
 	$(BIN)/python -m demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 quick: lint
-	$(BIN)/python -m pytest -m "not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -32,8 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quick tests first: a mistake shows before the cluster is started."""
-    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
+    """In one process the quick tests first: a mistake shows before the cluster is started. In several the cluster's
+    first: they are the longest, and nobody should wait for them alone at the end."""
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: (item.get_closest_marker("cluster") is not None) is not several)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,127 @@
+"""What several processes make of one job: the same bytes and numbers on any number of them, and after any was killed.
+
+The head and its driver are those of `conftest`; the words of a command line are `test_on_a_cluster`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from on_cluster import Driver, files, processes_of, succeeded, written
+from toy_jobs import build_settings, losses_of, train_here, train_settings
+
+from demo.ray_head import RayHead
+from shards.reading.reader import ShardSet
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_one_and_two_actors_write_the_same_bytes(driver: Driver, world: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    for actors in (1, 2):
+        out = tmp_path / str(actors) / "shards"
+        resources = {"actors": actors, "cpus_per_actor": 1}
+        settings = build_settings(world, tiny_sd, out, resources=resources)
+        driver.run("jobs.build_shards", "--config", written(tmp_path / "b.yaml", settings))
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert any(name.endswith(".tar") for name in files(tmp_path / "1"))
+
+
+def _slow(settings: dict, seconds: float) -> dict:
+    """The same build with a source that takes its time, so that there is a middle to be killed in."""
+    source = {"name": "tests.jobs.slow_refcoco", "root": settings["source"]["root"], "seconds": seconds}
+    return {**settings, "source": source}
+
+
+def _wait_for(condition, timeout_s: float = 150) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited moment never came"
+        time.sleep(0.05)
+
+
+def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
+    head: RayHead, driver: Driver, world: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    """SIGKILL to the encoder actor in the middle of a shard, then to the driver, then the same command again."""
+    settings = build_settings(
+        world, tiny_sd, tmp_path / "whole", splits=["train"], resources={"cpus_per_actor": 1},
+        settings={"records_per_shard": 4, "image_batch": 2, "decode_threads": 1, "decode_ahead": 1},
+    )  # fmt: skip
+    driver.run("jobs.build_shards", "--config", written(tmp_path / "whole.yaml", _slow(settings, 0)))
+
+    slow = written(tmp_path / "killed.yaml", _slow({**settings, "out": str(tmp_path / "killed")}, 0.4))
+    done = tmp_path / "killed" / "tiny-train" / "_build"
+    command = [sys.executable, "jobs/build_shards.py", "--config", slow]
+    env = {**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    _wait_for(lambda: (done / "tiny-train-000000.json").exists())
+    (actor,) = processes_of(head, "ray::EncoderActor")
+    actor.kill()
+    _wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "killed/tiny-train/manifest.json").exists()
+    kept = (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns
+
+    assert "shards are done, going on" in driver.run("jobs.build_shards", "--config", slow)
+    assert (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns == kept
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
+    head: RayHead, driver: Driver, sets: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    over = {"run.workers": 2, "loop.steps": 24, "loop.save_every_steps": 4, "data.val": ""}
+    configs = {
+        name: written(
+            tmp_path / f"{name}.yaml", train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name})
+        )
+        for name in ("whole", "killed")
+    }
+    driver.run("jobs.train", "--config", configs["whole"])
+    killed = driver.start("jobs.train", "--config", configs["killed"])
+    _wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
+    workers = processes_of(head, "RayTrainWorker")
+    assert len(workers) == 2
+    workers[1].kill()
+    output = killed.result()
+    assert "lost a worker" in output
+    assert re.search(r"resumed from .*step-0000000(04|08|12|16|20)", output)
+    assert losses_of(tmp_path / "killed") == pytest.approx(losses_of(tmp_path / "whole"), rel=1e-5)
+
+
+def test_evaluation_is_the_same_on_any_number_of_workers_and_predicts(
+    head: RayHead, driver: Driver, sets: Path, tiny_sd: Path, world: Path, tmp_path: Path
+) -> None:
+    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2, "data.val": ""}))
+    results = []
+    for workers in (0, 1, 2):
+        out = tmp_path / f"{workers}.json"
+        words = (f"run={tmp_path}/run", f"workers={workers}", f"out={out}", f"sets=[{sets}/tiny-train,{sets}/tiny-val]")
+        if workers == 1:
+            output = succeeded(head.submit("--", "jobs/evaluate.py", *words))
+        else:
+            output = driver.run("jobs.evaluate", *words)
+        results.append(json.loads(out.read_text())["sets"])
+        assert "tiny-train" in output
+    assert results[0].keys() == {"tiny-train", "tiny-val"}
+    for name, metrics in results[0].items():
+        for others in results[1:]:
+            assert others[name] == pytest.approx(metrics, abs=1e-6)
+        assert metrics["samples"] == ShardSet.open(sets / name).manifest.counts["sentence"]
+
+    photo = next((world / "images/mscoco/images/train2014").iterdir())
+    words = [f"run={tmp_path}/run", f"image={photo}", "sentence=the red circle", f"out={tmp_path}/overlay.png"]
+    subprocess.run([sys.executable, "jobs/predict.py", *words], cwd=ROOT, check=True)
+    from PIL import Image
+
+    with Image.open(photo) as original, Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.width == original.width
+        assert overlay.height > original.height, "the legend lies below the picture"
