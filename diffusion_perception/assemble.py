@@ -204,6 +204,7 @@ def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarr
 def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     """Everything the training loop needs."""
     from vpd.exchange.pretrained import initialise
+    from vpd.model.regimes import apply_regime
     from vpd.training.loop import Parts
 
     train_set = open_set(job.data.train, job.data, rank)
@@ -217,6 +218,7 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     fit.check_stride(facts, train_set)
     if job.model.init:
         initialise(model, job.model.init)
+    apply_regime(model, job.model)
     return Parts(
         task=task,
         model=model,

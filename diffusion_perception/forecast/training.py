@@ -101,8 +101,7 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
         return TrainingForecast(*known, absent=absent)
     if found.train and found.sample is not None:
         fit.check_stride(model.backbone.facts, found.train)
-    if not facts.assumed:  # the weights may be right, and the assumption wrong
-        _check_weights(job, model, store, checkpoint)
+    _learning(job, model, store, checkpoint, assumed=bool(facts.assumed))
     groups = named_groups(model, job.optim)
     return TrainingForecast(
         *known, model, groups=groups, activation_bytes=network.activation_bytes(job, task, model, found)
@@ -125,12 +124,26 @@ def _course(job: TrainJob, found: Sets) -> tuple[int, Schedule | None]:
     return 0, None
 
 
-def _check_weights(job: TrainJob, model: Perception, store: CheckpointStore, checkpoint: Checkpoint | None) -> None:
-    """ConfigError or SchemaMismatch if the weights that the run begins with are another network's."""
+def _learning(
+    job: TrainJob, model: Perception, store: CheckpointStore, checkpoint: Checkpoint | None, *, assumed: bool
+) -> None:
+    """Let what the settings name learn; refused if the weights that the run begins with are another network's.
+
+    Args:
+        assumed: the sizes are assumed: the weights may be right, and the assumption wrong.
+
+    Raises:
+        ConfigError, SchemaMismatch: other weights, or a regime that does not fit the network.
+    """
+    import torch
+
     from vpd.exchange.pretrained import check_start
+    from vpd.model.regimes import apply_regime
     from vpd.training.resume import check_network
 
-    if checkpoint is not None:
-        check_network(store, checkpoint, model)
-    if job.model.init:
+    if job.model.init and not assumed:
         check_start(model, job.model.init)
+    with torch.device("meta"):
+        apply_regime(model, job.model)
+    if checkpoint is not None and not assumed:
+        check_network(store, checkpoint, model)

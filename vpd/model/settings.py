@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from shards.errors import ConfigError
 
@@ -35,11 +35,43 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank additions to the backbone's linear layers (`model.train: lora`)."""
+
+    rank: int = 16  # of the product that is added to a weight
+    alpha: int = 0  # the product is scaled by alpha / rank; 0 = rank, so by 1
+    dropout: float = 0.0  # of what enters the product
+    layers: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # how the names of the layers end
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha < 0 or not 0 <= self.dropout < 1 or not self.layers:
+            raise ConfigError(
+                f"model.lora: rank is {self.rank}, alpha {self.alpha}, dropout {self.dropout:g}, layers "
+                f"{list(self.layers)}; expected a rank of at least 1, alpha at least 0, dropout from 0, below 1, and "
+                "some layers."
+            )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """Settings of the model around the backbone."""
+    """Settings of the model around the backbone, and what of it learns."""
 
     init: str = ""  # model folder (jobs/convert_checkpoint.py) whose weights, all of them, the run starts from
     gamma_init: float = 1e-4  # start value of the text adapter's gain (docs/methods/vpd.md#text-adapter)
     latent_scale: float = 1.0  # factor on the raw latent; 0.18215 in SD (docs/methods/vpd.md#latents)
     head: HeadPlugin = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
+    # frozen: all but the backbone; head: the head alone, no backward pass through the backbone; lora: all but the
+    # backbone, and low-rank additions to it; blocks: all but the backbone, and `blocks` of it
+    train: Literal["full", "frozen", "head", "lora", "blocks"] = "full"  # which weights learn
+    blocks: tuple[str, ...] = ()  # of train=blocks: modules of the backbone, such as up_blocks.3
+    lora: LoraConfig = field(default_factory=LoraConfig)  # of train=lora
+
+    def __post_init__(self) -> None:
+        if bool(self.blocks) != (self.train == "blocks"):
+            raise ConfigError(
+                f"model.train is {self.train!r} and model.blocks {list(self.blocks)}; expected names of blocks with "
+                "model.train=blocks, and only with it."
+            )
+        if self.lora != LoraConfig() and self.train != "lora":
+            raise ConfigError(f"model.lora is set, and nothing reads it while model.train is {self.train!r}.")
