@@ -193,7 +193,7 @@ def measure_steps(batches: tuple[int, ...] = (4, 16, 32)) -> None:
     """img/s and peak memory of the refer step in bf16 autocast, at full size with random weights."""
     model, task = build(device="cuda")
     settings = OptimConfig()
-    optimizer = build_optimizer(named_groups(model, settings), settings, fused=True)
+    optimizer = build_optimizer(named_groups(model, settings), settings)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; gates of docs/methods/performance.md: {GATES}")
     for size in batches:
         batch = fake_batch(model, size, 64, "cuda")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vpd.backbones import Backbone, BackboneFacts, FeatureSpec
     from vpd.model.perception import Perception
     from vpd.tasks import Task
-    from vpd.training.loop import Parts
+    from vpd.training.feeding import Parts
     from vpd.training.schedules import Schedule
     from vpd.training.settings import DataConfig
 
@@ -205,7 +205,7 @@ def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
     """Everything the training loop needs."""
     from vpd.exchange.pretrained import initialise
     from vpd.model.regimes import apply_regime
-    from vpd.training.loop import Parts
+    from vpd.training.feeding import Parts
 
     train_set = open_set(job.data.train, job.data, rank)
     val_set = open_set(job.data.val, job.data, rank) if job.data.val else None

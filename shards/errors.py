@@ -8,6 +8,7 @@
     |-- LabelsFailed          a caller's labels function raised; names the record, keeps the cause
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
     |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
+    |-- NonFinite             a number of a training is NaN or infinite, and the run was to stop then
     `-- ConfigError           an unknown or unread setting, or settings that cannot be combined
 
 A message says what was found, what was expected, where, and what to do about it.
@@ -47,6 +48,10 @@ class SourceError(ContractError):
 
 class Reject(ContractError):
     """One source sample cannot be used; its reason is recorded and the build goes on."""
+
+
+class NonFinite(ContractError):
+    """A loss, a gradient or a weight is NaN or infinite; the message names the step and the records of its batch."""
 
 
 class ConfigError(ContractError):

@@ -16,7 +16,7 @@ from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError
 from tests.pipeline.sources.coco_miniature import write_coco
 from vpd.model.device_batch import PIXELS
-from vpd.training.loop import open_stream
+from vpd.training.feeding import open_stream
 from vpd.training.worker import Worker
 
 

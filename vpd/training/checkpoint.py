@@ -97,8 +97,8 @@ class CheckpointStore:
 
     def best(self, metric: str, *, higher_is_better: bool = True) -> Checkpoint | None:
         """The finished checkpoint with the best value of `metric`; among equals the oldest. None if none has one: a
-        score over nothing is NaN, which is never the best."""
-        scored = [c for c in self.complete() if not math.isnan(c.metrics.get(metric, math.nan))]
+        score over nothing is NaN, which is never the best, and nor is infinity."""
+        scored = [c for c in self.complete() if math.isfinite(c.metrics.get(metric, math.nan))]
         sign = -1.0 if higher_is_better else 1.0
         return min(scored, key=lambda c: sign * c.metrics[metric], default=None)
 

@@ -1,13 +1,15 @@
 """Where a run's numbers go: one console line, one JSON line, TensorBoard.
 
-Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values) and keeps it consistent with the
-checkpoint a run resumes from: lines past the resumed step are dropped, so the file reads as one uninterrupted run.
-Which values are logged, and when, is left to `vpd.training.loop`. Only rank 0 owns a RunLog.
+Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values, null for one that is not finite)
+and keeps it consistent with the checkpoint a run resumes from: lines past the resumed step are dropped, so the file
+reads as one uninterrupted run. Which values are logged, and when, is left to `vpd.training.loop`. Only rank 0 owns a
+RunLog.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,12 +42,20 @@ class RunLog:
     """
 
     def __init__(self, folder: str | Path, resume_step: int = 0, echo: Callable[[str], None] = print) -> None:
-        self.path = Path(folder, "log.jsonl")
+        self.path, self._board_folder = Path(folder, "log.jsonl"), str(Path(folder, "tensorboard"))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._echo = echo
-        self._drop_after(resume_step)
+        self._open(resume_step)
+
+    def _open(self, step: int) -> None:
+        self._drop_after(step)
         self._file = self.path.open("a", buffering=1)
-        self._board = SummaryWriter(str(Path(folder, "tensorboard")), purge_step=resume_step + 1)
+        self._board = SummaryWriter(self._board_folder, purge_step=step + 1)
+
+    def rewind(self, step: int) -> None:
+        """Drop what is later than a step, which the run goes back to."""
+        self.close()
+        self._open(step)
 
     def _drop_after(self, step: int) -> None:
         if not self.path.exists():
@@ -70,7 +80,8 @@ class RunLog:
     ) -> None:
         """Record `values` of `step` everywhere; keys become `<prefix>/<key>` in TensorBoard. The time left is said and
         not kept."""
-        entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **values}
+        known = {key: value if math.isfinite(value) else None for key, value in values.items()}  # JSON has no NaN
+        entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **known}
         self._file.write(json.dumps(entry) + "\n")
         for key, value in values.items():
             self._board.add_scalar(f"{prefix}/{key}", value, step)

@@ -9,46 +9,26 @@ What a checkpoint holds is `vpd.training.resume`'s; placement and restarts are l
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from shards.errors import ConfigError
-from shards.progress import Progress, reports
-from shards.reading.order import order_of
-from shards.reading.reader import ShardSet
-from shards.reading.stream import BatchStream, Sample
-from vpd.inference.evaluate import check_count, evaluate
-from vpd.model.device_batch import PIXELS, Encoders, pinned_allocator, text_fields, to_batch
-from vpd.model.perception import Perception
-from vpd.tasks import Task
+from shards.errors import NonFinite
+from shards.progress import Progress
+from shards.reading.batch import SampleBatch
+from vpd.model.device_batch import to_batch
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.feeding import Parts, open_stream
+from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
 from vpd.training.log import RunLog
 from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.pace import Pace
 from vpd.training.resume import move_schedule, restore_run, save_run
-from vpd.training.schedules import Schedule
-from vpd.training.schedules.poly import build as poly
 from vpd.training.settings import TrainConfig
+from vpd.training.validation import validate
 from vpd.training.worker import Worker
-
-
-@dataclass
-class Parts:
-    """The objects a run is made of; `jobs.train` builds them from the configuration."""
-
-    task: Task
-    model: Perception
-    train_set: ShardSet
-    val_set: ShardSet | None = None
-    encoders: Encoders = field(default_factory=Encoders)
-    class_names: tuple[str, ...] = ()  # of the rows of the model's class table
-    schedule: Callable[[int, float], Schedule] = poly  # (total steps, steps per epoch) -> the learning-rate curve
-    load_pixels: Callable[[Any], Any] | None = None  # Sample -> float32 [3, H, W], for latents: online
 
 
 def train(
@@ -75,167 +55,206 @@ def train(
 
     Raises:
         FingerprintMismatch: the run was started on another build of the training set.
+        NonFinite: a loss, gradient or weight is NaN or infinite, and `loop.nonfinite` says to stop, or nothing else
+            helps.
     """
-    loop, data = config.loop, config.data
-    task, shards = parts.task, parts.train_set
-    torch.manual_seed(loop.seed)
-    model = parts.model.to(worker.device)
-    if loop.channels_last:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if worker.world > 1 and worker.device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
-    optimizer = build_optimizer(named_groups(model, config.optim), config.optim, fused=worker.device.type == "cuda")
-    total = loop.total_steps(shards.n_items, data.batch_size)
-    epoch_steps = shards.n_items / data.batch_size
-    curve = parts.schedule(total, epoch_steps)
+    run = _Run(config, parts, worker, store, log, wrap, report, resolved or {})
+    run.introduce()
+    return run.to_the_end()
 
-    step = restore_run(store, model, optimizer, shards.manifest, data.batch_size, say=log.say if log else None)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, curve)
-    move_schedule(scheduler, step)
-    if loop.compile:
-        model.compile_blocks()
-    wrapped = wrap(model)
-    autocast = autocast_of(loop.precision, worker.device)
-    eval_every = loop.eval_every_steps or max(int(epoch_steps), 1)
-    save_every = loop.save_every_steps or eval_every
-    stop = min(total, loop.stop_after_steps or total)
-    if log:
-        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
-        log.say(
-            f"{shards.manifest.name}: {shards.n_items} items, {total} steps of {data.batch_size} "
-            f"on {worker.world} worker(s), {worker.device}; {parameters:.1f}M trainable; starting at step {step}"
+
+class _Run:
+    """A run on one worker, between two steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        parts: Parts,
+        worker: Worker,
+        store: CheckpointStore,
+        log: RunLog | None,
+        wrap: Callable[[nn.Module], nn.Module],
+        report: Callable[[Checkpoint | None, Mapping[str, float]], None],
+        resolved: Mapping[str, Any],
+    ) -> None:
+        self.config, self.parts, self.worker, self.store, self.log = config, parts, worker, store, log
+        self.report, self.resolved = report, resolved
+        loop, self.batch_size, n_items = config.loop, config.data.batch_size, parts.train_set.n_items
+        torch.manual_seed(loop.seed)
+        self.model = model = parts.model.to(worker.device)
+        if loop.channels_last:
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if worker.world > 1 and worker.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
+        self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim)
+        self.total = loop.total_steps(n_items, self.batch_size)
+        self.epoch_steps = n_items / self.batch_size
+        self.curve = parts.schedule(self.total, self.epoch_steps)
+        self.eval_every = loop.eval_every_steps or max(int(self.epoch_steps), 1)
+        self.save_every = loop.save_every_steps or self.eval_every
+        self.stop = min(self.total, loop.stop_after_steps or self.total)
+
+        self.step = self.first_step = self._restored()
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.curve)
+        move_schedule(self.scheduler, self.step)
+        if loop.compile:
+            model.compile_blocks()
+        self.wrapped = wrap(model)
+        self.autocast = autocast_of(loop.precision, worker.device)
+        self.watch, self.rolled_back = FiniteWatch(model, worker), 0
+        self.results: dict[str, float] = {}
+
+    def introduce(self) -> None:
+        """Say what is going to be trained."""
+        shards = self.parts.train_set
+        parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad) / 1e6
+        self._say(
+            f"{shards.manifest.name}: {shards.n_items} items, {self.total} steps of {self.batch_size} "
+            f"on {self.worker.world} worker(s), {self.worker.device}; {parameters:.1f}M trainable; "
+            f"starting at step {self.step}"
         )
-        for group in optimizer.param_groups:
-            log.say(
+        for group in self.optimizer.param_groups:
+            self._say(
                 f"  group {group['name']}: {len(group['params'])} tensors, lr {group['initial_lr']:.2e}, "
                 f"weight decay {group['weight_decay']:g}"
             )
 
-    results: dict[str, float] = {}
-    if loop.eval_at_start and step == 0 and parts.val_set is not None:
-        results.update(_validate(model, config, parts, worker, autocast, log))
-        if log:
-            log.write(0, results, prefix="val", total=total)
-    losses: list[torch.Tensor] = []
-    model.train()
-    stream = open_stream(config, parts, worker, start_step=step, stop_step=stop)
-    with stream:
-        started, waited_s, logged_at = time.perf_counter(), 0.0, step
-        first_step, steps_to_do = step, Progress(stop - step, "steps")  # with the evaluations among them
-        batches = iter(stream)
-        while step < stop:
-            asked = time.perf_counter()
-            raw = next(batches)
-            waited_s += time.perf_counter() - asked
-            batch = to_batch(raw.arrays, parts.encoders, worker.device)
-            torch.manual_seed(_step_seed(loop.seed, step, worker.rank))  # dropout is a function of the position
-            with autocast():
-                logits = wrapped(batch.latents, task.context(batch), task.out_size_px(batch))
-                loss = task.loss(logits, batch)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            scheduler.step()
-            losses.append(loss.detach())
-            step += 1
+    def to_the_end(self) -> dict[str, float]:
+        if self.config.loop.eval_at_start and self.step == 0 and self.parts.val_set is not None:
+            self._evaluate()
+        self.model.train()
+        self.pace, self.progress = Pace(self.step), Progress(self.stop - self.step, "steps")
+        while self.step < self.stop:  # comes round again where a run rolls back
+            with open_stream(self.config, self.parts, self.worker, self.step, self.stop) as stream:
+                self._through(stream)
+        return self.results
 
-            if loop.log_every_steps and (step % loop.log_every_steps == 0 or step == stop):
-                mean_loss = worker.summed(torch.stack(losses).double().mean()[None]).item() / worker.world
-                losses.clear()
-                elapsed = time.perf_counter() - started
-                results["loss"] = mean_loss
-                if log:
-                    values = {
-                        "loss": mean_loss,
-                        "epoch": step * data.batch_size / shards.n_items,
-                        "lr": max(scheduler.get_last_lr()),
-                        "items_per_s": (step - logged_at) * data.batch_size / max(elapsed, 1e-9),
-                        "wait_share": waited_s / max(elapsed, 1e-9),
-                    }
-                    if worker.device.type == "cuda":
-                        values["peak_memory_gb"] = torch.cuda.max_memory_allocated(worker.device) / 1e9
-                    log.write(step, values, total=total, left_s=steps_to_do.left_s(step - first_step))
-                started, waited_s, logged_at = time.perf_counter(), 0.0, step
+    def _through(self, stream: Iterable[SampleBatch]) -> None:
+        """Train on the batches of a stream, to its end or until the run rolls back."""
+        for raw in self.pace.waiting(stream):
+            self._learn(raw)
+            self.step += 1
+            last = self.step == self.stop
+            every = self.config.loop.log_every_steps
+            logs = bool(every) and (last or self.step % every == 0)
+            evaluates = self.parts.val_set is not None and (last or self.step % self.eval_every == 0)
+            saves = last or self.step % self.save_every == 0
+            if not (logs or evaluates or saves):
+                continue
+            if not self._sound(evaluates or saves):
+                return
+            if logs:
+                self._log()
+            with self.pace.apart():
+                scored = self._evaluate() if evaluates else {}
+                if saves:
+                    self._save(scored)
 
-            scored: dict[str, float] = {}
-            if parts.val_set is not None and (step % eval_every == 0 or step == stop):
-                scored = _validate(model, config, parts, worker, autocast, log)
-                results.update(scored)
-                if log:
-                    log.write(step, scored, prefix="val", total=total)
-            if step % save_every == 0 or step == stop:
-                checkpoint = None
-                if worker.rank == 0:
-                    about = {"config": dict(resolved or {}), "class_names": parts.class_names}
-                    checkpoint = save_run(
-                        store, step, model, optimizer, shards.manifest, data.batch_size, scored, about
-                    )
-                    store.prune(loop.keep_last, task.metric_name, higher_is_better=task.higher_is_better)
-                worker.barrier()
-                report(checkpoint, scored or {"step": step})
-                started, waited_s, logged_at = time.perf_counter(), 0.0, step
-    return results
+    def _learn(self, raw: SampleBatch) -> None:
+        """One optimiser step, which does nothing if a number of it is not finite."""
+        task = self.parts.task
+        batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
+        torch.manual_seed(_step_seed(self.config.loop.seed, self.step, self.worker.rank))  # of the position: dropout
+        self.watch.before_step()
+        with self.autocast():
+            logits = self.wrapped(batch.latents, task.context(batch), task.out_size_px(batch))
+            loss = task.loss(logits, batch)
+        loss.backward()
+        self.optimizer.found_inf = self.watch.after_backward(self.step + 1, loss, raw.records)  # pyright: ignore
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scheduler.step()
 
+    def _sound(self, weights_too: bool) -> bool:
+        """Whether all steps since the last reading were finite, or can be left out; False if the run rolled back.
 
-def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: int, stop_step: int) -> BatchStream:
-    """The training stream of one worker, from one optimiser step to another."""
-    data, shards = config.data, parts.train_set
-    fields = ("latent", *text_fields(shards.schema, data.text)) if parts.task.uses_text else ("latent",)
-    return BatchStream(
-        shards,
-        order_of(shards, seed=config.loop.seed, window_shards=data.window_shards),
-        batch_size=data.batch_size,
-        rank=worker.rank,
-        world=worker.world,
-        position=start_step * data.batch_size,
-        stop=stop_step * data.batch_size,
-        fields=fields,
-        draw_seed=config.loop.seed,
-        draw=parts.task.row_draw,
-        labels=_labels(data.latents, parts),
-        threads=data.threads,
-        ahead=data.ahead,
-        allocate=pinned_allocator(worker.device),
-    )
+        Args:
+            weights_too: look at the weights in any case.
 
+        Raises:
+            NonFinite: as the setting `loop.nonfinite` says.
+        """
+        bad = self.watch.read()
+        weight = unsound_weight(self.model) if bad or weights_too else ""
+        if not bad and not weight:
+            return True
+        loop, newest = self.config.loop, self.store.latest()
+        index = self.parts.train_set.index
+        said = complaint(self.step, bad, weight, self.worker, index.key)
+        if loop.nonfinite == "skip" and not weight:
+            self._say(f"{said} Going on without it (loop.nonfinite: skip).")
+            return True
+        if loop.nonfinite == "roll_back" and newest and self.rolled_back < loop.roll_backs:
+            self.rolled_back += 1
+            self._say(
+                f"{said} Going back to step {newest.step}, and past it without what is not finite "
+                f"(loop.nonfinite: roll_back, {self.rolled_back} of {loop.roll_backs})."
+            )
+            self._roll_back(bad)
+            return False
+        kept = f"The newest checkpoint is sound: {newest.path}." if newest else "There is no checkpoint yet."
+        raise NonFinite(
+            f"{said} {kept} Look at these records and at optim.lr (now {max(self.scheduler.get_last_lr()):.3g}). "
+            "The same command again goes on there; loop.nonfinite=skip leaves out the update of such a step, "
+            f"loop.nonfinite=roll_back goes back first, at most loop.roll_backs times ({loop.roll_backs})."
+        )
 
-def _labels(latents: str, parts: Parts) -> Callable[[Sample], Mapping[str, np.ndarray]]:
-    """The labels of a sample, and its pixels if latents are encoded online."""
-    if latents == "cached":
-        return parts.task.labels
-    load_pixels, labels = parts.load_pixels, parts.task.labels
-    if load_pixels is None or parts.encoders.latents is None:
-        raise ConfigError("data.latents is 'online', but no pixels can be loaded: set data.source.")
-    return lambda sample: {**labels(sample), PIXELS: load_pixels(sample)}
+    def _roll_back(self, bad: Iterable[BadStep]) -> None:
+        """To the newest checkpoint; these steps are left out when they come again."""
+        self.worker.barrier()
+        self.watch.forgiven |= {one.step for one in bad}
+        self.watch.forget()
+        self.step = self._restored()
+        move_schedule(self.scheduler, self.step)
+        if self.log:
+            self.log.rewind(self.step)
+        self.pace.restart(self.step)
 
+    def _log(self) -> None:
+        """The numbers of the steps since the last log."""
+        mean_loss = self.worker.summed(torch.tensor([self.watch.mean_loss()], dtype=torch.float64)).item()
+        self.results["loss"] = mean_loss / self.worker.world
+        steps_per_s, wait_share = self.pace.read(self.step)
+        values = {
+            "loss": self.results["loss"],
+            "epoch": self.step / self.epoch_steps,
+            "lr": max(self.scheduler.get_last_lr()),
+            "items_per_s": steps_per_s * self.batch_size,
+            "wait_share": wait_share,
+        }
+        if self.worker.device.type == "cuda":
+            values["peak_memory_gb"] = torch.cuda.max_memory_allocated(self.worker.device) / 1e9
+        if self.log:
+            left_s = self.progress.left_s(self.step - self.first_step)  # with the evaluations among the steps
+            self.log.write(self.step, values, total=self.total, left_s=left_s)
 
-def _validate(
-    model: Perception,
-    config: TrainConfig,
-    parts: Parts,
-    worker: Worker,
-    autocast: Callable[[], torch.autocast],
-    log: RunLog | None,
-) -> dict[str, float]:
-    """Scores of the validation set, the same on every worker; a long pass says how far this worker is."""
-    assert parts.val_set is not None
-    share = "[val]" if worker.world == 1 else f"[val, worker {worker.rank} of {worker.world}]"
-    metric = evaluate(
-        model,
-        parts.task,
-        parts.val_set,
-        rank=worker.rank,
-        world=worker.world,
-        batch_size=config.data.eval_batch_size,
-        device=worker.device,
-        encoders=parts.encoders,
-        autocast=autocast,
-        text=config.data.text,
-        progress=reports(share, "records", log.say) if log else None,
-    )
-    metric = metric.joined(worker.gathered(metric.state))
-    check_count(metric, parts.task, parts.val_set)
-    return metric.compute()
+    def _evaluate(self) -> dict[str, float]:
+        scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
+        self.results.update(scored)
+        if self.log:
+            self.log.write(self.step, scored, prefix="val", total=self.total)
+        return scored
+
+    def _save(self, scored: Mapping[str, float]) -> None:
+        task, checkpoint = self.parts.task, None
+        if self.worker.rank == 0:
+            about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
+            manifest = self.parts.train_set.manifest
+            checkpoint = save_run(
+                self.store, self.step, self.model, self.optimizer, manifest, self.batch_size, scored, about
+            )
+            keep_last = self.config.loop.keep_last
+            self.store.prune(keep_last, task.metric_name, higher_is_better=task.higher_is_better)
+        self.worker.barrier()
+        self.report(checkpoint, scored or {"step": self.step})
+
+    def _restored(self) -> int:
+        manifest = self.parts.train_set.manifest
+        return restore_run(self.store, self.model, self.optimizer, manifest, self.batch_size, say=self._say)
+
+    def _say(self, text: str) -> None:
+        if self.log:
+            self.log.say(text)
 
 
 def autocast_of(precision: str, device: torch.device) -> Callable[[], torch.autocast]:

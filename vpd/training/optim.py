@@ -148,8 +148,7 @@ def preset_rules(settings: OptimConfig) -> tuple[GroupRule, ...]:
     return PRESETS[settings.preset]
 
 
-def build_optimizer(
-    groups: Sequence[dict[str, Any]], settings: OptimConfig, *, fused: bool = False
-) -> torch.optim.AdamW:
-    """AdamW over the groups; `fused` is for CUDA: one kernel (docs/methods/performance.md#optimiser)."""
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
+def build_optimizer(groups: Sequence[dict[str, Any]], settings: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over the groups, fused: one kernel (docs/methods/performance.md#optimiser), which leaves everything as it
+    is where a tensor `found_inf` on the device says so."""
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)

@@ -76,13 +76,23 @@ class LoopConfig:
     save_every_steps: int = 0  # 0 = with every evaluation
     stop_after_steps: int = 0  # > 0: stop this run early, at this step; the schedule still spans the whole run
     keep_last: int = 2  # newest checkpoints kept, besides the best one
+    nonfinite: Literal["stop", "skip", "roll_back"] = "stop"  # at a NaN or infinite loss or gradient, whose update is
+    # never applied: end the run, go on with the next step, or go back to the newest checkpoint first
+    roll_backs: int = 3  # times a start may roll back, before it stops
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on CUDA, float32 on CPU
     channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
     seed: int = 0  # of new weights, the order of the data and all that is drawn
 
     def __post_init__(self) -> None:
-        cadences = ("log_every_steps", "eval_every_steps", "save_every_steps", "stop_after_steps", "keep_last")
+        cadences = (
+            "log_every_steps",
+            "eval_every_steps",
+            "save_every_steps",
+            "stop_after_steps",
+            "keep_last",
+            "roll_backs",
+        )
         _at_least("loop", self, 0, "epochs", "steps", *cadences)
 
     def total_steps(self, n_items: int, batch_size: int) -> int:

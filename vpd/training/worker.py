@@ -41,6 +41,14 @@ class Worker:
         dist.all_gather(received, padded)
         return [rows[:count].cpu() for rows, count in zip(received, counts, strict=True)]
 
+    def any_of(self, flag: torch.Tensor) -> torch.Tensor:
+        """Whether a flag, bool [] on the device, is set on any worker; the answer stays there, so nothing waits."""
+        if self.world == 1:
+            return flag
+        raised = flag.to(torch.uint8)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return raised.bool()
+
     def barrier(self) -> None:
         if self.world > 1:
             dist.barrier()

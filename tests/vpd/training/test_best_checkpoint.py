@@ -31,3 +31,18 @@ def test_scores_over_nothing_alone_choose_no_best_and_pruning_keeps_the_last(tmp
     assert store.best("gIoU") is None
     store.prune(1, "gIoU")
     assert [checkpoint.step for checkpoint in store.complete()] == [3]
+
+
+def test_pruning_keeps_the_best_beside_a_score_that_is_none(tmp_path: Path) -> None:
+    store = store_of(tmp_path, NAN, 0.5, 0.9, 0.8, 0.7)
+    store.prune(1, "gIoU")
+    best = store.best("gIoU")
+    assert best is not None
+    assert best.metrics["gIoU"] == 0.9
+    assert [checkpoint.step for checkpoint in store.complete()] == [3, 5]
+
+
+def test_infinity_is_no_score(tmp_path: Path) -> None:
+    best = store_of(tmp_path, float("inf"), 0.2).best("gIoU")
+    assert best is not None
+    assert best.step == 2

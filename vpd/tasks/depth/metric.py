@@ -2,7 +2,9 @@
 
 Owns which pixels count, the score of one picture, and their plain mean over pictures. How a prediction came to the
 picture's size is left to the task. A pixel counts if its measured depth lies strictly between the two limits and
-inside the crop. Of a prediction, inf counts as the upper limit and NaN as the lower; nothing else is clipped.
+inside the crop. Of a prediction, inf counts as the upper limit and NaN as the lower; nothing else is clipped. A picture
+without one finite prediction has the score NaN, and so has the whole pass: limits in the place of all of it would be a
+score like any other.
 """
 
 from __future__ import annotations
@@ -107,7 +109,11 @@ class DepthMetric:
         self.state[0] += 1
         if counted.any():
             self.state[1] += 1
-            self.state[2:] += depth_scores(repaired(pred_m, *self.limits_m)[counted], target_m[counted])
+            pred_m, target_m = pred_m[counted], target_m[counted]  # [n]
+            if not pred_m.isfinite().any():
+                self.state[2:] += math.nan
+                return
+            self.state[2:] += depth_scores(repaired(pred_m, *self.limits_m), target_m)
 
     def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
         """The same scores over the sum of several states."""

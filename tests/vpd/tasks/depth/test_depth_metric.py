@@ -143,3 +143,13 @@ def test_states_of_two_workers_add_up_to_one_pass():
     added = parts[0].joined([part.state for part in parts])
     assert added.compute() == pytest.approx(whole.compute(), rel=1e-12)
     assert added.crop == "nyu"
+
+
+def test_a_model_that_predicts_nothing_finite_has_no_score() -> None:
+    """At the lower limit everywhere its error would be 1.999 here: a score like any other."""
+    metric, target = DepthMetric(1e-3, 10.0), torch.full((8, 8), 2.0)
+    metric.update(torch.full((8, 8), math.nan), target)
+    assert all(math.isnan(score) for score in metric.compute().values())
+    metric.update(target, target)
+    assert math.isnan(metric.compute()["rmse"])
+    assert metric.count == 2

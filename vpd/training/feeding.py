@@ -1,0 +1,71 @@
+"""What a run is made of, and the stream of its batches.
+
+Owns which arrays of the training set a task is fed. Which batch comes when is `shards.reading.order`'s, the copy to the
+device `vpd.model.device_batch`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shards.errors import ConfigError
+from shards.reading.order import order_of
+from shards.reading.reader import ShardSet
+from shards.reading.stream import BatchStream, Sample
+from vpd.model.device_batch import PIXELS, Encoders, pinned_allocator, text_fields
+from vpd.model.perception import Perception
+from vpd.tasks import Task
+from vpd.training.schedules import Schedule
+from vpd.training.schedules.poly import build as poly
+from vpd.training.settings import TrainConfig
+from vpd.training.worker import Worker
+
+
+@dataclass
+class Parts:
+    """The objects a run is made of; `jobs.train` builds them from the configuration."""
+
+    task: Task
+    model: Perception
+    train_set: ShardSet
+    val_set: ShardSet | None = None
+    encoders: Encoders = field(default_factory=Encoders)
+    class_names: tuple[str, ...] = ()  # of the rows of the model's class table
+    schedule: Callable[[int, float], Schedule] = poly  # (total steps, steps per epoch) -> the learning-rate curve
+    load_pixels: Callable[[Any], Any] | None = None  # Sample -> float32 [3, H, W], for latents: online
+
+
+def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: int, stop_step: int) -> BatchStream:
+    """The training stream of one worker, from one optimiser step to another."""
+    data, shards = config.data, parts.train_set
+    fields = ("latent", *text_fields(shards.schema, data.text)) if parts.task.uses_text else ("latent",)
+    return BatchStream(
+        shards,
+        order_of(shards, seed=config.loop.seed, window_shards=data.window_shards),
+        batch_size=data.batch_size,
+        rank=worker.rank,
+        world=worker.world,
+        position=start_step * data.batch_size,
+        stop=stop_step * data.batch_size,
+        fields=fields,
+        draw_seed=config.loop.seed,
+        draw=parts.task.row_draw,
+        labels=_labels(data.latents, parts),
+        threads=data.threads,
+        ahead=data.ahead,
+        allocate=pinned_allocator(worker.device),
+    )
+
+
+def _labels(latents: str, parts: Parts) -> Callable[[Sample], Mapping[str, np.ndarray]]:
+    """The labels of a sample, and its pixels if latents are encoded online."""
+    if latents == "cached":
+        return parts.task.labels
+    load_pixels, labels = parts.load_pixels, parts.task.labels
+    if load_pixels is None or parts.encoders.latents is None:
+        raise ConfigError("data.latents is 'online', but no pixels can be loaded: set data.source.")
+    return lambda sample: {**labels(sample), PIXELS: load_pixels(sample)}

@@ -1,0 +1,47 @@
+"""Scores of the validation set while a run trains, the same on every worker.
+
+Owns how the workers' parts are joined; the pass itself is `vpd.inference.evaluate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from shards.progress import reports
+from vpd.inference.evaluate import check_count, evaluate
+from vpd.model.perception import Perception
+from vpd.training.feeding import Parts
+from vpd.training.log import RunLog
+from vpd.training.settings import TrainConfig
+from vpd.training.worker import Worker
+
+
+def validate(
+    model: Perception,
+    config: TrainConfig,
+    parts: Parts,
+    worker: Worker,
+    autocast: Callable[[], torch.autocast],
+    log: RunLog | None,
+) -> dict[str, float]:
+    """The scores; a long pass says how far this worker is."""
+    assert parts.val_set is not None
+    share = "[val]" if worker.world == 1 else f"[val, worker {worker.rank} of {worker.world}]"
+    metric = evaluate(
+        model,
+        parts.task,
+        parts.val_set,
+        rank=worker.rank,
+        world=worker.world,
+        batch_size=config.data.eval_batch_size,
+        device=worker.device,
+        encoders=parts.encoders,
+        autocast=autocast,
+        text=config.data.text,
+        progress=reports(share, "records", log.say) if log else None,
+    )
+    metric = metric.joined(worker.gathered(metric.state))
+    check_count(metric, parts.task, parts.val_set)
+    return metric.compute()
