@@ -136,6 +136,6 @@ def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors:
     for full, value in tensors.items():
         key, name = full.split("/", 1)
         parameter = parameters[name]
-        # AdamW keeps its step counter on the CPU unless it is fused; moments live beside their parameter.
-        on_device = key != "step" or optimizer.defaults.get("fused")
-        optimizer.state[parameter][key] = value.to(parameter.device) if on_device else value
+        # Moments lie in memory as their parameter does: a fused step reads both in the order of their bytes.
+        place = parameter if value.shape == parameter.shape else value.to(parameter.device)
+        optimizer.state[parameter][key] = torch.empty_like(place, dtype=value.dtype).copy_(value)

@@ -76,9 +76,8 @@ class LoopConfig:
     save_every_steps: int = 0  # 0 = with every evaluation
     stop_after_steps: int = 0  # > 0: stop this run early, at this step; the schedule still spans the whole run
     keep_last: int = 2  # newest checkpoints kept, besides the best one
-    nonfinite: Literal["stop", "skip", "roll_back"] = "stop"  # at a NaN or infinite loss or gradient, whose update is
-    # never applied: end the run, go on with the next step, or go back to the newest checkpoint first
-    roll_backs: int = 3  # times a start may roll back, before it stops
+    nonfinite: Literal["stop", "skip", "roll_back"] = "stop"  # at NaN or infinity in a loss or gradient, never applied
+    roll_backs: int = 3  # of one start, to the newest checkpoint (nonfinite: roll_back); then it stops
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on CUDA, float32 on CPU
     channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
