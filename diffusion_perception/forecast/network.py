@@ -58,7 +58,8 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) 
     """
     from vpd.training.activations import saved_bytes
 
-    sample, samples = found.sample, job.data.batch_size // job.run.world
+    sample, share = found.sample, job.data.batch_size // job.run.world
+    samples = min(share, job.data.micro_batch_size or share)
     if sample is None:
         return {}
     view_px = model.backbone.facts.latents.size_px(*sample.latents.shape[-2:])

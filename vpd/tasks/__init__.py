@@ -76,6 +76,11 @@ class Learned(Conditioned, Protocol):
         """Scalar loss of a prediction, with the head's auxiliary outputs if it has them, against the batch's labels."""
         ...
 
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor | None:
+        """What a batch counts among several whose losses are averaged into that of all their samples, a scalar on the
+        device; None where a loss over all samples is not such a mean."""
+        return None
+
 
 @runtime_checkable
 class Scored(Conditioned, Protocol):

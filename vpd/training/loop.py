@@ -22,6 +22,7 @@ from vpd.model.device_batch import to_batch
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream
 from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
+from vpd.training.gradients import backward
 from vpd.training.log import RunLog
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
@@ -102,6 +103,7 @@ class _Run:
         self.wrapped = wrap(model)
         self.autocast = autocast_of(loop.precision, worker.device)
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
+        self.gradient_norm: torch.Tensor | None = None
         self.results: dict[str, float] = {}
 
     def introduce(self) -> None:
@@ -154,16 +156,33 @@ class _Run:
         """One optimiser step, which does nothing if a number of it is not finite."""
         task = self.parts.task
         batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
-        torch.manual_seed(_step_seed(self.config.loop.seed, self.step, self.worker.rank))  # of the position: dropout
         self.watch.before_step()
-        with self.autocast():
-            logits = self.wrapped(batch.latents, task.context(batch), task.out_size_px(batch))
-            loss = task.loss(logits, batch)
-        loss.backward()
+        loss = backward(
+            self.wrapped,
+            task,
+            batch,
+            self.worker,
+            autocast=self.autocast,
+            micro_batch=self.config.data.micro_batch_size,
+            seed=_step_seed(self.config.loop.seed, self.step, self.worker.rank),  # dropout is of the position
+        )
         self.optimizer.found_inf = self.watch.after_backward(self.step + 1, loss, raw.records)  # pyright: ignore
+        self.gradient_norm = self._clipped()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
+
+    def _clipped(self) -> torch.Tensor | None:
+        """Shorten all gradients together to `optim.clip_norm`; returns their length before, None if nobody asks."""
+        limit, every = self.config.optim.clip_norm, self.config.loop.log_every_steps
+        logged = bool(every) and (self.step + 1 == self.stop or (self.step + 1) % every == 0)
+        if not limit and not logged:
+            return None
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)  # []
+        if limit:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
+        return norm
 
     def _sound(self, weights_too: bool) -> bool:
         """Whether all steps since the last reading were finite, or can be left out; False if the run rolled back.
@@ -219,6 +238,7 @@ class _Run:
             "loss": self.results["loss"],
             "epoch": self.step / self.epoch_steps,
             "lr": max(self.scheduler.get_last_lr()),
+            "gradient_norm": float("nan") if self.gradient_norm is None else self.gradient_norm.item(),
             "items_per_s": steps_per_s * self.batch_size,
             "wait_share": wait_share,
         }

@@ -30,6 +30,9 @@ class DataConfig:
     train: str  # shard set to train on: absolute path or fsspec URL
     val: str = ""  # shard set evaluated while training; empty = none
     batch_size: int = 32  # GLOBAL batch: the same items per step on any number of workers
+    micro_batch_size: int = (
+        0  # samples of a worker's share that pass the network at once; 0 = all (docs/methods/training.md)
+    )
     eval_batch_size: int = 16  # samples per forward on each worker
     latents: Literal["cached", "online"] = "cached"  # online: re-encode the source pixels, to compare with cached
     source: SourcePlugin = field(
@@ -45,7 +48,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
-        _at_least("data", self, 0, "threads", "cache_gb", "window_shards")
+        _at_least("data", self, 0, "micro_batch_size", "threads", "cache_gb", "window_shards")
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,12 @@ class OptimConfig:
     lr: float = 5e-5  # peak learning rate of a group with factor 1
     weight_decay: float = 1e-2  # of the groups that decay
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
+    clip_norm: float = 0.0  # longest gradient, over all weights together; 0 = as long as it is
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
     schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
 
     def __post_init__(self) -> None:
-        _at_least("optim", self, 0, "lr", "weight_decay")
+        _at_least("optim", self, 0, "lr", "weight_decay", "clip_norm")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas is {list(self.betas)}; expected two numbers from 0, below 1.")
 

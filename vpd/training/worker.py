@@ -27,6 +27,13 @@ class Worker:
             dist.all_reduce(values)
         return values.cpu()
 
+    def summed_here(self, value: torch.Tensor) -> torch.Tensor:
+        """The same, left on its device: nothing waits for it."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
     def gathered(self, values: torch.Tensor) -> list[torch.Tensor]:
         """The tensors of all workers in their order, on the CPU; they may differ in the length of the first axis."""
         if self.world == 1:

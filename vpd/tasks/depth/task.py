@@ -186,6 +186,12 @@ class DepthTask(Task):
         """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
         return silog(main_output(logits)[:, 0], batch.labels["depth"], self.focus, per_image=self.per_image)
 
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor | None:
+        """The pictures with a measured pixel if the loss is theirs, one by one; one root over all pixels is no mean."""
+        if not self.per_image:
+            return None
+        return (batch.labels["depth"] > 0).flatten(1).any(dim=1).sum().double()
+
     def new_metric(self) -> DepthMetric:
         """Empty sums of the nine scores."""
         return DepthMetric(self.min_depth_m, self.max_depth_m, self.crop)

@@ -116,6 +116,10 @@ class PoseTask(Task):
         errors = [(resize(maps.float(), target.shape[-2:]) - target).square() for maps in outputs]
         return torch.stack([(error * weights[:, :, None, None]).mean() for error in errors]).sum()
 
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor:
+        """Its samples: the loss is a mean over equally large maps."""
+        return torch.full((), float(len(batch)), device=batch.latents.device)
+
     def new_metric(self) -> KeypointAp:
         """No picture yet."""
         return KeypointAp(self.same_oks)

@@ -114,11 +114,21 @@ class ReferTask(Task):
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
-        device = batch.latents.device
+        weights = self._weights_on(batch.latents.device)
+        return F.cross_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
+
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor:
+        """The weights of all pixels, summed: what the loss divides by."""
+        weights, mask = self._weights_on(batch.latents.device).double(), batch.labels["mask"]
+        inside = mask.sum(dtype=torch.int64)
+        return weights[0] * (mask.numel() - inside) + weights[1] * inside
+
+    def _weights_on(self, device: torch.device) -> torch.Tensor:
+        """The class weights `[2]` on a device, copied there once."""
         weights = self._weights.get(device)
         if weights is None:
             weights = self._weights[device] = torch.tensor(self.class_weights, device=device)
-        return F.cross_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
+        return weights
 
     def new_metric(self) -> ReferMetric:
         """Empty sums of the published and native scores."""

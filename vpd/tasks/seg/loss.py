@@ -64,6 +64,14 @@ class SegLoss:
             loss = loss + self.auxiliary * self._cross_entropy(resize(other.float(), label.shape[-2:]), label)
         return loss
 
+    def weight(self, label: torch.Tensor) -> torch.Tensor | None:
+        """What a label `[B, H, W]` counts among several whose losses are averaged; None with Lovász' loss."""
+        if self.lovasz:
+            return None
+        if self.average == "all":
+            return torch.full((), float(label.numel()), device=label.device)
+        return (label != self.ignore_index).sum().double()
+
     def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         total = F.cross_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
         if self.average == "all":

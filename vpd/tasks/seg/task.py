@@ -141,6 +141,10 @@ class SegTask(Task):
         """Loss of logits `[B, C, h, w]`, and of auxiliary ones after them, against the label `[B, H, W]`."""
         return self.pixel_loss(logits, batch.labels[LABEL].long())
 
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor | None:
+        """The pixels that the cross entropy divides by; Lovász' loss orders the errors of all pixels: no mean."""
+        return self.pixel_loss.weight(batch.labels[LABEL])
+
     def new_metric(self) -> Confusion:
         """An empty confusion matrix."""
         return Confusion(self.classes, self.ignore_index)
