@@ -56,7 +56,8 @@ def test_moments_lie_in_memory_as_their_weights_do(
     again = ToyNetwork().to(memory_format=restored_in)  # pyright: ignore[reportCallIssue]
     restored = build_optimizer(named_groups(again, settings), settings)
     restore_run(store, again, restored, manifest, 2)
-    for (parameter, state), before in zip(restored.state.items(), optimizer.state.values(), strict=True):
+    for old, parameter in zip(network.parameters(), again.parameters(), strict=True):
+        before, state = optimizer.state[old], restored.state[parameter]
         assert all(torch.equal(state[key], before[key]) for key in before)
         assert state["exp_avg"].stride() == parameter.stride() == state["exp_avg_sq"].stride()
     one, two = stepped(network, optimizer), stepped(again, restored)
