@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 from PIL import Image, ImageDraw
 
+from pipeline.files.foreign import of_json, said
 from pipeline.files.label_png import IGNORE
 from pipeline.files.photos import MAX_PIXELS
 from shards.errors import Reject
@@ -74,6 +75,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise Reject(f"label {path} does not exist") from error
     except (OSError, orjson.JSONDecodeError) as error:
         raise Reject(f"label {path} cannot be read as JSON: {error}") from error
+    if foreign := of_json(data):
+        raise Reject(said(foreign, f"label {path}"))
     if not isinstance(data, dict) or not isinstance(data.get("shapes"), list):
         raise Reject(f"label {path} is not one of LabelMe's: it has no list of shapes")
     return data

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files.entries import parse_json, read_bytes, taken
+from pipeline.files.foreign import of_json, said
 from shards.errors import SourceError
 from shards.geometry.view import Size
 
@@ -57,6 +58,8 @@ def read_annotations(path: Path) -> Annotations:
     data = parse_json(read_bytes(path), str(path))
     lists = ("images", "annotations", "categories")
     if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
+        if foreign := of_json(data):
+            raise SourceError(said(foreign, path))
         found = ", ".join(map(str, data))[:80] if isinstance(data, dict) else type(data).__name__
         raise SourceError(f"{path}: found {found or 'nothing'}; expected the lists {', '.join(lists)}")
     listed_photos = [_photo(entry, f"{path}: image {place}") for place, entry in enumerate(data["images"])]

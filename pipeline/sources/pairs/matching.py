@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.files.foreign import hint
 from pipeline.sources.pairs.splits import Chosen, ListFile
 from shards.errors import Reject, SourceError
 
@@ -81,7 +82,7 @@ def list_pairs(folders: Folders, split: str) -> Listing:
             f"split {split}: no picture has a {folders.kind}. Found {_some(images)} in {folders.images} and "
             f"{_some(labels)} in {folders.labels}; expected {folders.image_prefix}<name>"
             f"{' or '.join(folders.image_suffixes)} beside {folders.label_prefix}<name>{folders.label_suffix} of the "
-            "same name"
+            f"same name{hint(folders.images, folders.labels)}"
         )
     stems: Iterable[str] = images.keys() | labels.keys()
     if folders.chosen is not None:

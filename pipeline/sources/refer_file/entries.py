@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files.entries import checked, parse_json, relative_name, taken
+from pipeline.files.foreign import foreign_below, of_json, said
 from shards.errors import ConfigError, SourceError, did_you_mean
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -47,6 +48,8 @@ def entries_of(payload: bytes, path: Path) -> Iterator[tuple[str, Any]]:
         return
     lines = payload.removeprefix(b"\xef\xbb\xbf").splitlines()
     if len(lines) > 1 and lines[0].strip() == b"{":
+        if found := foreign_below(path):
+            raise SourceError(said(*found))
         raise SourceError(
             f"{path}: is one JSON object over many lines; expected a list of entries, or one entry a line"
         )
@@ -72,6 +75,8 @@ def image_of(entry: Any, names: Mapping[str, tuple[str, ...]], where: str) -> st
     if not isinstance(entry, dict):
         raise SourceError(f"{where}: is {type(entry).__name__}; expected an object with picture, sentences and target")
     value = value_of(entry, "image", names, where)
+    if foreign := of_json(entry):
+        raise SourceError(said(foreign, where))
     if value is None:
         raise SourceError(f"{where}: names no picture; expected one of the keys {', '.join(names['image'])}")
     return relative_name(checked(value, str, f"{where}: the picture's name"), f"{where}: the picture's name")
