@@ -6,13 +6,14 @@ is none.
 
 from __future__ import annotations
 
-import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from shards.errors import ConfigError
+from shards.models.hub import NotOnHub, cached_snapshot, fetch, files_of, is_hub_id
 
 FILES = ("config.json", "*.safetensors", "vae/*", "text_encoder/*", "tokenizer/*")
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
+NEEDED = ("config.json", "model.safetensors")
 
 
 def model_folder(name: str, revision: str | None = None) -> str:
@@ -24,21 +25,19 @@ def model_folder(name: str, revision: str | None = None) -> str:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return str(folder)
-    if not _ID.fullmatch(name):
+    if not is_hub_id(name):
         raise ConfigError(f"{name}: no such folder, and not the id of a model on the hub (owner/name).")
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    options = {"revision": revision, "allow_patterns": list(FILES)}
+    snapshot = cached_snapshot(name, revision)
+    if snapshot is not None and all((snapshot / needed).is_file() for needed in NEEDED):
+        return str(snapshot)
     try:
-        return huggingface_hub.snapshot_download(name, local_files_only=True, **options)
-    except LocalEntryNotFoundError:
-        pass  # not in the cache
-    try:
-        return huggingface_hub.snapshot_download(name, **options)
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        wanted = [file for file in files_of(name, revision) if any(fnmatch(file, pattern) for pattern in FILES)]
+        if missing := [needed for needed in NEEDED if needed not in wanted]:
+            raise NotOnHub(f"it has no {', '.join(missing)} there")
+        return str(fetch(name, wanted, revision))
+    except NotOnHub as error:
         raise ConfigError(
-            f"{name}: no such folder here, not in the hub's cache, and the hub does not give it "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Give a model's folder, or an id "
-            "on the hub that you can read."
+            f"{name}: no such folder here, not in the hub's local cache, and {error}. Expected the folder of a model "
+            "saved by this project, or its id on the hub. Check the name and the revision; on a machine without "
+            "network, download the model elsewhere and give its folder."
         ) from error

@@ -32,6 +32,7 @@ HOMES = {
     "torch": ("vpd/", "pipeline/encoders/", "diffusion_perception/", "jobs/"),
     "diffusers": ("pipeline/encoders/", "vpd/backbones/"),
     "transformers": ("pipeline/encoders/",),
+    "huggingface_hub": ("shards/models/",),
     "tensorboard": ("vpd/training/",),
     "h5py": ("pipeline/sources/", "pipeline/files/"),
     "scipy": ("pipeline/sources/",),

@@ -168,5 +168,5 @@ def test_a_model_is_a_folder_or_an_id_on_the_hub(tmp_path: Path, monkeypatch: py
     with pytest.raises(ConfigError, match="no such folder, and not the id of a model on the hub"):
         Predictor.from_pretrained(str(tmp_path / "nothing" / "here"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match="nobody/nothing: no such folder here, not in the hub's cache"):
+    with pytest.raises(ConfigError, match="nobody/nothing: no such folder here, not in the hub's local cache"):
         Predictor.from_pretrained("nobody/nothing")

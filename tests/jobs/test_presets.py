@@ -56,7 +56,7 @@ def test_a_shipped_configuration_resolves(file: Path) -> None:
     rates = [schedule(step) for step in range(0, 10_001, 500)]
     assert 0 <= min(rates) < max(rates) <= 1
     plugins.build_plugin(plugins.TASKS, job.task, "task")
-    with pytest.raises(ConfigError, match="no UNet loads from '/absent'"):  # all its settings were understood
+    with pytest.raises(ConfigError, match="no usable unet in '/absent'"):  # all its settings were understood
         plugins.build_plugin(plugins.BACKBONES, {**job.backbone, "model": "/absent"}, "backbone")
 
 

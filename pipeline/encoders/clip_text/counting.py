@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from pipeline.encoders._configs import is_hub_id
+from shards.errors import ConfigError
+from shards.models.parts import part_at_hand
 
 
 def local_counter(model: str, revision: str | None, length: int) -> Callable[[Sequence[str]], int] | None:
@@ -15,26 +15,17 @@ def local_counter(model: str, revision: str | None, length: int) -> Callable[[Se
     `model` is not on this machine."""
     from transformers import CLIPTokenizer
 
-    folder = Path(model).expanduser()
-    homes = [(model, "tokenizer"), (model, "")]
-    if folder.is_dir():
-        all_homes = [folder / "tokenizer", folder, folder.parent / "tokenizer"]  # the last: of a text_encoder folder
-        homes = [(str(home), "") for home in all_homes if list(home.glob("tokenizer*.json"))][:1]
-    elif not is_hub_id(model):
-        homes = []
-    for home, subfolder in homes:
-        try:
-            tokenizer = CLIPTokenizer.from_pretrained(
-                home, subfolder=subfolder, revision=revision or "main", local_files_only=True
-            )
-        except (OSError, ValueError):  # not in the cache
-            continue
-        backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-        backend.no_truncation()
-        backend.no_padding()
-
-        return partial(_longer, backend, length)
-    return None
+    try:
+        part = part_at_hand("clip_text", model, "tokenizer", revision)
+        tokenizer = None if part is None else part.load(CLIPTokenizer.from_pretrained)
+    except ConfigError:  # building the encoder says why
+        return None
+    if tokenizer is None:
+        return None
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return partial(_longer, backend, length)
 
 
 def _longer(tokenizer: Any, length: int, sentences: Sequence[str]) -> int:

@@ -98,9 +98,8 @@ def load(model: str, revision: str | None, *, length: int, dtype: str, device: s
         model,
         "text_encoder",
         CLIPTextModel.from_pretrained,
-        revision=revision,
+        revision,
         dtype=torch.float32,
-        use_safetensors=True,
         output_loading_info=True,
     )
     absent = sorted(report["missing_keys"])

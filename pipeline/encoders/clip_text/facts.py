@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pipeline.encoders import TextFacts
-from pipeline.encoders._configs import number, part_config
+from pipeline.encoders._configs import number
 from shards.errors import ConfigError
+from shards.models.parts import find_config
 
 SD1_WIDTH = 768  # of CLIP ViT-L/14, assumed where no config is at hand
 
@@ -15,7 +16,7 @@ def read_facts(model: str, revision: str | None, length: int) -> TextFacts:
     Raises:
         ConfigError: no text model there, or one with fewer positions than `length`.
     """
-    config = part_config("clip_text", model, "text_encoder", revision)
+    config = find_config("clip_text", model, "text_encoder", revision)
     if config is None:
         why = f"text states {SD1_WIDTH} wide as in Stable Diffusion 1: {model} is not in the local cache"
         return TextFacts("clip_text", length, SD1_WIDTH, why)

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer: where that of a model lies, its digest for the recipe, and writing one beside a text encoder."""
+"""CLIP's tokenizer: that of a model, its digest for the recipe, and writing one beside a text encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.encoders._loading import load_part
 
 def load_tokenizer(model: str, revision: str | None = None) -> CLIPTokenizer:
     """The tokenizer of a model (as in `clip_text.build`). Raises ConfigError."""
-    return load_part("clip_text tokenizer", _home(model), "tokenizer", CLIPTokenizer.from_pretrained, revision=revision)
+    return load_part("clip_text", model, "tokenizer", CLIPTokenizer.from_pretrained, revision)
 
 
 def save_tokenizer(model: str, folder: Path, revision: str | None = None) -> None:
@@ -29,11 +29,3 @@ def tokenizer_sha256(tokenizer: CLIPTokenizer) -> str:
     special = [tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token]
     content = json.dumps([sorted(tokenizer.get_vocab().items()), merges, special], ensure_ascii=True)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _home(model: str) -> str:
-    """`model`, unless that is the text_encoder folder of a diffusers folder: its tokenizer then lies beside it."""
-    folder = Path(model).expanduser()
-    beside = folder.parent / "tokenizer"
-    alone = folder.is_dir() and not (folder / "tokenizer").is_dir() and not list(folder.glob("tokenizer*.json"))
-    return str(folder.parent) if alone and beside.is_dir() else model

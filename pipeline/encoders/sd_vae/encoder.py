@@ -83,9 +83,8 @@ def load(model: str, revision: str | None, *, dtype: str, device: str, tf32: boo
         model,
         "vae",
         AutoencoderKL.from_pretrained,
-        revision=revision,
+        revision,
         torch_dtype=torch.float32,
-        use_safetensors=True,
         output_loading_info=True,
     )
     absent = [name for name in report["missing_keys"] if name.startswith(("encoder.", "quant_conv."))]

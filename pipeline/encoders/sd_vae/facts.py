@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pipeline.encoders import ImageFacts
-from pipeline.encoders._configs import number, part_config
+from pipeline.encoders._configs import number
 from shards.errors import ConfigError
+from shards.models.parts import find_config
 
 MEAN, LOGVAR = "raw VAE posterior mean, unscaled", "log of the VAE posterior variance, unscaled"
 SD1_CHANNELS, SD1_STRIDE_PX = 4, 8  # assumed where no config is at hand
@@ -16,7 +17,7 @@ def read_facts(model: str, revision: str | None, logvar: bool) -> ImageFacts:
     Raises:
         ConfigError: no VAE there.
     """
-    config = part_config("sd_vae", model, "vae", revision)
+    config = find_config("sd_vae", model, "vae", revision)
     if config is None:
         sizes = f"{SD1_CHANNELS} x size/{SD1_STRIDE_PX}"
         why = f"latents of {sizes} as in Stable Diffusion 1: {model} is not in the local cache"

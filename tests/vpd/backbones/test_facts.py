@@ -48,8 +48,8 @@ def test_of_a_model_that_is_not_at_hand_the_facts_are_assumed_and_that_is_said()
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        (None, r"no readable UNet config at .*Expected a hub id, or a diffusers folder"),
-        ("{", "no readable UNet config"),
+        (None, r"no usable unet in .*has no config\.json.*Expected a diffusers folder or a hub id"),
+        ("{", r"config\.json is not readable JSON"),
         (
             '{"block_out_channels": [8], "cross_attention_dim": [8, 8], "in_channels": 4}',
             r"cross_attention_dim \[8, 8\]",

@@ -237,7 +237,7 @@ def test_a_diffusers_folder_round_trips_through_build(make_unet, tmp_path):
 
 @pytest.mark.parametrize("model", ["{tmp}/missing", "{tmp}", "no such hub id"])
 def test_a_model_that_cannot_be_loaded_is_one_clear_error(model, tmp_path):
-    with pytest.raises(ConfigError, match=r"no UNet loads from .*Expected a hub id, or a diffusers folder") as error:
+    with pytest.raises(ConfigError, match=r"no usable unet in .*Expected a diffusers folder or a hub id") as error:
         sd_unet.build(model.format(tmp=tmp_path))
     assert "\n" not in str(error.value)
 

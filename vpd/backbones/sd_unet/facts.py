@@ -1,20 +1,20 @@
 """What a Stable Diffusion UNet's config says before anything is built: widths, levels, and the encoders beside it.
 
-Owns where `unet/config.json` is read from (folder or the hub's local cache) and what of the family no config says.
-Reads JSON only; weights are `vpd.backbones.sd_unet.load`'s.
+Owns what of the family no config says. Where `unet/config.json` lies is `shards.models.parts`', weights are
+`vpd.backbones.sd_unet.load`'s.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from shards.errors import ConfigError
+from shards.models.parts import find_config
 from vpd.backbones import BackboneFacts, Companions, LatentLayout, Level
 
+WHO = "backbone sd_unet"  # in messages
 COMPANIONS = Companions(image="sd_vae", text="clip_text")
 STRIDE_PX = 8  # of the VAE of every Stable Diffusion 1 and 2
 SCALE = 0.18215  # which its latents were trained at; published perception methods leave it out
@@ -45,30 +45,8 @@ def read_facts(model: str, revision: str | None = None) -> BackboneFacts:
     Raises:
         ConfigError: a folder without a UNet, or no folder at an absolute path.
     """
-    path = _config_path(model, revision)
-    if path is None:
+    config = find_config(WHO, model, "unet", revision)
+    if config is None:
         why = f"backbone of Stable Diffusion 1 (4 latent channels, context 768 wide): {model} is not in the local cache"
         return replace(facts_of(SD1), assumed=why)
-    try:
-        return facts_of(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"backbone sd_unet: no readable UNet config at {path} ({error}). Expected a hub id, or a diffusers folder "
-            "holding unet/config.json and its weights."
-        ) from error
-
-
-def _config_path(model: str, revision: str | None) -> Path | None:
-    folder = Path(model).expanduser()
-    if (folder / "config.json").is_file():
-        return folder / "config.json"
-    if folder.is_dir() or folder.is_absolute():
-        return folder / "unet" / "config.json"
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(model, "unet/config.json", revision=revision)
-    except HFValidationError as error:
-        raise ConfigError(f"backbone sd_unet: {model!r} is neither a folder here nor a hub id: {error}") from error
-    return Path(found) if isinstance(found, str) else None
+    return facts_of(config)

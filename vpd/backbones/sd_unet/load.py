@@ -1,19 +1,19 @@
 """Reads the UNet of a Stable Diffusion model, and refuses what the backbone could not run.
 
-Owns where a UNet may lie (hub id, diffusers folder), and what must hold before it is used: complete weights, and a
-config without parts that `vpd.backbones.sd_unet.unet`'s forward pass leaves out.
+Owns what must hold before a UNet is used: complete weights, and a config without parts that
+`vpd.backbones.sd_unet.unet`'s forward pass leaves out. Where it lies is `shards.models.parts`'.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from safetensors import SafetensorError
 
 from shards.errors import ConfigError
+from shards.models.parts import find_part
+from vpd.backbones.sd_unet.facts import WHO
 
 PLAIN_CONFIG = {  # what the forward pass leaves out, and so must be absent from a config
     "class_embed_type": None,
@@ -36,44 +36,29 @@ def load_unet(model: str, revision: str | None = None) -> UNet2DConditionModel:
         revision: branch, tag or commit of a hub model.
 
     Raises:
-        ConfigError: nothing loads from there, or the weights do not fit the config.
+        ConfigError: in the one form of `shards.models.parts`, when no UNet is there or it does not load; or the
+            weights do not fit the config.
     """
-    subfolder = None if (Path(model) / "config.json").is_file() else "unet"
-    try:
-        if Path(model).is_absolute() and not Path(model).is_dir():
-            raise FileNotFoundError("there is no such folder")  # before it is looked up on the hub
-        loaded: Any = UNet2DConditionModel.from_pretrained(
-            model,
-            subfolder=subfolder,
-            revision=revision,
-            torch_dtype=torch.float32,
-            output_loading_info=True,
-            # Else it depends on whether `accelerate` is installed: a warning without it, and with it fewer random
-            # numbers drawn before the head takes its own.
-            low_cpu_mem_usage=False,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        cause = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ConfigError(
-            f"backbone sd_unet: no UNet loads from {model!r} (revision {revision!r}): {cause} "
-            "Expected a hub id, or a diffusers folder holding unet/config.json and its weights."
-        ) from error
-    unet, report = loaded
+    part = find_part(WHO, model, "unet", revision)
+    unet, report = part.load(
+        UNet2DConditionModel.from_pretrained,
+        torch_dtype=torch.float32,
+        output_loading_info=True,
+        # Else it depends on whether `accelerate` is installed: a warning without it, and with it fewer random numbers
+        # drawn before the head takes its own.
+        low_cpu_mem_usage=False,
+    )
     faults = {kind: report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
     if faults:
         found = "; ".join(f"{len(keys)} {kind.replace('_', ' ')}, e.g. {keys[0]}" for kind, keys in faults.items())
-        raise ConfigError(f"backbone sd_unet: the weights of {model!r} do not fit its config: {found}.")
+        raise ConfigError(f"{WHO}: the weights of {model!r} do not fit its config: {found}.")
     return unet
 
 
 def unet_config(model: str, revision: str | None = None) -> dict[str, Any]:
     """The diffusers config of a model's UNet, without its weights; arguments and ConfigError as of `load_unet`."""
-    subfolder = None if (Path(model) / "config.json").is_file() else "unet"
-    try:
-        config: Any = UNet2DConditionModel.load_config(model, subfolder=subfolder, revision=revision)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"backbone sd_unet: no UNet config is found in {model!r} (revision {revision!r}).") from error
-    return {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    config = find_part(WHO, model, "unet", revision, weights=False).config()
+    return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def check_plain(unet: UNet2DConditionModel) -> None:

@@ -90,6 +90,7 @@ def unet_rest(base: str, prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
     Raises:
         ConfigError: nothing readable there, or a model without one of the parts.
     """
+    base = str(Path(base).expanduser())
     if is_pretrained(base):
         found: Weights = unet_weights(load_weights(base))
         if (Path(base) / UNET_REST).is_file():
