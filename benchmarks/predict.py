@@ -25,7 +25,8 @@ from PIL import Image
 from demo.tiny_model import write_tiny_model
 from demo.tiny_sd import write_tiny_sd
 from diffusion_perception.picture_record import as_pixels
-from diffusion_perception.prediction import PredictJob, predict
+from diffusion_perception.predict_job import PredictJob
+from diffusion_perception.prediction import predict
 from diffusion_perception.predictor import Predictor
 from vpd.inference.evaluate import outputs_of
 from vpd.inference.packing import kind_of

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
-from diffusion_perception.prediction import PredictJob, predict
+from diffusion_perception.predict_job import PredictJob
+from diffusion_perception.prediction import predict
 from jobs import program
 from jobs.command_line import CommandLine
 

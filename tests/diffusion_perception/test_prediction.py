@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from test_predictor import scene
 
-from diffusion_perception import prediction, prediction_outputs
+from diffusion_perception import answer_files, prediction, prediction_many, prediction_outputs
 from diffusion_perception.picture_files import PictureFile, pictures_of, read
-from diffusion_perception.prediction import PredictJob
+from diffusion_perception.predict_job import PredictJob
 from diffusion_perception.prediction_outputs import LOG, OutputFolder
 from jobs import predict, program
 from shards.errors import ConfigError, Reject
@@ -45,7 +45,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(*_: object) -> None:
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr(prediction, "_predictor", loaded)
+    monkeypatch.setattr(prediction, "predictor_of", loaded)
 
 
 @pytest.mark.parametrize(
@@ -103,17 +103,17 @@ def test_many_pictures_broken_ones_and_going_on(
     (tmp_path / "out" / "b.npy").unlink()
     save(photos / "new.png", 9)
     asked: list[str] = []
-    write_all = prediction._write_all
+    written = prediction_many._written
 
     def watched(*given):
-        asked.append(given[4].name)
-        return write_all(*given)
+        asked.append(given[3].picture.name)
+        return written(*given)
 
-    monkeypatch.setattr(prediction, "_write_all", watched)
+    monkeypatch.setattr(prediction_many, "_written", watched)
     assert program.status("jobs.predict", words) == 0
     assert asked == ["b.jpg", "new.png"]
     assert "5 pictures, 3 of them finished before" in capsys.readouterr().out
-    monkeypatch.setattr(prediction, "_predictor", None)
+    monkeypatch.setattr(prediction, "predictor_of", None)
     assert program.status("jobs.predict", words) == 0, "all is finished: no model is loaded"
     assert program.status("jobs.predict", [*words, "colormap=Spectral"]) == 1
     assert "holds predictions of other settings (colormap: 'dusk' there, 'Spectral' now)" in capsys.readouterr().err
@@ -213,7 +213,7 @@ def test_names_are_kept_and_never_leave_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_printed() -> None:
-    assert prediction.printable("a\udcff.png") == "a\\udcff.png"
+    assert answer_files.printable("a\udcff.png") == "a\\udcff.png"
 
 
 def test_one_or_many() -> None:

@@ -40,9 +40,11 @@ class Legend:
         entries: colours and what they stand for.
         ramp: colours `[N, 3]` of a scale, uint8, or None.
         ends: what the first and the last colour of the ramp stand for.
+        empty: nothing was found.
     """
 
     title: str = ""
     entries: tuple[tuple[Colour, str], ...] = ()
     ramp: np.ndarray | None = None
     ends: tuple[str, str] = ("", "")
+    empty: bool = False

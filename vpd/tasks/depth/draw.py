@@ -31,7 +31,7 @@ def legend_of(depth_m: np.ndarray, style: Style) -> Legend:
     """The range and the median of depth `[H, W]`, and the scale of its colours, from near to far."""
     finite = depth_m[np.isfinite(depth_m)]
     if not finite.size:
-        return Legend("no depth anywhere")
+        return Legend("no depth anywhere", empty=True)
     (near, far), found = _shown(depth_m), colormap(style.colormap)
     ramp = found.anchors[::-1] if found.far_first else found.anchors
     title = f"depth {finite.min():.2f} to {finite.max():.2f} m, median {np.median(finite):.2f} m"

@@ -170,7 +170,7 @@ class PoseTask(Task):
         """How many keypoints score enough to be drawn, and the colours of the sides."""
         shown = int((answer[..., 2] >= self.score_min).sum())
         if not shown:
-            return Legend("no keypoint found")
+            return Legend("no keypoint found", empty=True)
         persons = f"{len(answer)} person{'s' * (len(answer) != 1)}, {shown} keypoints"
         return Legend(persons, ((LEFT, "left side"), (RIGHT, "right side"), (MIDDLE, "between the sides")))
 

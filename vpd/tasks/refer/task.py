@@ -193,7 +193,7 @@ class ReferTask(Task):
         """The sentence with its colour and the object's share of the picture, or that nothing was found."""
         mask = mask_of(answer)
         if not mask.any():
-            return Legend(f"nothing found: {style.sentence}" if style.sentence else "nothing found")
+            return Legend(f"nothing found: {style.sentence}" if style.sentence else "nothing found", empty=True)
         said = f"{style.sentence or 'the object'} ({mask.mean():.1%} of the picture)"
         return Legend(said, ((visible_colour(image, mask), "found here"),))
 
