@@ -25,7 +25,7 @@ def style_of(job: PredictJob, names: Sequence[str], number: int) -> Style:
     from vpd.drawing.style import Style
 
     sentence = job.asked[number] if job.asked else ""
-    return Style(tuple(names), sentence, job.colormap, job.focal_px, job.fov_deg)
+    return Style(tuple(names), sentence, job.colormap, job.focal_px, job.fov_deg, job.near_m, job.far_m)
 
 
 def write_drawn(job: PredictJob, task: Task, image: np.ndarray, answer: np.ndarray, style: Style, out: Path) -> Legend:

@@ -1,16 +1,19 @@
-"""Which pictures are meant: paths, folders, globs, lists and URLs become the places of single pictures.
+"""Which pictures are meant: paths, folders, globs, lists and URLs become the places of single pictures and videos.
 
-Owns the order (sorted inside a folder or glob, as given otherwise), what a folder's pictures are, and that whoever
-names something that is not there hears it before anything is loaded. What becomes of a picture's bytes is
-`pipeline.files.photos`'.
+Owns the order (sorted inside a folder or glob, as given otherwise), what a folder's pictures are (its videos are none:
+they are named themselves, or by a glob that ends in their suffix), and that whoever names something that is not there
+hears it before anything is loaded. What becomes of a picture's bytes is `pipeline.files.photos`', of a video's
+`video_files`'.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +21,14 @@ from shards.errors import ConfigError, Reject
 
 # What Pillow reads without plug-ins of others and people keep photos in.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
+VIDEO_SUFFIXES = tuple(f".{name}" for name in "mp4 m4v mov mkv webm avi mpg mpeg ts m2ts mts ogv wmv flv 3gp".split())
 LISTS = (".txt", ".lst")
 _PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """One picture.
+    """One picture, or one video.
 
     Attributes:
         place: path or URL that it is read from.
@@ -50,9 +54,15 @@ def pictures_of(images: Iterable[str]) -> list[PictureFile]:
         if not listed and len(found) == before:
             raise ConfigError(
                 f"images={named}: no picture there. Expected a picture's file, a folder or a glob with pictures "
-                f"({', '.join(SUFFIXES)}), a list of them (.txt, one path a line), or a URL that fsspec reads."
+                f"({', '.join(SUFFIXES)}), a video's file, a list of them (.txt, one path a line), or a URL that "
+                "fsspec reads."
             )
     return list(found.values())
+
+
+def is_video(place: str) -> bool:
+    """Whether a path or URL names a video, by its suffix."""
+    return PurePosixPath(place.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read(place: str) -> np.ndarray:
@@ -61,14 +71,25 @@ def read(place: str) -> np.ndarray:
 
     if "://" not in place:
         return read_picture(Path(place).expanduser())
+    with opened(place, "picture") as file:
+        try:
+            payload = file.read()
+        except Exception as error:  # every file system has its own errors; the picture is named and the others go on
+            raise Reject(f"picture {place} cannot be read: {str(error) or type(error).__name__}") from error
+    return decode_picture(payload, f"picture {place}")
+
+
+@contextmanager
+def opened(url: str, what: str) -> Iterator[Any]:
+    """The open file of a URL; Reject: it cannot be opened, whatever the reason."""
     import fsspec
 
     try:
-        with fsspec.open(place, "rb") as file:
-            payload = file.read()  # pyright: ignore[reportAttributeAccessIssue]
-    except Exception as error:  # every file system has its own errors; the picture is named and the others go on
-        raise Reject(f"picture {place} cannot be read: {str(error) or type(error).__name__}") from error
-    return decode_picture(payload, f"picture {place}")
+        file: Any = fsspec.open(url, "rb").open()  # pyright: ignore[reportAttributeAccessIssue]
+    except Exception as error:  # every file system has its own errors
+        raise Reject(f"{what} {url} cannot be read: {str(error) or type(error).__name__}") from error
+    with file:
+        yield file
 
 
 def _named(text: str) -> Iterator[PictureFile]:
@@ -94,15 +115,21 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(base, name) for name in files)
 
 
-def _is_picture(name: str) -> bool:
+def _is_picture(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
     """Of a path below what was named."""
-    return name.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in name.split("/"))
+    return name.lower().endswith(suffixes) and not any(part.startswith(".") for part in name.split("/"))
 
 
-def _below(folder: Path, files: Iterable[Path]) -> Iterator[PictureFile]:
+def _meant(pattern: str) -> tuple[str, ...]:
+    """The suffixes that a glob takes: those of pictures, and a video's where it ends in one."""
+    suffix = PurePosixPath(pattern).suffix.lower()
+    return (*SUFFIXES, suffix) if is_video(pattern) else SUFFIXES
+
+
+def _below(folder: Path, files: Iterable[Path], suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[PictureFile]:
     for file in files:
         name = file.relative_to(folder).as_posix()
-        if _is_picture(name):
+        if _is_picture(name, suffixes):
             yield PictureFile(str(file), name)
 
 
@@ -112,7 +139,7 @@ def _of_glob(pattern: Path) -> Iterator[PictureFile]:
     first = next(index for index, part in enumerate(parts) if _PATTERN & set(part))
     folder = Path(*parts[:first]) if first else Path()
     matches = sorted(file for file in folder.glob(str(Path(*parts[first:]))) if file.is_file())
-    yield from _below(folder, matches)
+    yield from _below(folder, matches, _meant(str(pattern)))
 
 
 def _of_list(path: Path) -> Iterator[PictureFile]:
@@ -129,13 +156,14 @@ def _of_list(path: Path) -> Iterator[PictureFile]:
 def _of_url(url: str) -> Iterator[PictureFile]:
     import fsspec
 
+    suffixes = _meant(url)
     try:
         files, path = fsspec.core.url_to_fs(url)
         if _PATTERN & set(path):
             matches = files.glob(path)
             fixed = path[: min(path.index(sign) for sign in _PATTERN if sign in path)]
             root = fixed.rsplit("/", 1)[0]
-        elif PurePosixPath(path).suffix.lower() not in SUFFIXES and files.isdir(path):
+        elif PurePosixPath(path).suffix.lower() not in suffixes and files.isdir(path):
             matches, root = (
                 [match for match in sorted(files.find(path)) if _is_picture(PurePosixPath(match).name)],
                 path,
@@ -147,5 +175,5 @@ def _of_url(url: str) -> Iterator[PictureFile]:
         raise ConfigError(f"images={url}: cannot be listed: {str(error) or type(error).__name__}.") from error
     for match in sorted(map(str, matches)):
         name = match.removeprefix(root).lstrip("/")
-        if _is_picture(name):
+        if _is_picture(name, suffixes):
             yield PictureFile(files.unstrip_protocol(match), name)

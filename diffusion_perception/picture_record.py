@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffusion_perception.video_files import Frame
 from shards.errors import ConfigError, Reject, did_you_mean
 from shards.geometry.view import View
 
 if TYPE_CHECKING:
     from pipeline.views import ViewPlan
 
-Picture = np.ndarray | str | Path  # RGB as uint8 [H, W, 3], or a picture's file or URL
+Picture = np.ndarray | str | Path | Frame  # RGB as uint8 [H, W, 3], a picture's file or URL, or a video's frame
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,11 @@ def class_id_of(name: str, names: Sequence[str]) -> int:
 
 
 def as_pixels(image: Picture) -> np.ndarray:
-    """uint8 [H, W, 3] of a file or of an array; Reject: it cannot be read, or its levels or shape are others."""
+    """uint8 [H, W, 3] of a file, a frame or an array; Reject: it cannot be read, or its levels or shape are others."""
     from diffusion_perception.picture_files import read
 
+    if isinstance(image, Frame):
+        return image.pixels
     if not isinstance(image, np.ndarray):
         return read(str(image))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from diffusion_perception import plugins
+from diffusion_perception.video_files import check_part
 from shards.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """Which frames of a video are predicted."""
+
+    start_s: float = 0.0  # from where on, in seconds from its first frame
+    end_s: float = 0.0  # up to where, exclusive; 0: to its end
+    every: int = 1  # every so many-th of these frames
+
+    def __post_init__(self) -> None:
+        check_part(self.start_s, self.end_s, self.every)
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,7 @@ class PredictJob:
 
     run: str  # folder of a training run, or a model folder
     image: str = ""  # one picture: any file that Pillow reads
-    images: str | tuple[str, ...] = ()  # many: a folder, glob, list file (.txt) or URL, or a list of these and of files
+    images: str | tuple[str, ...] = ()  # many: a folder, glob, list file (.txt), video or URL, or a list of these
     sentence: str = ""  # what to look for (refer)
     sentences: tuple[str, ...] = ()  # several, each with outputs of its own
     class_name: str = ""  # scene class (depth); empty: the mean of all classes
@@ -34,9 +47,12 @@ class PredictJob:
     exports: tuple[
         str, ...
     ] = ()  # of many: suffixes of the files with the predictions themselves, such as [.png, .npy]
+    video: VideoPart = field(default_factory=VideoPart)
     draw: bool = True  # of many: also the pictures to look at
     legend: bool = True  # a strip below drawn pictures says what the colours mean
     colormap: str = "dusk"  # of depth: dusk, spectral or grey
+    near_m: float = 0.0  # of depth: where its colours begin, with far_m
+    far_m: float = 0.0  # where they end; 0: percentiles 2 to 98 of each picture, and the task's range for a video
     focal_px: float = 0.0  # for .ply: focal length in pixels of the picture
     fov_deg: float = 0.0  # for .ply: in its place, the horizontal field of view
     batch_size: int = 0  # views in one pass of the model; 0: the run's data.eval_batch_size on a GPU, else 4
@@ -50,6 +66,10 @@ class PredictJob:
             raise ConfigError("sentence and sentences are both given; expected one of them.")
         if self.batch_size < 0 or self.memory_gb < 0:
             raise ConfigError(f"batch_size is {self.batch_size}, memory_gb {self.memory_gb}; expected 0 or more.")
+        if self.near_m < 0 or self.far_m < 0 or ((self.near_m or self.far_m) and self.near_m >= self.far_m):
+            raise ConfigError(
+                f"near_m is {self.near_m:g}, far_m {self.far_m:g}; expected 0 <= near_m < far_m, or both 0."
+            )
 
     @property
     def asked(self) -> tuple[str, ...]:

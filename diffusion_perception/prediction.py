@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_perception.answer_files import printable, style_of, write_drawn, write_export
-from diffusion_perception.picture_files import read
+from diffusion_perception.picture_files import is_video, read
 from diffusion_perception.predict_job import PredictJob
 from diffusion_perception.prediction_many import Plan, check_something_written, done_of, planned, recorded
 from diffusion_perception.prediction_outputs import check_drawable, check_exported, check_writable
@@ -33,8 +33,9 @@ def predict(job: PredictJob, run: str) -> None:
         _one(job, run)
         return
     plan = plan_of(job, run)
-    if plan.todo:
-        recorded(plan, done_of(job, predictor_of(job, run), plan.folder.folder, plan.todo))
+    if plan.todo or plan.refused:
+        done = done_of(job, predictor_of(job, run), plan.folder.folder, plan.todo) if plan.todo else ()
+        recorded(plan, done)
 
 
 def plan_of(job: PredictJob, run: str) -> Plan:
@@ -52,6 +53,8 @@ def predictor_of(job: PredictJob, run: str) -> Predictor:
 
 
 def _one(job: PredictJob, run: str) -> None:
+    if is_video(job.image):
+        raise ConfigError(f"image={job.image}: is a video; images={job.image} predicts its frames, into a folder.")
     try:
         image = read(job.image)  # [H, W, 3]
     except Reject as reject:

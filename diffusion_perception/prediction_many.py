@@ -8,14 +8,17 @@ other processes can do it), and `recorded` (one process notes what is finished a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception.answer_files import printable, style_of, write_drawn, write_export
-from diffusion_perception.picture_files import PictureFile, pictures_of
+from diffusion_perception.picture_files import PictureFile, is_video, pictures_of
 from diffusion_perception.predict_job import PredictJob
 from diffusion_perception.prediction_outputs import OutputFolder
+from diffusion_perception.prediction_video import predict_video
+from diffusion_perception.video_files import check_installed, look
 from shards.errors import ConfigError, Reject
 from shards.progress import reports
 
@@ -35,7 +38,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one picture.
+    """What became of one picture or video.
 
     Attributes:
         outputs: files that were written, below the folder.
@@ -54,11 +57,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Plan:
-    """The pictures of a start: `todo` of `n_pictures`; the others were finished before."""
+    """The pictures of a start: `todo` of `n_pictures`, and videos that cannot be read; the others were finished
+    before."""
 
     folder: OutputFolder
     n_pictures: int
     todo: tuple[Named, ...]
+    refused: tuple[Done, ...] = ()
 
 
 def planned(job: PredictJob, run: str, where: str) -> Plan:
@@ -69,7 +74,7 @@ def planned(job: PredictJob, run: str, where: str) -> Plan:
         where: the weights.
 
     Raises:
-        ConfigError: no picture, nothing to write, or a folder that holds other predictions.
+        ConfigError: no picture, a folder that holds other predictions, or a video without the extra for it.
     """
     pictures = pictures_of((job.images,) if isinstance(job.images, str) else job.images)
     folder = OutputFolder(Path(job.into).expanduser(), _identity(job, run, where))
@@ -77,18 +82,29 @@ def planned(job: PredictJob, run: str, where: str) -> Plan:
     todo = tuple(one for one in named if not folder.finished(one.picture))
     done = len(pictures) - len(todo)
     print(f"[predict] {len(pictures)} pictures" + (f", {done} of them finished before" if done else ""), flush=True)
-    return Plan(folder, len(pictures), todo)
+    refused = tuple(_unreadable(todo))
+    left = tuple(one for one in todo if one.picture.place not in {done.picture.place for done in refused})
+    return Plan(folder, len(pictures), left, refused)
 
 
 def done_of(job: PredictJob, predictor: Predictor, folder: Path, todo: Sequence[Named]) -> Iterator[Done]:
-    """Predict pictures and write all their outputs, one after the other, batched across them."""
-    places = (one.picture.place for one in todo)
+    """Predict pictures and write all their outputs, one after the other, batched across them; then the videos."""
+    pictures = [one for one in todo if not is_video(one.picture.place)]
+    videos = [one for one in todo if is_video(one.picture.place)]
+    places = (one.picture.place for one in pictures)
     found = predictor.many(places, job.asked, job.class_name, job.boxes, job.batch_size)
-    for one, predicted in zip(todo, found, strict=True):
+    for one, predicted in zip(pictures, found, strict=True):
         if predicted.error is not None:
             yield Done(one.picture, one.name, error=str(predicted.error))
         else:
             yield _written(job, predictor, folder, one, predicted)
+    for one in videos:
+        try:
+            outputs, said, empty = predict_video(job, predictor, one.picture.place, folder, one.name)
+        except Reject as reject:
+            yield Done(one.picture, one.name, error=str(reject))
+        else:
+            yield Done(one.picture, one.name, tuple(outputs), tuple(said), empty)
 
 
 def recorded(plan: Plan, found: Iterable[Done]) -> None:
@@ -97,19 +113,20 @@ def recorded(plan: Plan, found: Iterable[Done]) -> None:
     Raises:
         Reject: some could not be predicted; all others are finished.
     """
-    report, bad, answers, empty = reports("[predict]", "pictures"), [], 0, 0
-    for number, done in enumerate(found, 1):
+    report, bad, empty = reports("[predict]", "pictures"), [], 0
+    n_started = len(plan.refused) + len(plan.todo)
+    for number, done in enumerate(chain(plan.refused, found), 1):
         if done.error:
             bad.append(done.picture)
             print(f"[predict] not predicted: {printable(done.error)}", flush=True)
         else:
             plan.folder.add(done.picture, done.name, list(done.outputs), list(done.said))
             print(f"[predict] {printable(done.picture.name)}: {printable('; '.join(done.said))}", flush=True)
-            answers, empty = answers + len(done.said), empty + done.empty
-        report(number, len(plan.todo))
-    print(f"[predict] wrote the outputs of {len(plan.todo) - len(bad)} pictures to {plan.folder.folder}", flush=True)
+            empty += done.empty
+        report(number, n_started)
+    print(f"[predict] wrote the outputs of {n_started - len(bad)} pictures to {plan.folder.folder}", flush=True)
     if empty:
-        print(f"[predict] nothing was found in {empty} of {answers} answers", flush=True)
+        print(f"[predict] nothing was found in {empty} answers", flush=True)
     if bad:
         first = ", ".join(printable(picture.place) for picture in bad[:NAMED])
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
@@ -117,6 +134,17 @@ def recorded(plan: Plan, found: Iterable[Done]) -> None:
             f"{len(bad)} of {plan.n_pictures} pictures could not be predicted: {first}{more}. The reasons stand above; "
             "all others are finished."
         )
+
+
+def _unreadable(todo: Iterable[Named]) -> Iterator[Done]:
+    """Videos that cannot be read, known before a model is loaded."""
+    for one in todo:
+        if is_video(one.picture.place):
+            check_installed()
+            try:
+                look(one.picture.place)
+            except Reject as reject:
+                yield Done(one.picture, one.name, error=str(reject))
 
 
 def check_something_written(job: PredictJob) -> None:
@@ -147,4 +175,6 @@ def _written(job: PredictJob, predictor: Predictor, folder: Path, one: Named, pr
 def _identity(job: PredictJob, run: str, where: str) -> dict[str, Any]:
     """What determines the outputs of a picture."""
     kept = ("class_name", "boxes", "views", "draw", "legend", "colormap", "exports", "focal_px", "fov_deg")
-    return {"run": run, "weights": where, "sentences": job.asked} | {name: getattr(job, name) for name in kept}
+    kept += ("near_m", "far_m")
+    video = {"video": asdict(job.video)}
+    return {"run": run, "weights": where, "sentences": job.asked} | {name: getattr(job, name) for name in kept} | video

@@ -4,6 +4,7 @@ Owns the folder of many pictures:
 
     <name>-drawn.png          to look at; <name>-000-drawn.png, ... where there are several sentences
     <name><suffix>            the prediction itself, one for each suffix of `exports`, such as <name>.npy
+    <name>-drawn.mp4          of a video, with the exports of its frames in <name>-frames/000000<suffix>, ...
     predictions.jsonl         a line with the settings, then one for each finished picture: where it was read, what was
                               written, and what was found in words
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffusion_perception import plugins
+from diffusion_perception.devices import chosen_device
 from diffusion_perception.memory import check_fits
 from diffusion_perception.picture_record import (
     EncodedPicture,
@@ -26,6 +28,7 @@ from diffusion_perception.picture_record import (
     meta_of,
     views_of,
 )
+from diffusion_perception.video_files import check_part, frames
 from shards.errors import ConfigError, Reject
 from shards.geometry.view import View
 
@@ -152,7 +155,7 @@ class Predictor:
         """Predict pictures one after the other, in order; read ahead and batched across them.
 
         Args:
-            pictures: files, URLs that fsspec reads, or RGB as uint8 [H, W, 3]; taken one by one.
+            pictures: files, URLs that fsspec reads, RGB as uint8 [H, W, 3], or frames of a video; taken one by one.
             sentences, class_name, boxes: as of a call, the same for every picture.
             batch_size: views or sentences in one pass of the model; 0: the run's on a GPU, else `CPU_BATCH`.
 
@@ -163,6 +166,34 @@ class Predictor:
             ConfigError: as of a call.
         """
         return self._many(pictures, self._question(sentences, class_name, boxes), batch_size)
+
+    def video(
+        self,
+        place: str | Path,
+        sentences: Sequence[str] = (),
+        class_name: str = "",
+        boxes: Sequence[Sequence[float]] = (),
+        batch_size: int = 0,
+        start_s: float = 0.0,
+        end_s: float = 0.0,
+        every: int = 1,
+    ) -> Iterator[Predicted]:
+        """Predict the frames of a video, in order, as `many` does pictures; needs the extra `video`.
+
+        Args:
+            place: path, or URL that fsspec reads.
+            sentences, class_name, boxes, batch_size: as of `many`.
+            start_s, end_s, every: which frames, as of `diffusion_perception.video_files.frames`.
+
+        Returns:
+            A generator; `picture` of what it gives is the frame, with its number and time.
+
+        Raises:
+            ConfigError: as of `many`, or a part of a video that cannot be.
+            Reject: from the generator, where the video cannot be read any further.
+        """
+        check_part(start_s, end_s, every)
+        return self.many(frames(place, start_s, end_s, every), sentences, class_name, boxes, batch_size)
 
     def _many(self, pictures: Iterable[Picture], asked: Question, batch_size: int) -> Iterator[Predicted]:
         import torch
@@ -248,22 +279,3 @@ class Predictor:
         for view in one.views:
             assert one.image is not None
             yield to_pixels([render(one.image, view)], view.size_px, pad_before_px=[view.pad_before_px])[0]
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device of a name; of an empty one, a GPU if there is one.
-
-    Raises:
-        ConfigError: no such device, or not on this machine.
-    """
-    import torch
-
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not name:
-        return torch.device(next(kind for kind, present in here.items() if present))
-    kind, _, number = name.partition(":")
-    n_devices = torch.cuda.device_count() if kind == "cuda" else int(here.get(kind, False))
-    if kind not in here or not here[kind] or (number and not (number.isdigit() and int(number) < n_devices)):
-        known = ", ".join(kind for kind, present in here.items() if present)
-        raise ConfigError(f"device={name}: torch sees no such device on this machine; there are: {known}.")
-    return torch.device(name)

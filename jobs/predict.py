@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Predict on one picture, or on folders, globs, lists and URLs of pictures; no dataset, no shards, no cluster.
+"""Predict on one picture, or on folders, globs, lists and URLs of pictures, and on videos: no dataset, no shards.
 
     python jobs/predict.py run=runs/refcoco-vpd image=photo.jpg sentence="the dog on the left" out=overlay.png
     python jobs/predict.py run=runs/nyuv2-vpd image=room.jpg class_name=kitchen out=depth.png export=depth_mm.png
     python jobs/predict.py run=runs/coco-pose image=park.jpg 'boxes=[[388, 69, 109, 277]]' out=pose.png export=pose.json
     python jobs/predict.py run=runs/nyuv2-vpd images=photos into=depths exports=[.npy]
+    python jobs/predict.py run=runs/nyuv2-vpd images=clip.mp4 into=depths video.every=5
 
 Encodes picture and sentence the way the run's training set was built (its checkpoint carries the recipe), cuts the
 picture into the views of the run's `predict_views`, and writes the picture the task draws. Many pictures load the model

@@ -75,10 +75,13 @@ def test_the_packages_the_user_fixed_are_there_and_refer_is_not() -> None:
 
 
 def test_whatever_the_product_imports_is_a_dependency() -> None:
-    owners = packages_distributions()
+    """Of an extra for people only where a function needs it: who does not use it imports everything without."""
+    owners, optional = packages_distributions(), extras(*(set(project()["optional-dependencies"]) - {"dev"}))
     undeclared = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        at_the_top = set(tree.body)
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -87,7 +90,8 @@ def test_whatever_the_product_imports_is_a_dependency() -> None:
                 continue
             foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names - set(PACKAGES)
             for name in foreign:
-                if not {canonicalize_name(owner) for owner in owners.get(name, [name])} & set(runtime()):
+                allowed = set(runtime()) | (set() if node in at_the_top else set(optional))
+                if not {canonicalize_name(owner) for owner in owners.get(name, [name])} & allowed:
                     undeclared.add(f"{path.relative_to(ROOT)} imports {name}")
     assert not undeclared, "\n".join(sorted(undeclared))
 

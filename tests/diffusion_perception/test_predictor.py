@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from diffusion_perception import Predictor
-from diffusion_perception.predictor import chosen_device
+from diffusion_perception.devices import chosen_device
 from shards.errors import ConfigError, Reject
 
 Models = Callable[[str], str]

@@ -11,32 +11,53 @@ SMALLEST_PX, LARGEST_PX = 10, 32  # of the letters
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
-def with_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
-    """A picture, uint8 `[H, W, 3]`, with its legend below it; itself where the legend says nothing."""
-    height, width = picture.shape[:2]
-    letter_px = min(max(height // 24, SMALLEST_PX), LARGEST_PX)
+def with_legend(picture: np.ndarray, legend: Legend, strip_px: int | None = None) -> np.ndarray:
+    """A picture, uint8 `[H, W, 3]`, with its legend below it; itself where the legend says nothing.
+
+    Args:
+        strip_px: height of the strip: what a legend leaves of it is blank, and what it takes beyond is left out; None:
+            as it needs.
+    """
+    strip = _strip(picture.shape[0], picture.shape[1], legend)
+    if strip_px is not None:
+        strip = np.pad(strip, ((0, max(strip_px - len(strip), 0)), (0, 0), (0, 0)), constant_values=PAPER[0])[:strip_px]
+    return np.concatenate([picture, strip]) if len(strip) else picture
+
+
+def line_px(height: int) -> int:
+    """Height of a line of the legend below a picture of this height."""
+    return _letter_px(height) * 3 // 2
+
+
+def _letter_px(height: int) -> int:
+    return min(max(height // 24, SMALLEST_PX), LARGEST_PX)
+
+
+def _strip(height: int, width: int, legend: Legend) -> np.ndarray:
+    """The legend alone `[h, W, 3]`, for a picture of (H, W) pixels; no rows where it says nothing."""
+    letter_px = _letter_px(height)
     font = ImageFont.load_default(letter_px)
-    gap, line_px = letter_px // 2, letter_px * 3 // 2
+    gap, row_px = letter_px // 2, line_px(height)
     lines = [line for line in _wrapped(legend.title, font, width - 2 * gap) if line]
     rows = _rows(legend, font, width - 2 * gap, letter_px)
     n_lines = len(lines) + len(rows) + (legend.ramp is not None)
     if not n_lines:
-        return picture
-    strip = Image.new("RGB", (width, n_lines * line_px + 2 * gap), PAPER)
+        return np.zeros((0, width, 3), np.uint8)
+    strip = Image.new("RGB", (width, n_lines * row_px + 2 * gap), PAPER)
     pen, y = ImageDraw.Draw(strip), gap
     for line in lines:
         pen.text((gap, y), line, INK, font)
-        y += line_px
+        y += row_px
     for row in rows:
         x = gap
         for colour, text, taken in row:
             pen.rectangle((x, y + 1, x + letter_px, y + letter_px), colour, INK)
             pen.text((x + letter_px + gap, y), text, INK, font)
             x += taken
-        y += line_px
+        y += row_px
     if legend.ramp is not None:
         _draw_ramp(strip, pen, legend, font, gap, y, letter_px)
-    return np.concatenate([picture, np.asarray(strip)])
+    return np.asarray(strip)
 
 
 def _rows(legend: Legend, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, letter_px: int) -> list:

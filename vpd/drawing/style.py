@@ -19,6 +19,8 @@ class Style:
         colormap: a name of `vpd.drawing.colormaps`.
         focal_px: focal length in pixels of the picture, for point clouds.
         fov_deg: in place of it: horizontal field of view.
+        near_m, far_m: what the ends of depth's colours stand for; far_m 0: percentiles of the picture.
+        colour: of a mask; None: the one that is seen best on the picture.
     """
 
     names: tuple[str, ...] = ()
@@ -26,6 +28,9 @@ class Style:
     colormap: str = "dusk"
     focal_px: float = 0.0
     fov_deg: float = 0.0
+    near_m: float = 0.0
+    far_m: float = 0.0
+    colour: Colour | None = None
 
 
 PLAIN = Style()

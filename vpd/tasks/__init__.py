@@ -148,6 +148,11 @@ class Pictured(Conditioned, Protocol):
         """What was found, in words, and what the colours of `draw` mean."""
         return Legend()
 
+    def steady(self, image: np.ndarray, answer: np.ndarray, style: Style) -> Style:
+        """For videos: the style with what `draw` would otherwise choose for this picture, such as the range of its
+        colours, chosen for all frames. Asked for every frame, with what it gave for the one before."""
+        return style
+
     def export(
         self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
     ) -> None:

@@ -16,12 +16,12 @@ from vpd.drawing.style import Legend, Style
 from vpd.tasks.depth.cloud import focal_of, write_ply
 from vpd.tasks.depth.labels import write_png
 
-SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth
+SHOWN_PERCENT = (2, 98)  # a picture's colours span these percentiles of its depth, unless a range is chosen
 
 
 def drawn(depth_m: np.ndarray, style: Style) -> np.ndarray:
     """Depth `[H, W]` in colours, uint8 `[H, W, 3]`, black where there is none."""
-    near, far = _shown(depth_m)
+    near, far = _shown(depth_m, style)
     found = colormap(style.colormap)
     low, high = (far, near) if found.far_first else (near, far)
     return coloured(depth_m, low, high, found.anchors)
@@ -32,7 +32,7 @@ def legend_of(depth_m: np.ndarray, style: Style) -> Legend:
     finite = depth_m[np.isfinite(depth_m)]
     if not finite.size:
         return Legend("no depth anywhere", empty=True)
-    (near, far), found = _shown(depth_m), colormap(style.colormap)
+    (near, far), found = _shown(depth_m, style), colormap(style.colormap)
     ramp = found.anchors[::-1] if found.far_first else found.anchors
     title = f"depth {finite.min():.2f} to {finite.max():.2f} m, median {np.median(finite):.2f} m"
     return Legend(title, ramp=ramp.astype(np.uint8), ends=(f"{near:.2f} m", f"{far:.2f} m"))
@@ -54,8 +54,10 @@ def write_depth(
         write_png(depth_m, path, png_per_m)
 
 
-def _shown(depth_m: np.ndarray) -> tuple[float, float]:
+def _shown(depth_m: np.ndarray, style: Style) -> tuple[float, float]:
     """The depths in metres that the ends of the colours stand for, near and far."""
+    if style.far_m:
+        return style.near_m, style.far_m
     finite = depth_m[np.isfinite(depth_m)]
     near, far = np.percentile(finite, SHOWN_PERCENT) if finite.size else (0.0, 1.0)
     return float(near), float(far)

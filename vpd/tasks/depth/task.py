@@ -13,6 +13,7 @@ scene without a class; meta["views"].
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,6 +263,10 @@ class DepthTask(Task):
     ) -> int:
         """The windows, and a few maps of the picture for its views as they are and flipped."""
         return 4 * (6 * size_px[0] * size_px[1] + 3 * views * view_px[0] * view_px[1])
+
+    def steady(self, image: np.ndarray, answer: np.ndarray, style: Style) -> Style:
+        """The colours of a video span the task's range, unless a range is chosen."""
+        return style if style.far_m else replace(style, near_m=self.min_depth_m, far_m=self.max_depth_m)
 
     def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
         """Depth `[1, H, W]` in colours, uint8 `[H, W, 3]`, black where there is none; `image` is not needed for it."""

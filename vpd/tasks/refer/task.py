@@ -11,6 +11,7 @@ background, and scored by `vpd.tasks.refer.no_target`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,11 +184,16 @@ class ReferTask(Task):
         pixels, low = size_px[0] * size_px[1], 8 * view_px[0] * view_px[1] * sentences
         return 2 * low + pixels * (8 * (sentences if whole else 1) + sentences + 12)
 
+    def steady(self, image: np.ndarray, answer: np.ndarray, style: Style) -> Style:
+        """The colour of a video's masks is the one for the first frame in which something is found."""
+        mask = mask_of(answer)
+        return replace(style, colour=visible_colour(image, mask)) if style.colour is None and mask.any() else style
+
     def draw(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> np.ndarray:
         """The picture, uint8 `[H, W, 3]`, with the predicted object tinted and outlined in a colour that can be seen
         on it."""
         mask = mask_of(answer)
-        return tinted(image, mask, visible_colour(image, mask))
+        return tinted(image, mask, style.colour or visible_colour(image, mask))
 
     def legend(self, image: np.ndarray, answer: np.ndarray, style: Style = PLAIN) -> Legend:
         """The sentence with its colour and the object's share of the picture, or that nothing was found."""
@@ -195,7 +201,7 @@ class ReferTask(Task):
         if not mask.any():
             return Legend(f"nothing found: {style.sentence}" if style.sentence else "nothing found", empty=True)
         said = f"{style.sentence or 'the object'} ({mask.mean():.1%} of the picture)"
-        return Legend(said, ((visible_colour(image, mask), "found here"),))
+        return Legend(said, ((style.colour or visible_colour(image, mask), "found here"),))
 
     def export(
         self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
