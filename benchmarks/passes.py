@@ -21,7 +21,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.step import FUSED_ATTENTION, SD15
+from benchmarks.counting import FUSED_ATTENTION
+from benchmarks.networks import SD15
 from diffusion_perception.assemble import build_head
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch

@@ -1,0 +1,123 @@
+"""The refer step as it was published, restated with the same weights, to measure ours beside it.
+
+What it does that ours does not, each stated by the published code (docs/methods/performance.md#operations-of-a-step):
+every step encodes its pictures with the VAE and its sentences with CLIP; everything is float32; attention writes its
+whole matrix; every layer is computed a second time in backward; the cross-attention maps of all layers are stored for
+the whole pass; the host waits for the loss, and for the device, in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.networks import TOKENS, VAE, build, loss_of
+from vpd.model.device_batch import DeviceBatch
+from vpd.model.perception import Perception
+
+CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+
+
+class StoringAttention:
+    """Attention as the published code writes it: every probability matrix in memory, and kept where it is a map."""
+
+    def __init__(self) -> None:
+        self.stored: list[torch.Tensor] = []
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        maps: list[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        projected = (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
+        probabilities = (query @ key.transpose(-1, -2) * attn.scale).softmax(-1)  # [B, H, N, T]
+        if encoder_hidden_states is not None:
+            self.stored.append(probabilities.detach())
+            if maps is not None:
+                maps.append(probabilities.detach().mean(1))
+        return attn.to_out[0]((probabilities @ value).transpose(1, 2).flatten(2))
+
+
+class PublishedStep(nn.Module):
+    """Pictures and token ids to the loss, at the published cost.
+
+    Args:
+        width: base channels of the UNet; the encoders are as much narrower as it is.
+        device: of everything.
+    """
+
+    def __init__(self, width: int = 320, device: str = "cpu") -> None:
+        super().__init__()
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from transformers.models.clip.configuration_clip import CLIPTextConfig
+        from transformers.models.clip.modeling_clip import CLIPTextModel
+
+        self.network, self.task = build("refer", width, device, gradient_checkpointing=True)
+        self.attention = StoringAttention()
+        self.network.backbone.unet.set_attn_processor(self.attention)
+        context = self.network.backbone.context_width
+        config = CLIPTextConfig(
+            **CLIP | {"hidden_size": context, "intermediate_size": 4 * context, "num_attention_heads": context // 16}
+            if width < 320
+            else CLIP,
+            max_position_embeddings=TOKENS,
+        )
+        widths = tuple(channels * width // 320 // 32 * 32 or 32 for channels in VAE["block_out_channels"])
+        with torch.device(device):
+            self.vae: Any = AutoencoderKL(**VAE | {"block_out_channels": widths}).eval().requires_grad_(False)
+            self.clip: Any = CLIPTextModel(config).eval().requires_grad_(False)
+
+    def with_weights_of(self, network: Perception) -> PublishedStep:
+        """The same, with the weights of another network of its size."""
+        self.network.load_state_dict(network.state_dict())
+        return self
+
+    def forward(self, pixels: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Loss.
+
+        Args:
+            pixels: float32 `[B, 3, 8h, 8w]` in [-1, 1].
+            tokens: int64 `[B, T]`.
+            mask: uint8 `[B, 8h, 8w]`.
+        """
+        self.attention.stored.clear()
+        with torch.no_grad():
+            latents = self.vae.encode(pixels).latent_dist.mode()  # [B, 4, h, w]
+            text = self.clip(input_ids=tokens).last_hidden_state  # [B, T, D]
+        return loss_of(self.network, self.task, DeviceBatch(latents, text, {"mask": mask}))
+
+    def inputs(self, samples: int, latent_side: int, device: str = "cpu") -> tuple[torch.Tensor, ...]:
+        """Random pixels, token ids and masks."""
+        side = 8 * latent_side
+        with torch.device(device):
+            pixels = torch.rand(samples, 3, side, side) * 2 - 1
+            tokens = torch.randint(0, self.clip.config.vocab_size, (samples, TOKENS))
+            return pixels, tokens, torch.zeros(samples, side, side, dtype=torch.uint8)
+
+    def step(self, inputs: tuple[torch.Tensor, ...]) -> float:
+        """Forward and backward pass, and what the host waits for; the loss."""
+        loss = self(*inputs)
+        loss.backward()
+        if loss.device.type == "cuda":
+            torch.cuda.synchronize()
+        return loss.item()
+
+
+@contextmanager
+def published_numerics() -> Iterator[None]:
+    """PyTorch's defaults of that time on a GPU: matrix products in float32, convolutions in TF32."""
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
