@@ -1,7 +1,7 @@
 """Operations of a training step, counted on shapes alone, and the attention matrices that must never exist.
 
-Owns the count. Operations are algorithmic: multiply and add are two, and the product that a fused attention kernel
-repeats in backward is not counted, so that they compare across kernels (docs/methods/performance.md#operations-of-a-step).
+Owns the count (docs/methods/performance.md#operations-of-a-step). Operations are algorithmic: multiply and add are two,
+and the product that a fused attention kernel repeats in backward is not counted, so that they compare across kernels.
 """
 
 from __future__ import annotations

@@ -65,15 +65,14 @@ class PublishedStep(nn.Module):
         self.attention = StoringAttention()
         self.network.backbone.unet.set_attn_processor(self.attention)
         context = self.network.backbone.context_width
-        config = CLIPTextConfig(
-            **CLIP | {"hidden_size": context, "intermediate_size": 4 * context, "num_attention_heads": context // 16}
-            if width < 320
-            else CLIP,
-            max_position_embeddings=TOKENS,
-        )
+        sizes: dict[str, Any] = dict(CLIP)
+        if width < 320:
+            sizes |= {"hidden_size": context, "intermediate_size": 4 * context, "num_attention_heads": context // 16}
+        config = CLIPTextConfig(**sizes, max_position_embeddings=TOKENS)
         widths = tuple(channels * width // 320 // 32 * 32 or 32 for channels in VAE["block_out_channels"])
+        shape: dict[str, Any] = VAE | {"block_out_channels": widths}
         with torch.device(device):
-            self.vae: Any = AutoencoderKL(**VAE | {"block_out_channels": widths}).eval().requires_grad_(False)
+            self.vae: Any = AutoencoderKL(**shape).eval().requires_grad_(False)
             self.clip: Any = CLIPTextModel(config).eval().requires_grad_(False)
 
     def with_weights_of(self, network: Perception) -> PublishedStep:

@@ -1,6 +1,6 @@
 """What a training step costs: operations counted anywhere, and on the CPU beside the step as it was published.
 
-    python -m benchmarks.step              # counts at full size, then times ours, frozen, LoRA and published, interleaved
+    python -m benchmarks.step              # counts at full size, then ours, head, LoRA and published, interleaved
     python -m benchmarks.step --count      # the counts alone; exit status 1 if one misses its bar
     python -m benchmarks.step --latent 64  # the comparison on larger latents
 
