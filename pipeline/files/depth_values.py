@@ -61,6 +61,22 @@ def read_hdf5(path: Path, key: str) -> np.ndarray:
         raise Reject(f"{path} cannot be read as HDF5: {error}") from error
 
 
+def datasets_of(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """(shape, dtype) of every dataset of an HDF5 file, by its key. Reject: it cannot be read."""
+    found: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+
+    def note(name: str, entry: object) -> None:
+        if isinstance(entry, h5py.Dataset):
+            found[name] = (entry.shape, entry.dtype)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(note)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise Reject(f"{path} cannot be read as HDF5: {error}") from error
+    return found
+
+
 def _picture(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
