@@ -21,6 +21,7 @@ from shards.errors import ConfigError, did_you_mean
 
 NAME = "diffusion-perception"
 COMMANDS = {
+    "init": "jobs.init",
     "check": "jobs.check",
     "build": "jobs.build_shards",
     "train": "jobs.train",

@@ -171,6 +171,7 @@ def leads_somewhere(name: str) -> bool:
         ("jobs.command_line", ("torch", "ray", "diffusers", "transformers")),
         ("jobs.train", ("torch", "diffusers", "transformers")),
         ("jobs.check", ("torch", "ray", "diffusers", "transformers")),
+        ("jobs.init", ("torch", "ray", "diffusers", "transformers")),
         ("jobs.evaluate", ("torch", "diffusers", "transformers")),
     ],
 )
