@@ -83,14 +83,17 @@ def _by_distance(map_m: np.ndarray) -> np.ndarray:
 
 
 def _masks(example: Example) -> list[tuple[np.ndarray, tuple[str, ...]]]:
-    """(mask uint8 [H, W], sentences) of some refs."""
-    refs = example.meta.get("refs", ())
-    pairs = zip(refs, example.items, strict=False)
-    return [
-        (decode_mask(ref["rle"]).astype(np.uint8), example.sentences[first : first + count])
-        for ref, (first, count) in list(pairs)[:REFS]
-        if isinstance(ref, dict) and "rle" in ref
-    ]
+    """(mask uint8 [H, W], sentences) of some refs, the largest first, so that it does not hide the others. Refs of one
+    mask are one, since two colours could not be told apart there."""
+    pairs = zip(example.meta.get("refs", ()), example.items, strict=False)
+    found: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {}
+    for ref, (first, count) in pairs:
+        if not isinstance(ref, dict) or "rle" not in ref or len(found) == REFS:
+            continue
+        key = repr(ref["rle"])
+        mask, sentences = found[key] if key in found else (decode_mask(ref["rle"]).astype(np.uint8), ())
+        found[key] = (mask, (*sentences, *example.sentences[first : first + count]))
+    return sorted(found.values(), key=lambda pair: -int(pair[0].sum()))
 
 
 def _small(colours: np.ndarray, w: int, h: int) -> np.ndarray:

@@ -17,14 +17,15 @@ REASONS = 50  # rejects that are listed
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222; }
 h2 { border-top: 1px solid #ccc; padding-top: 1em; }
-table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; }
+table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; overflow-wrap: anywhere; }
+th, td.number { overflow-wrap: normal; white-space: nowrap; } li, h1, h2 { overflow-wrap: anywhere; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .refused { background: #fbe3e3; } .warning { background: #fdf3d7; } .fine { background: #e4f3e4; }
 .refused, .warning, .fine { padding: 6px 10px; margin: 6px 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .swatch { display: inline-block; width: 1em; height: 1em; vertical-align: -2px; border: 1px solid #999; }
-.bar { display: inline-block; height: 0.7em; background: #678; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 14px; }
-figure { margin: 0; } figure img { width: 49%; vertical-align: top; }
+td.bars { width: min(200px, 22vw); } .bar { display: block; height: 0.7em; background: #678; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px; }
+figure { margin: 0; } figure img { width: 49%; vertical-align: top; } figure img + img { margin-left: 2%; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 """
 
@@ -61,14 +62,19 @@ def _split(found: Findings) -> Iterator[str]:
         yield "<h3>Depth</h3>"
         at = zip(PERCENTILES, metres, strict=True)
         rows = [(f"{percent} %", f"{value:.3f} m", value / max(metres)) for percent, value in at]
-        yield from _table(("of the measurements are nearer than", "", ""), rows)
+        yield from _table(("measurements", "nearer than", ""), rows)
     if tally.sentences:
         yield "<h3>Sentences by their number of words</h3>"
         most = max(tally.words.values())
         rows = [(str(words), str(count), count / most) for words, count in sorted(tally.words.items())]
         yield from _table(("words", "sentences", ""), rows)
     if tally.drawings:
-        yield f'<h3>The first {len(tally.drawings)} pictures, and their labels laid over</h3><div class="pairs">'
+        count = len(tally.drawings)
+        first = f"The first {count} pictures" if count > 1 else "The first picture"
+        yield f"<h3>{first}, and the same with labels laid over</h3>"
+        if tally.depth_pixels:
+            yield "<p>Near is red, far is blue, each picture by its own range; black is not measured.</p>"
+        yield '<div class="pairs">'
         yield from map(_figure, tally.drawings)
         yield "</div>"
     yield from _reasons(found)
@@ -84,7 +90,7 @@ def _classes(found: Findings) -> Iterator[str]:
         colour = (0, 0, 0) if value == IGNORE else colour_of(value)
         yield (
             f'<tr><td class="number">{value}</td><td>{_swatch(colour)} {escape(name)}</td>'
-            f'<td class="number">{share:.2%}</td><td class="number">{pictures}</td><td>{_bar(share / most)}</td></tr>'
+            f'<td class="number">{share:.2%}</td><td class="number">{pictures}</td>{_bar(share / most)}</tr>'
         )
     yield "</table>"
 
@@ -93,7 +99,7 @@ def _table(head: Sequence[str], rows: Sequence[tuple[str, str, float]]) -> Itera
     yield "<table><tr>" + "".join(f"<th>{escape(word)}</th>" for word in head) + "</tr>"
     for first, second, share in rows:
         numbers = f'<td class="number">{escape(first)}</td><td class="number">{escape(second)}</td>'
-        yield f"<tr>{numbers}<td>{_bar(share)}</td></tr>"
+        yield f"<tr>{numbers}{_bar(share)}</tr>"
     yield "</table>"
 
 
@@ -126,4 +132,4 @@ def _swatch(colour: tuple[int, int, int]) -> str:
 
 
 def _bar(share: float) -> str:
-    return f'<span class="bar" style="width: {200 * share:.0f}px"></span>'
+    return f'<td class="bars"><span class="bar" style="width: {share:.1%}"></span></td>'

@@ -67,3 +67,14 @@ def test_depth_is_measured_where_it_is_above_0() -> None:
     (label,) = read_labels([METRES], {"depth": np.array([[0, 1.5], [2.5, 0]], np.float32)})
     assert isinstance(label, Depth)
     assert (label.measured, label.sample_m.tolist()) == (2, [1.5, 2.5])
+
+
+def test_a_large_ref_does_not_hide_a_small_one_and_refs_of_one_mask_share_a_colour() -> None:
+    everything, left = np.ones((64, 64), bool), np.zeros((64, 64), bool)
+    left[:, :32] = True
+    refs = [{"rle": encode_pixels(mask)} for mask in (left, everything, left)]
+    drawing = draw(Example("a", WHITE, {"refs": refs}, ("left", "all", "west"), ((0, 1), (1, 1), (2, 1))), [])
+    assert drawing.texts == (("all", colour_of(0)), ("left / west", colour_of(1)))
+    on_left, on_right = quarters(drawing)
+    assert on_right == pytest.approx(over_white(colour_of(0)), abs=4)
+    assert on_left[2] > on_right[2] + 50, "blue lies on red"
