@@ -46,6 +46,7 @@ class RunConfig:
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
     cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
     max_failures: int = 3  # restarts after a lost worker before the job fails
+    allow_changed: bool = False  # go on where the run ended, though its settings were changed since
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_parts
+from diffusion_perception.changed_settings import check_unchanged
 
 if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
@@ -43,6 +44,7 @@ def train(
     from vpd.training import loop
     from vpd.training.checkpoint import CheckpointStore
     from vpd.training.log import RunLog
+    from vpd.training.resume import resumable
     from vpd.training.worker import Worker
 
     worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -50,7 +52,9 @@ def train(
         torch.set_num_threads(min(max(int(job.run.cpus_per_worker), 1), os.cpu_count() or 1))
     parts = build_parts(job, worker.device, worker.rank)
     store = CheckpointStore(job.folder)
-    latest = store.latest()
+    latest = resumable(store, parts.train_set.manifest, job.data.batch_size)
+    if latest:
+        check_unchanged(job, store, latest)
     log = None
     if worker.rank == 0:
         # TensorBoard and JSONL need a file system; for a URL they stay in the worker's folder, beside Ray's own logs.

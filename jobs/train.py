@@ -7,7 +7,8 @@
 `--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file; further words are settings (`optim.lr=1e-4`).
 The run is assembled without weights first, and refused there if a worker would refuse it (`forecast.training`);
 `--dry-run` ends with that, without Ray: configuration, steps, parameters, bytes, shapes. The same command again resumes
-the run. `run.workers=0` trains in this very process, without a cluster.
+the run; with other settings it lists what changed and refuses, unless `--allow-changed` says to go on with them.
+`run.workers=0` trains in this very process, without a cluster.
 
 Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; what each process does is
 `diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a controller that dies
@@ -42,6 +43,7 @@ _PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.
 JOB = TrainJob
 FLAGS = {
     "dry-run": "print what would be done, and end",
+    "allow-changed": "go on with the run though settings were changed since (run.allow_changed)",
     "local": "run on this machine alone, on a private cluster",
 }
 WORDS = {
@@ -59,7 +61,8 @@ def draft(command: CommandLine) -> dict[str, Any]:
         if not task:
             raise ConfigError("say what to train: --task refer (configs/train/refer.yaml), or --config FILE.")
         path = f"configs/train/{task}_{method}.yaml" if method else f"configs/train/{task}.yaml"
-    data = settings.read_file(path, command.overrides)
+    allowed = (("run.allow_changed", "true"),) if "allow-changed" in command.flags else ()
+    data = settings.read_file(path, (*command.overrides, *allowed))
     named = settings.plugin_name(data.get("task"))
     if task and named != task:
         raise ConfigError(f"--task {task} does not go with {path}, whose task is {named!r}. Give one of the two.")

@@ -50,6 +50,8 @@ def lines(forecast: TrainingForecast) -> Iterator[str]:
     yield from _sets(forecast)
     begins = f"goes on from step {forecast.step}" if forecast.step else "begins at step 0"
     yield f"run folder {forecast.job.folder}: {begins}"
+    for change in forecast.changed:
+        yield f"changed since that step: {change}"
     yield _schedule(forecast)
     loaded = [f"{setting['name']} for {kind}" for kind, setting in forecast.encoders.items()]
     yield f"frozen encoders on every worker: {', '.join(loaded) or 'none, everything is stored'}"

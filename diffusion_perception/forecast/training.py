@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import fit, plugins
 from diffusion_perception.assemble import build_schedule, build_task
+from diffusion_perception.changed_settings import check_unchanged
 from diffusion_perception.companions import backbone_facts, needed_encoders
 from diffusion_perception.forecast import network, unbuilt
 from diffusion_perception.forecast.sets import Sets, read_sets
@@ -35,6 +36,7 @@ class TrainingForecast:
         curve: factor on the learning rate after so many steps; None without `total_steps`.
         step: where the run begins: 0, or that of the checkpoint it goes on from.
         encoders: `image` and `text` -> the frozen encoder that is loaded for it.
+        changed: settings that are not those of the checkpoint, and were allowed to differ.
         assumed: what was assumed of the backbone; empty if it was read.
         model: on the meta device; None where `absent` says why.
         groups: of the optimiser, on the model's parameters.
@@ -53,6 +55,7 @@ class TrainingForecast:
     absent: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
     activation_bytes: Mapping[str, int | None] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -93,19 +96,19 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
         plugins.describe_plugin(plugins.ENCODERS, setting, f"encoders.{kind}")
     store = CheckpointStore(job.folder)
     checkpoint = resumable(store, found.train.manifest, job.data.batch_size) if found.train else None
+    changed = check_unchanged(job, store, checkpoint) if checkpoint else []
     step = checkpoint.step if checkpoint else 0
     known = (job, task, found, total, curve, step, encoders, facts.assumed)
 
     model, absent = network.assembled(job, task, facts, found)
     if model is None:
-        return TrainingForecast(*known, absent=absent)
+        return TrainingForecast(*known, absent=absent, changed=changed)
     if found.train and found.sample is not None:
         fit.check_stride(model.backbone.facts, found.train)
     _learning(job, model, store, checkpoint, assumed=bool(facts.assumed))
     groups = named_groups(model, job.optim)
-    return TrainingForecast(
-        *known, model, groups=groups, activation_bytes=network.activation_bytes(job, task, model, found)
-    )
+    activation_bytes = network.activation_bytes(job, task, model, found)
+    return TrainingForecast(*known, model, groups=groups, activation_bytes=activation_bytes, changed=changed)
 
 
 def _without_val(job: TrainJob) -> TrainJob:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from diffusion_perception.forecast.figures import lines
 from shards.errors import ConfigError, ContractError, FingerprintMismatch
 from tests.toy_forecasts import built, forecast
 from tests.toy_runs import run_settings, write_set
@@ -39,7 +40,7 @@ def test_a_run_that_goes_on_says_where(begun: dict[str, Any]) -> None:
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(begun: dict[str, Any], change: dict[str, Any], message: str) -> None:
-    for section, values in change.items():
+    for section, values in {**change, "run": {"allow_changed": True}}.items():
         begun[section] = {**begun.get(section, {}), **values}
     with pytest.raises(ConfigError, match=message):
         forecast(begun)
@@ -85,3 +86,11 @@ def test_weights_are_not_held_against_an_assumed_backbone(toy_sets: Path, unet_o
     plan = forecast(settings)
     assert plan.model is not None
     assert "nobody/another is not in the local cache" in plan.assumed
+
+
+def test_changed_settings_are_refused_and_told_where_they_are_allowed(begun: dict[str, Any]) -> None:
+    begun["optim"] = {**begun["optim"], "lr": 3e-4}
+    with pytest.raises(ConfigError, match=r"optim\.lr: 5e-05 -> 0\.0003"):
+        forecast(begun)
+    begun["run"]["allow_changed"] = True
+    assert "changed since that step: optim.lr: 5e-05 -> 0.0003" in list(lines(forecast(begun)))
