@@ -27,6 +27,7 @@ def train(
     *,
     wrap: Callable[[Any], Any] = lambda model: model,
     report: Callable[[Checkpoint | None, Mapping[str, float]], None] = lambda checkpoint, metrics: None,
+    asked_to_end: Callable[[], bool] = lambda: False,
 ) -> Mapping[str, float]:
     """Train, or go on where the run's folder ends; returns the last validation's metrics and `loss`.
 
@@ -34,9 +35,11 @@ def train(
         job: its paths must be absolute or URLs where other processes share them (`train_job.placed`).
         worker: who this process is; by default the only one, on CUDA if there is some.
         wrap: makes the model a part of a group of workers, e.g. DDP.
-        report: is told every saved checkpoint and every evaluation.
+        report: is told every checkpoint, as its writing begins, with its evaluation if there was one.
+        asked_to_end: whether the run should save and end now; it is asked between steps.
 
     Raises:
+        Interrupted: it was asked to end early, and can go on from where it saved.
         ContractError: sets, settings or weights that do not fit together.
     """
     import torch
@@ -57,12 +60,18 @@ def train(
         check_unchanged(job, store, latest)
     log = None
     if worker.rank == 0:
-        # TensorBoard and JSONL need a file system; for a URL they stay in the worker's folder, beside Ray's own logs.
-        folder = job.folder if "://" not in job.folder else os.path.join(os.getcwd(), "log")
-        log = RunLog(folder, resume_step=latest.step if latest else 0, echo=_say)
+        log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=_say)
     try:
         return loop.train(
-            job.training, parts, worker, store, log, wrap=wrap, report=report, resolved=settings.to_plain(job)
+            job.training,
+            parts,
+            worker,
+            store,
+            log,
+            wrap=wrap,
+            report=report,
+            asked_to_end=asked_to_end,
+            resolved=settings.to_plain(job),
         )
     finally:
         if log:

@@ -9,6 +9,8 @@
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
     |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
     |-- NonFinite             a number of a training is NaN or infinite, and the run was to stop then
+    |-- NotSaved              the last checkpoint of a training could not be written
+    |-- Interrupted           somebody asked the work to end early; the message says how to go on
     `-- ConfigError           an unknown or unread setting, or settings that cannot be combined
 
 A message says what was found, what was expected, where, and what to do about it.
@@ -52,6 +54,14 @@ class Reject(ContractError):
 
 class NonFinite(ContractError):
     """A loss, a gradient or a weight is NaN or infinite; the message names the step and the records of its batch."""
+
+
+class NotSaved(ContractError):
+    """The last checkpoint of a training could not be written; `__cause__` is the store's error."""
+
+
+class Interrupted(ContractError):
+    """Work was asked to end before its end, and did so in order; the message says what is kept and how to go on."""
 
 
 class ConfigError(ContractError):

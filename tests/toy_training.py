@@ -60,6 +60,7 @@ def toy_train(
     store: CheckpointStore | None = None,
     echo: Callable[[str], None] = lambda text: None,
     evaluated: bool = False,
+    read_losses: bool = True,
     **known: Any,
 ) -> dict[int, float]:
     """Train, or go on; returns the loss of every logged step."""
@@ -72,12 +73,12 @@ def toy_train(
     )
     store = store or CheckpointStore(str(folder))
     newest = store.latest()
-    log = RunLog(folder, resume_step=newest.step if newest else 0, echo=echo)
+    log = RunLog(store.url, resume_step=newest.step if newest else 0, echo=echo)
     try:
         loop.train(config, parts, Worker(), store, log, **known)
     finally:
         log.close()
-    return toy_losses(folder)
+    return toy_losses(folder) if read_losses else {}
 
 
 def toy_losses(folder: Path) -> dict[int, float]:

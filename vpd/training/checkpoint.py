@@ -4,24 +4,28 @@ Owns the folder layout `<run>/step-000001234/{model.safetensors, optimizer.safet
 `checkpoint.json` is the completion marker: it lists every other file with its size, and a folder without it, or with a
 file of another size, does not exist for a reader. So a run killed at any moment resumes from the newest checkpoint that
 was really finished, without asking the controller that may have died with it (every kill lost the newest registered
-one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors is left to `vpd.training.loop`.
+one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors is left to `vpd.training.resume`,
+when they are written to `vpd.training.writer`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from shards.errors import ContractError
+from vpd.training.tensor_file import write_tensors
 
 MARKER = "checkpoint.json"
 
@@ -53,31 +57,50 @@ class CheckpointStore:
         state: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
     ) -> Checkpoint:
-        """Write one checkpoint; it exists only once its marker is in place.
+        """Write one checkpoint, each byte once and to its place; it exists only once its marker is in place.
 
         Args:
             tensors: per file stem (`model`, `optimizer`) its named tensors.
             state: JSON-able position and configuration.
             metrics: evaluation results at this step, if there were any.
         """
-        path = f"{self.root}/step-{step:09d}"
-        if self.fs.exists(path):  # left over from a killed run, or this step is being saved again
-            self._remove(path)
+        path = self.path_of(step)
+        self.discard(step)  # left over from a killed run, or this step is being saved again
         self.fs.makedirs(path, exist_ok=True)
         sizes: dict[str, int] = {}
-        with tempfile.TemporaryDirectory() as scratch:
-            for stem, named in tensors.items():
-                local = Path(scratch, f"{stem}.safetensors")
-                save_file({k: v.detach().contiguous() for k, v in named.items()}, local)
-                sizes[local.name] = self._put(local, f"{path}/{local.name}")
-            local = Path(scratch, "state.json")
-            local.write_text(json.dumps(state, indent=1, sort_keys=True))
-            sizes[local.name] = self._put(local, f"{path}/{local.name}")
-        marker = {"step": step, "files": sizes, "metrics": dict(metrics or {})}
+        for stem, named in tensors.items():
+            with self._created(f"{path}/{stem}.safetensors") as file:
+                on_cpu = {name: value.detach().cpu().contiguous() for name, value in named.items()}
+                sizes[f"{stem}.safetensors"] = write_tensors(file, on_cpu)
+        text = json.dumps(state, indent=1, sort_keys=True).encode()
+        with self._created(f"{path}/state.json") as file:
+            file.write(text)
+        sizes["state.json"] = len(text)
+        scores = {name: value if math.isfinite(value) else None for name, value in (metrics or {}).items()}
+        marker = {"step": step, "files": sizes, "metrics": scores}
         # The marker goes through a rename so that on a file system it is never seen half-written.
-        self.fs.pipe_file(f"{path}/{MARKER}.partial", json.dumps(marker, sort_keys=True).encode())
+        with self._created(f"{path}/{MARKER}.partial") as file:
+            file.write(json.dumps(marker, sort_keys=True).encode())
         self.fs.mv(f"{path}/{MARKER}.partial", f"{path}/{MARKER}")
-        return Checkpoint(path, step, marker["metrics"])
+        return Checkpoint(path, step, dict(metrics or {}))
+
+    def path_of(self, step: int) -> str:
+        return f"{self.root}/step-{step:09d}"
+
+    def discard(self, step: int) -> None:
+        """Remove what there is of a step, finished or not."""
+        self.fs.invalidate_cache()
+        if self.fs.exists(self.path_of(step)):
+            self._remove(self.path_of(step))
+
+    @contextmanager
+    def _created(self, path: str) -> Iterator[Any]:
+        """A new file of the store, whose bytes are on the disk when it is closed, where there is one to ask."""
+        with self.fs.open(path, "wb") as file:
+            yield file
+            file.flush()
+            with suppress(AttributeError, OSError):  # io.UnsupportedOperation is one: a stream to somewhere else
+                os.fsync(file.fileno())
 
     def complete(self) -> list[Checkpoint]:
         """All finished checkpoints, oldest first."""
@@ -150,17 +173,14 @@ class CheckpointStore:
             if old.path not in kept:
                 self._remove(old.path)
 
-    def _put(self, local: Path, remote: str) -> int:
-        self.fs.put_file(str(local), remote)
-        return local.stat().st_size
-
     def _marker(self, path: str) -> dict[str, Any] | None:
         try:
             marker = json.loads(self.fs.cat_file(f"{path}/{MARKER}"))
             whole = all(self.fs.size(f"{path}/{name}") == size for name, size in marker["files"].items())
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
             return None
-        return marker if whole else None
+        scores = {name: math.nan if value is None else value for name, value in marker["metrics"].items()}
+        return {**marker, "metrics": scores} if whole else None
 
     def _remove(self, path: str) -> None:
         # Marker first: a removal that is interrupted leaves an unfinished folder, never a plausible one.

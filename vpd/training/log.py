@@ -17,6 +17,9 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from shards.progress import duration
+from vpd.training.mirror import Mirror
+
+LOG = "log.jsonl"
 
 
 def format_value(value: float) -> str:
@@ -37,14 +40,16 @@ class RunLog:
     """Writes to `<folder>/log.jsonl` and `<folder>/tensorboard`, and prints.
 
     Args:
-        folder: local folder of the run; made if absent.
+        folder: of the run, made if absent; behind a URL it is a copy of a local one (`vpd.training.mirror`).
         resume_step: lines with a later step, left by a run killed after its last checkpoint, are dropped.
     """
 
     def __init__(self, folder: str | Path, resume_step: int = 0, echo: Callable[[str], None] = print) -> None:
-        self.path, self._board_folder = Path(folder, "log.jsonl"), str(Path(folder, "tensorboard"))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._echo = echo
+        self._mirror = Mirror(str(folder), (LOG,), echo) if "://" in str(folder) else None
+        local = self._mirror.folder if self._mirror else Path(folder)
+        self.path, self._board_folder = local / LOG, str(local / "tensorboard")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._open(resume_step)
 
     def _open(self, step: int) -> None:
@@ -54,7 +59,7 @@ class RunLog:
 
     def rewind(self, step: int) -> None:
         """Drop what is later than a step, which the run goes back to."""
-        self.close()
+        self._close_files()
         self._open(step)
 
     def _drop_after(self, step: int) -> None:
@@ -86,11 +91,24 @@ class RunLog:
         for key, value in values.items():
             self._board.add_scalar(f"{prefix}/{key}", value, step)
         self._echo(step_line(step, values, prefix, total, left_s))
+        if self._mirror:
+            self._mirror.push_if_due()
 
     def say(self, text: str) -> None:
         """A console line that is not a measurement."""
         self._echo(text)
 
+    def bring_to_safety(self) -> None:
+        """What is written so far is where the run's checkpoints are."""
+        if self._mirror:
+            self._board.flush()
+            self._mirror.push()
+
     def close(self) -> None:
+        self._close_files()
+        if self._mirror:
+            self._mirror.close()
+
+    def _close_files(self) -> None:
         self._file.close()
         self._board.close()

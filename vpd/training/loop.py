@@ -3,8 +3,8 @@
 Owns the order of these and the numerics (autocast, float32 master weights). Position is one integer, the optimiser
 step: the stream, the drawn sentences, the learning rate and the random state are all functions of it, so resuming is
 arithmetic (docs/methods/training.md#position). There is no synchronisation with the device between two logged steps.
-What a checkpoint holds is `vpd.training.resume`'s; placement and restarts are left to `jobs.train`, which hands in a
-`Worker` and a `report` function.
+What a checkpoint holds is `vpd.training.resume`'s, how it is written beside the next steps `vpd.training.writer`'s;
+placement and restarts are left to `jobs.train`, which hands in a `Worker` and a `report` function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shards.errors import NonFinite
+from shards.errors import Interrupted, NonFinite
 from shards.progress import Progress
 from shards.reading.batch import SampleBatch
 from vpd.model.device_batch import to_batch
@@ -26,10 +26,11 @@ from vpd.training.gradients import backward
 from vpd.training.log import RunLog
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
-from vpd.training.resume import move_schedule, restore_run, save_run
+from vpd.training.resume import contents, move_schedule, restore_run
 from vpd.training.settings import TrainConfig
 from vpd.training.validation import validate
 from vpd.training.worker import Worker
+from vpd.training.writer import CheckpointWriter
 
 
 def train(
@@ -41,6 +42,7 @@ def train(
     *,
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     report: Callable[[Checkpoint | None, Mapping[str, float]], None] = lambda checkpoint, metrics: None,
+    asked_to_end: Callable[[], bool] = lambda: False,
     resolved: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Train to the end of the schedule, resuming from the newest finished checkpoint in `store`.
@@ -48,7 +50,9 @@ def train(
     Args:
         log: the run's log on rank 0, None elsewhere.
         wrap: puts the model under data parallelism (DDP); identity for one worker.
-        report: called on every rank after each checkpoint.
+        report: called on every rank once a checkpoint is about to be written.
+        asked_to_end: whether to save and end now: asked after every step, on several workers where one is logged,
+            evaluated or saved, so that they agree.
         resolved: the whole configuration as plain data, saved into every checkpoint.
 
     Returns:
@@ -58,10 +62,18 @@ def train(
         FingerprintMismatch: the run was started on another build of the training set.
         NonFinite: a loss, gradient or weight is NaN or infinite, and `loop.nonfinite` says to stop, or nothing else
             helps.
+        NotSaved: the last checkpoint could not be written.
+        Interrupted: the run was asked to end, and saved where it was.
     """
-    run = _Run(config, parts, worker, store, log, wrap, report, resolved or {})
+    run = _Run(config, parts, worker, store, log, wrap, report, asked_to_end, resolved or {})
     run.introduce()
-    return run.to_the_end()
+    try:
+        run.to_the_end()
+    except BaseException:
+        run.writer.wait()  # what was begun is finished, whatever ended the training
+        raise
+    run.writer.close()
+    return run.results
 
 
 class _Run:
@@ -76,10 +88,12 @@ class _Run:
         log: RunLog | None,
         wrap: Callable[[nn.Module], nn.Module],
         report: Callable[[Checkpoint | None, Mapping[str, float]], None],
+        asked_to_end: Callable[[], bool],
         resolved: Mapping[str, Any],
     ) -> None:
         self.config, self.parts, self.worker, self.store, self.log = config, parts, worker, store, log
-        self.report, self.resolved = report, resolved
+        self.report, self.asked_to_end, self.resolved = report, asked_to_end, resolved
+        self.writer = CheckpointWriter(store, self._prune, self._say, log.bring_to_safety if log else lambda: None)
         loop, self.batch_size, n_items = config.loop, config.data.batch_size, parts.train_set.n_items
         torch.manual_seed(loop.seed)
         self.model = model = parts.model.to(worker.device)
@@ -121,7 +135,7 @@ class _Run:
                 f"weight decay {group['weight_decay']:g}"
             )
 
-    def to_the_end(self) -> dict[str, float]:
+    def to_the_end(self) -> None:
         if self.config.loop.eval_at_start and self.step == 0 and self.parts.val_set is not None:
             self._evaluate()
         self.model.train()
@@ -129,7 +143,6 @@ class _Run:
         while self.step < self.stop:  # comes round again where a run rolls back
             with open_stream(self.config, self.parts, self.worker, self.step, self.stop) as stream:
                 self._through(stream)
-        return self.results
 
     def _through(self, stream: Iterable[SampleBatch]) -> None:
         """Train on the batches of a stream, to its end or until the run rolls back."""
@@ -137,20 +150,34 @@ class _Run:
             self._learn(raw)
             self.step += 1
             last = self.step == self.stop
-            every = self.config.loop.log_every_steps
-            logs = bool(every) and (last or self.step % every == 0)
+            alone, every = self.worker.world == 1, self.config.loop.log_every_steps
+            ends = alone and not last and self.asked_to_end()
+            logs = bool(every) and (last or ends or self.step % every == 0)
             evaluates = self.parts.val_set is not None and (last or self.step % self.eval_every == 0)
-            saves = last or self.step % self.save_every == 0
+            saves = last or ends or self.step % self.save_every == 0
             if not (logs or evaluates or saves):
                 continue
             if not self._sound(evaluates or saves):
                 return
+            if not (alone or last):
+                ends = bool(self.worker.any_of(torch.tensor(self.asked_to_end(), device=self.worker.device)))
             if logs:
                 self._log()
             with self.pace.apart():
                 scored = self._evaluate() if evaluates else {}
-                if saves:
+                if saves or ends:
                     self._save(scored)
+            if ends:
+                self._end_early()
+
+    def _end_early(self) -> None:
+        self.writer.close()
+        self.worker.barrier()  # a worker that leaves takes the others along, and the first may still be writing
+        path = self.store.path_of(self.step)
+        raise Interrupted(
+            f"ended at step {self.step} of {self.total}, as it was asked to. Saved: {path}. The same command goes on "
+            "from there."
+        )
 
     def _learn(self, raw: SampleBatch) -> None:
         """One optimiser step, which does nothing if a number of it is not finite."""
@@ -197,6 +224,8 @@ class _Run:
         weight = unsound_weight(self.model) if bad or weights_too else ""
         if not bad and not weight:
             return True
+        self.writer.wait()
+        self.worker.barrier()  # before anybody looks for the newest checkpoint
         loop, newest = self.config.loop, self.store.latest()
         index = self.parts.train_set.index
         said = complaint(self.step, bad, weight, self.worker, index.key)
@@ -220,7 +249,6 @@ class _Run:
 
     def _roll_back(self, bad: Iterable[BadStep]) -> None:
         """To the newest checkpoint; these steps are left out when they come again."""
-        self.worker.barrier()
         self.watch.forgiven |= {one.step for one in bad}
         self.watch.forget()
         self.step = self._restored()
@@ -256,17 +284,17 @@ class _Run:
         return scored
 
     def _save(self, scored: Mapping[str, float]) -> None:
-        task, checkpoint = self.parts.task, None
+        checkpoint = None
         if self.worker.rank == 0:
             about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
             manifest = self.parts.train_set.manifest
-            checkpoint = save_run(
-                self.store, self.step, self.model, self.optimizer, manifest, self.batch_size, scored, about
-            )
-            keep_last = self.config.loop.keep_last
-            self.store.prune(keep_last, task.metric_name, higher_is_better=task.higher_is_better)
-        self.worker.barrier()
+            kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about)
+            checkpoint = self.writer.begin(self.step, *kept, scored)
         self.report(checkpoint, scored or {"step": self.step})
+
+    def _prune(self) -> None:
+        task = self.parts.task
+        self.store.prune(self.config.loop.keep_last, task.metric_name, higher_is_better=task.higher_is_better)
 
     def _restored(self) -> int:
         manifest = self.parts.train_set.manifest

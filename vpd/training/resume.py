@@ -20,18 +20,16 @@ from vpd.training.checkpoint import Checkpoint, CheckpointStore
 SHOWN = 3  # weights in a message
 
 
-def save_run(
-    store: CheckpointStore,
+def contents(
     step: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     manifest: Manifest,
     batch_size: int,
-    metrics: Mapping[str, float],
     about: Mapping[str, Any],
-) -> Checkpoint:
-    """Write the state after `step` finished steps; `about` is what else a reader of the checkpoint needs: the run's
-    configuration as plain data under `config`, the names of its classes."""
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Tensors and state after `step` finished steps, not copied; `about` is what else a reader of the checkpoint needs:
+    the run's configuration as plain data under `config`, the names of its classes."""
     state = {
         "step": step,
         "position": step * batch_size,
@@ -42,8 +40,21 @@ def save_run(
         "schema": manifest.schema.to_json(),
         **about,
     }
-    tensors = {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizer)}
-    return store.save(step, tensors, state, metrics)
+    return {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizer)}, state
+
+
+def save_run(
+    store: CheckpointStore,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    manifest: Manifest,
+    batch_size: int,
+    metrics: Mapping[str, float],
+    about: Mapping[str, Any],
+) -> Checkpoint:
+    """Write a checkpoint while the caller waits; arguments as of `contents`."""
+    return store.save(step, *contents(step, model, optimizer, manifest, batch_size, about), metrics)
 
 
 def restore_run(
