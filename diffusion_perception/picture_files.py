@@ -22,9 +22,9 @@ from shards.errors import ConfigError, Reject
 # What Pillow reads without plug-ins of others and people keep photos in.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
-    *(".ts", ".m2ts", ".mts", ".ogv", ".wmv", ".flv", ".3gp"),
-)
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".ogv", ".wmv", ".flv",
+    ".3gp",
+)  # fmt: skip
 LISTS = (".txt", ".lst")
 _PATTERN = frozenset("*?[")
 

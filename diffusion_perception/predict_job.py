@@ -27,6 +27,23 @@ class VideoPart:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What the actors get that a prediction is spread over on a cluster; each loads the model once."""
+
+    actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
+    gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
+    cpus_per_actor: float = 2  # CPUs that the scheduler reserves
+    pictures_per_task: int = 64  # that an actor takes at a time; a video is a task of its own
+
+    def __post_init__(self) -> None:
+        if self.actors < 0 or self.cpus_per_actor <= 0 or self.pictures_per_task < 1:
+            raise ConfigError(
+                f"resources: actors {self.actors}, cpus_per_actor {self.cpus_per_actor:g}, pictures_per_task "
+                f"{self.pictures_per_task}; expected no fewer than 0 actors, some CPU for each, and 1 picture or more."
+            )
+
+
+@dataclass(frozen=True)
 class PredictJob:
     """Settings of a prediction."""
 
@@ -58,6 +75,7 @@ class PredictJob:
     batch_size: int = 0  # views in one pass of the model; 0: the run's data.eval_batch_size on a GPU, else 4
     memory_gb: float = 0.0  # what one picture may take; 0: what the machine has available
     device: str = ""  # cpu, cuda, cuda:1 or mps; empty: a GPU if there is one
+    resources: Spread = field(default_factory=Spread)  # with --ray
 
     def __post_init__(self) -> None:
         if bool(self.image) == bool(self.images):

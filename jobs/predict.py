@@ -6,6 +6,7 @@
     python jobs/predict.py run=runs/coco-pose image=park.jpg 'boxes=[[388, 69, 109, 277]]' out=pose.png export=pose.json
     python jobs/predict.py run=runs/nyuv2-vpd images=photos into=depths exports=[.npy]
     python jobs/predict.py run=runs/nyuv2-vpd images=clip.mp4 into=depths video.every=5
+    ray job submit -- jobs/predict.py run=/data/runs/nyuv2-vpd images=/data/photos into=/data/depths --ray
 
 Encodes picture and sentence the way the run's training set was built (its checkpoint carries the recipe), cuts the
 picture into the views of the run's `predict_views`, and writes the picture the task draws. Many pictures load the model
@@ -29,7 +30,10 @@ from jobs import program
 from jobs.command_line import CommandLine
 
 JOB = PredictJob
-FLAGS: dict[str, str] = {}
+FLAGS = {
+    "ray": "spread many pictures over a Ray cluster, whose nodes share the folders",
+    "local": "with --ray: on this machine alone, on a private cluster",
+}
 
 
 def draft(command: CommandLine) -> dict[str, Any]:
@@ -38,8 +42,15 @@ def draft(command: CommandLine) -> dict[str, Any]:
 
 
 def run(words: list[str]) -> None:
-    job = settings.bind(JOB, draft(CommandLine.parse(words)))
-    predict(job, resolve_path(job.run, "run"))
+    command = CommandLine.parse(words, flags=FLAGS)
+    job = settings.bind(JOB, draft(command))
+    run_folder = resolve_path(job.run, "run")
+    if "ray" not in command.flags:
+        predict(job, run_folder)
+        return
+    from jobs.spread_prediction import spread  # a command that needs no cluster loads nothing of Ray's
+
+    spread(job, run_folder, local="local" in command.flags)
 
 
 if __name__ == "__main__":
