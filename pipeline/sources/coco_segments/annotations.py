@@ -1,7 +1,9 @@
 """Reads COCO annotation files: instances and stuff (`segmentation`), or panoptic (`segments_info`).
 
-Owns the form and its checks: ids that are whole numbers and stand once, every reference leading somewhere. What is
-drawn is `draw`'s. Files of Roboflow, CVAT, Label Studio and Datumaro have the same form.
+Owns the form and its checks: ids that are whole numbers and stand once, every reference leading somewhere. An
+annotation that contradicts the others costs itself and is told; a picture or category that does ends the build, since
+nothing can be meant by the file then. What is drawn is `draw`'s. Files of Roboflow, CVAT, Label Studio and Datumaro
+have the same form.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ class Annotations:
     segments: Mapping[int, tuple[Segment, ...]]  # by image id
     label_files: Mapping[int, str]  # by image id: PNG of a panoptic file
     without_area: int  # annotations whose segmentation is empty or missing
+    left_out: Mapping[int, tuple[str, ...]]  # by image id: annotations that contradict others, and why
+    strays: tuple[str, ...]  # the same of annotations of pictures that the file does not have
 
     @property
     def panoptic(self) -> bool:
@@ -54,7 +58,8 @@ class Annotations:
 
 
 def read_annotations(path: Path) -> Annotations:
-    """SourceError: no such file, not COCO's, or an entry that contradicts the others; the message names it."""
+    """SourceError: no such file, not COCO's, or a picture or category that contradicts the others; the message names
+    it."""
     data = parse_json(read_bytes(path), str(path))
     lists = ("images", "annotations", "categories")
     if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in lists):
@@ -76,28 +81,33 @@ def read_annotations(path: Path) -> Annotations:
     labels: dict[int, str] = {}
     without_area = 0
     numbers: set[int] = set()
+    left_out: dict[int, list[str]] = {}
+    strays: list[str] = []
     for place, entry in enumerate(data["annotations"]):
         image_id = taken(entry, "image_id", int, f"{path}: annotation {place}")
         if image_id not in photos:
-            raise SourceError(f"{path}: an annotation is of image {image_id}, which is not in its images")
+            strays.append(f"annotation {entry.get('id', place)} is of image {image_id}, which is not in its images")
+            continue
         if "segments_info" in entry:
             infos, file_name = entry["segments_info"], entry.get("file_name")
             if image_id in labels or not isinstance(file_name, str) or not isinstance(infos, list):
                 raise SourceError(f"{path}: image {image_id} has no one file_name and segments_info of a panoptic PNG")
             labels[image_id] = file_name
-            found = [_segment(info, "segment", categories, path) for info in infos]
-            segments[image_id] = list(_unique(found, "number", f"segment of image {image_id}", path))
+            found = [_segment(info, "segment", path) for info in infos]
+            listed_numbers: set[int] = set()
+            kept = [one for one in found if not _told(one, "segment", listed_numbers, categories, left_out, image_id)]
+            segments[image_id] = kept
             continue
-        segment = _segment(entry, "annotation", categories, path)
-        if segment.number in numbers:
-            raise SourceError(f"{path}: annotation {segment.number} stands twice; ids must be unique")
-        numbers.add(segment.number)
+        segment = _segment(entry, "annotation", path)
+        if _told(segment, "annotation", numbers, categories, left_out, image_id):
+            continue
         if segment.segmentation in (None, [], {}):
             without_area += 1
         else:
             segments.setdefault(image_id, []).append(segment)
     listed = {image_id: tuple(found) for image_id, found in segments.items()}
-    return Annotations(tuple(photos.values()), categories, listed, labels, without_area)
+    told = {image_id: tuple(reasons) for image_id, reasons in left_out.items()}
+    return Annotations(tuple(photos.values()), categories, listed, labels, without_area, told, tuple(strays))
 
 
 def _photo(entry: Any, where: str) -> Photo:
@@ -109,10 +119,28 @@ def _photo(entry: Any, where: str) -> Photo:
     return Photo(number, name, (height, width))
 
 
-def _segment(entry: Any, what: str, categories: Mapping[int, str], path: Path) -> Segment:
+def _told(
+    segment: Segment,
+    what: str,
+    numbers: set[int],
+    categories: Mapping[int, str],
+    left_out: dict[int, list[str]],
+    image_id: int,
+) -> bool:
+    """Whether a segment contradicts those before it, of the `numbers`, or the categories; the reason is kept."""
+    reason = ""
+    if segment.category_id not in categories:
+        reason = f"is of category {segment.category_id}, which is not in its categories"
+    elif segment.number in numbers:
+        reason = "stands twice; the first one is kept"
+    numbers.add(segment.number)
+    if reason:
+        left_out.setdefault(image_id, []).append(f"{what} {segment.number} {reason}")
+    return bool(reason)
+
+
+def _segment(entry: Any, what: str, path: Path) -> Segment:
     number, category_id = (taken(entry, key, int, f"{path}: {what}") for key in ("id", "category_id"))
-    if category_id not in categories:
-        raise SourceError(f"{path}: {what} {number} is of category {category_id}, which is not in its categories")
     return Segment(number, category_id, entry.get("segmentation"))
 
 

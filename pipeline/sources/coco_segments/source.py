@@ -149,7 +149,9 @@ class CocoSegmentsSource:
             "ignore": IGNORE,
             "classes": len(self.class_names),
         }
-        return Example(key, image, meta, labels={LABEL: encode_label(self._label(split, photo))})
+        labels = {LABEL: encode_label(self._label(split, photo))}
+        left_out = self._split(split)[0].left_out.get(photo.image_id, ())
+        return Example(key, image, meta, labels=labels, left_out=left_out)
 
     def notices(self, split: str) -> list[str]:
         """What the whole file names, in lines for a person. SourceError: nothing in it is of a declared class."""
@@ -168,6 +170,9 @@ class CocoSegmentsSource:
             lines.append(
                 f"{split}: {len(absent)} of {len(self.class_names)} classes without any: {', '.join(absent[:8])}"
             )
+        lost = [*found.strays, *(reason for reasons in found.left_out.values() for reason in reasons)]
+        if lost:
+            lines.append(f"{split}: {len(lost)} annotations are left out. The first: {lost[0]}")
         if empty := sum(photo.image_id not in found.segments for photo in photos.values()):
             lines.append(f"{split}: {empty} pictures have no segment and are {self.unlabelled} everywhere")
         return lines

@@ -124,9 +124,6 @@ def test_a_segmentation_that_cannot_be_drawn_names_its_annotation(tmp_path: Path
     ("annotations", "other", "match"),
     [
         ([annotation("7", 3, [])], {}, "annotation: 'id' is str; expected int.*write 7 without quotes"),  # type: ignore[arg-type]
-        ([annotation(7, 3, []), annotation(7, 3, [])], {}, "annotation 7 stands twice"),
-        ([annotation(7, 4, [])], {}, "annotation 7 is of category 4, which is not in its categories"),
-        ([annotation(7, 3, [], image=9)], {}, "an annotation is of image 9, which is not in its images"),
         ([], {"categories": [{"id": 1, "name": None}]}, "category 0: 'name' is NoneType; expected str"),
         ([], {"categories": [CATEGORIES[0]] * 2}, "category 0 stands twice"),
         (
@@ -149,6 +146,21 @@ def test_a_file_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(SourceError, match=match):
         source(written(tmp_path, *annotations, **other))
+
+
+def test_an_annotation_that_contradicts_the_others_costs_itself_and_is_told(tmp_path: Path) -> None:
+    good, twice = annotation(7, 3, box(0, 0, 4, 4)), annotation(7, 90, box(0, 0, 2, 2))
+    strange, stray = annotation(8, 4, box(4, 0, 8, 4)), annotation(9, 3, box(0, 0, 1, 1), image=5)
+    made = source(written(tmp_path, good, twice, strange, stray))
+    expected = np.zeros((6, 8), np.uint8)
+    expected[:4, :4] = 2
+    assert np.array_equal(label(made), expected)
+    assert made.load("train", "000000000001").left_out == (
+        "annotation 7 stands twice; the first one is kept",
+        "annotation 8 is of category 4, which is not in its categories",
+    )
+    told = "3 annotations are left out. The first: annotation 9 is of image 5, which is not in its images"
+    assert f"train: {told}" in made.notices("train")
 
 
 def test_files_without_a_segment_of_the_classes_are_refused_before_the_build(tmp_path: Path) -> None:
