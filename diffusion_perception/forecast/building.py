@@ -39,6 +39,7 @@ class SplitForecast:
         yield f"{self.name}: {len(self.planned)} shards"
         yield from (f"  {line}" for line in self.estimate.lines())
         yield from (f"  found: {line}" for line in self.notices)
+        yield "  pictures that a build will reject are counted with the others here: `check` opens every file"
 
 
 def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:

@@ -76,6 +76,8 @@ def _sets(forecast: TrainingForecast) -> Iterator[str]:
         yield f"assumed instead: {unbuilt.assumption(sets.sample)}" if sets.sample else "nothing is assumed instead"
         yield work if steps else f"{work}, {job.loop.epochs:g} epochs"
         return
+    for shards in sets.named.values():
+        yield from (f"WARNING: {notice}" for notice in forecast.task.notices(shards.manifest))
     evaluated = f"evaluated on {sets.val.manifest.name}: {sets.val.n_records} records" if sets.val else "not evaluated"
     epochs = steps * job.data.batch_size / sets.train.n_items
     yield f"{sets.train.manifest.name}: {sets.train.n_items} items, {work}, {epochs:.1f} epochs; {evaluated}"

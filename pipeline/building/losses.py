@@ -18,7 +18,10 @@ def check_losses(finished: Sequence[FinishedShard], examples: int, name: str, li
     """SourceError if more than `limit` of the examples, or of the entries inside those that were kept, were left out,
     or if no example is left."""
     kept_items = sum(part.shard.items for part in finished if part.shard is not None)
-    refuse_losses(_pictures(finished), _entries(finished), examples, kept_items, name, limit)
+    try:
+        refuse_losses(_pictures(finished), _entries(finished), examples, kept_items, name, limit)
+    except SourceError as error:
+        raise SourceError(f"{error}; built shards are kept") from None
 
 
 def refuse_losses(
@@ -61,7 +64,7 @@ def _refuse(found: str, rejects: Sequence[Rejected], limit: float) -> None:
     shown = "".join(f"\n  {_shown([reject])}" for reject in rejects[:_SHOWN])
     raise SourceError(
         f"{found}, max_rejects allows {limit:.2%}:{shown}\n"
-        "Repair the source and rebuild, or raise max_rejects if these are known to be bad; built shards are kept"
+        "Repair the source and rebuild, or raise max_rejects if these are known to be bad"
     )
 
 

@@ -73,7 +73,9 @@ def test_what_a_build_would_refuse_ends_with_an_error_after_the_page(job: dict[s
     words = ["--config", written(job, tmp_path), "settings.max_rejects=0.4", f"page={tmp_path / 'look.html'}"]
     with pytest.raises(SourceError, match="refused for what is found in train"):
         check.run(words)
-    assert "3 of 6 examples were rejected, max_rejects allows 40.00%" in (tmp_path / "look.html").read_text()
+    page = (tmp_path / "look.html").read_text()
+    assert "3 of 6 examples were rejected, max_rejects allows 40.00%" in page
+    assert "shards are kept" not in page, "nothing was built"
     assert program.status("jobs.check", words) == 1
 
 

@@ -56,6 +56,7 @@ def test_a_build_is_planned_split_by_split(build_file: Path, capsys: pytest.Capt
     assert "plan:   4 records, 4 items, 12 views, 0 sentences in 2 shards" in printed
     assert f"latents {12 * 4 * 8 * 8 * 2 / 1e6:.1f} MB" in printed
     assert "plan:   4 records, 4 items, 4 views, 0 sentences in 2 shards" in printed
+    assert "pictures that a build will reject are counted with the others here: `check` opens every file" in printed
     assert not (build_file.parent / "out").exists()
 
 

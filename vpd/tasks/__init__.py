@@ -72,6 +72,10 @@ class Learned(Conditioned, Protocol):
         """Labels of one sample, made on a reader thread; the same shapes for every sample of a set."""
         ...
 
+    def notices(self, manifest: Manifest) -> Sequence[str]:
+        """What a person should hear before training on a set: what it was built with beside what the task is set to."""
+        return ()
+
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Scalar loss of a prediction, with the head's auxiliary outputs if it has them, against the batch's labels."""
         ...

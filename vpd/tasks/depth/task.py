@@ -12,7 +12,7 @@ scene without a class; meta["views"].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from vpd.tasks.depth.metric import CROPS, DepthMetric
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
+    from shards.contract.manifest import Manifest
     from shards.reading.reader import StoredRecord
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
@@ -161,6 +162,21 @@ class DepthTask(Task):
         height, width = view.content_px if self.crop_padding else view.size_px
         return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": _class_id(sample)}
 
+    def notices(self, manifest: Manifest) -> Sequence[str]:
+        """Where the set was built with another greatest depth than the head can predict."""
+        built_m = _declared_range_m(manifest.recipe.get("source"))
+        if built_m is None or built_m == self.max_depth_m:
+            return ()
+        what = (
+            "what is deeper is in the labels, and cannot be predicted"
+            if built_m > self.max_depth_m
+            else "no label is deeper than that"
+        )
+        return (
+            f"task.max_depth_m is {self.max_depth_m:g}, and {manifest.name} was built with max_depth_m {built_m:g}: "
+            f"{what}. Set task.max_depth_m={built_m:g} unless this is meant",
+        )
+
     def context(self, batch: DeviceBatch) -> torch.Tensor:
         """The scenes' classes, int64 `[B]`: rows of the model's class table."""
         return batch.labels["class_id"]
@@ -282,6 +298,15 @@ class DepthTask(Task):
         """Write depth `[1, H, W]` in metres: as a 16-bit PNG of `png_per_m` units a metre, as float32 metres in `.npy`
         or `.tif`, or as a point cloud in `.ply`, with the colours of `image`."""
         write_depth(answer[0], path, image, style, self.png_per_m)
+
+
+def _declared_range_m(identity: Any) -> float | None:
+    """The `max_depth_m` that a source states in its identity, wherever it stands in it; None if it states none."""
+    if not isinstance(identity, Mapping):
+        return None
+    if isinstance(found := identity.get("max_depth_m"), int | float):
+        return float(found)
+    return next((found for inner in identity.values() if (found := _declared_range_m(inner)) is not None), None)
 
 
 def _class_id(holder: Sample | StoredRecord) -> np.ndarray:
