@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_perception.answer_files import printable, style_of, write_drawn, write_export
+from diffusion_perception.outside_tasks import check_pictured
 from diffusion_perception.picture_files import is_video, read
 from diffusion_perception.predict_job import PredictJob
 from diffusion_perception.prediction_many import Plan, check_something_written, done_of, planned, recorded
@@ -89,6 +90,7 @@ def _described(job: PredictJob, run: str, suffixes: Sequence[str], setting: str)
 
     colormap(job.colormap)
     task, names, where = described(run, job.checkpoint)
+    check_pictured(task)
     known = tuple(dict.fromkeys((task.export_suffix, *task.export_suffixes)))
     for suffix in suffixes:
         check_exported(suffix, known, f"{setting}={getattr(job, setting)}", task.name)

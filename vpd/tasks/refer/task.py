@@ -29,6 +29,7 @@ from vpd.tasks import Task
 from vpd.tasks.refer.labels import decode_rle
 from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric
 from vpd.tasks.refer.no_target import NAMES as GENERAL
+from vpd.tasks.refer.no_target import answers_nothing
 from vpd.tasks.refer.overlap import NAMES as PUBLISHED
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def build(
 
     Args:
         class_weights: of background and object in the loss.
-        no_target_px: a predicted mask of fewer pixels counts as the answer "no such object" in the scores of sets
-            with several targets and none.
+        no_target_px: a predicted mask of fewer pixels is the answer "no such object": in the scores of sets with
+            several targets and none, and in what is predicted of a picture.
         best_by: the score that chooses the best checkpoint, such as oIoU, as published, or gIoU.
 
     Raises:
@@ -172,10 +173,12 @@ class ReferTask(Task):
         return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=True)
 
     def answers(self, record: StoredRecord, outputs: torch.Tensor) -> Iterator[np.ndarray]:
-        """The mask of every sentence, bool `[H, W]`, one sentence at a time."""
+        """The mask of every sentence, bool `[H, W]`, one sentence at a time; empty where it has fewer pixels than
+        `no_target_px`, as the native scores count it."""
         for logits in outputs:
             (found,) = self.predictions(record, logits[None])
-            yield (found[1] > found[0]).cpu().numpy()
+            mask = found[1] > found[0]
+            yield (mask & ~answers_nothing(mask, self.no_target_px)).cpu().numpy()
 
     def working_bytes(
         self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
