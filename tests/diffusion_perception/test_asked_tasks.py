@@ -41,9 +41,7 @@ def test_an_older_signature_is_one_clear_error(model_folder: Models, tmp_path: P
     check_pictured(seg.build(classes=3))
     older = seg.build(classes=3)
     older.__class__ = Older
-    with pytest.raises(
-        ConfigError, match=r"its draw\(image.* cannot be called as draw\(image, answer, style\)"
-    ):
+    with pytest.raises(ConfigError, match=r"its draw\(image.* cannot be called as draw\(image, answer, style\)"):
         check_pictured(older)
     refer = build_refer()
     refer.__class__ = OlderExport
