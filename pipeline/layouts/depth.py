@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.files.depth_values import HDF5, read_depth
 from pipeline.layouts import hdf5
-from pipeline.layouts.folders import Places, folder, lists_beside, places_of, splits_of
+from pipeline.layouts.folders import Places, folder, lists_beside, of_training, places_of, splits_of
 from pipeline.layouts.guess import Guess, Option, options_of
 from pipeline.layouts.labels import spread
 from pipeline.layouts.names import Names
@@ -82,7 +82,9 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
     why = f"what is farther counts as no measurement; 99.5 % are nearer than {far:.2f} m, the median is {median:.3f} m"
     options["max_depth_m"] = Option(most, why)
     first = "" if "" in places.folders else splits.train
-    count = len(found_stems) if not first else len(stems_of_split(places, names, first))
+    count = of_training(found_stems, splits, ways, places.root)
+    if first:
+        count = len(stems_of_split(places, names, first))
     size_px = numbers[0].shape[:2] if one_file else size_of_pictures(places.folders[first][0], names)
     valid_share = float(np.mean([valid.mean() for _, valid in _metres(numbers, meaning)]))
     note = f"{valid_share:.1%} of the pixels are measured, {near:.2f} to {far:.2f} m without the outermost 0.5 %"

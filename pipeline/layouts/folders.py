@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.layouts.guess import Option, Splits
+from pipeline.sources.pairs.splits import ListFile
 from shards.errors import SourceError
 
 _WORDS = r"(?:training|train|validation|valid|val|testing|test)"
@@ -86,6 +87,15 @@ def splits_of(places: Places, stems: Sequence[str], listed: Mapping[str, str]) -
     why = "no split was found: drawn by a seed. Pictures of one place or film belong into one split, then use lists"
     shares = {"train": round(1 - share, 3), "val": round(share, 3)}
     return Splits(("train", "val"), "train", "val", why), {"shares": Option(shares, why)}
+
+
+def of_training(stems: Sequence[str], splits: Splits, ways: Mapping[str, Option], root: Path) -> int:
+    """How many of the pictures of places without splits are trained on: by the share, or the lines of the list."""
+    if "shares" in ways:
+        return round(ways["shares"].value[splits.train] * len(stems))
+    if "lists" in ways:
+        return min(len(ListFile(root / ways["lists"].value[splits.train], root).lines()), len(stems))
+    return len(stems)
 
 
 def chosen(names: Sequence[str], what: str) -> Splits:

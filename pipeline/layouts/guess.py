@@ -34,7 +34,7 @@ class Guess:
         source: name of the source.
         root: what its other options are relative to.
         options: in the order in which they are written.
-        pictures: that the training split may have, all in all.
+        pictures: of the training split, as far as they were counted.
         size_px: (h, w) of the pictures that were looked at, in the middle.
         notes: what a person must know or decide, beyond single options.
         classes: number of classes; 0 where the task has none.

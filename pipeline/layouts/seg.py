@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.files.foreign import foreign_below, said
 from pipeline.layouts.classes import class_file
 from pipeline.layouts.coco import coco_file, coco_guess
-from pipeline.layouts.folders import Places, folder, lists_beside, places_of, splits_of
+from pipeline.layouts.folders import Places, folder, lists_beside, of_training, places_of, splits_of
 from pipeline.layouts.guess import Guess, Option, options_of
 from pipeline.layouts.labels import look_at
 from pipeline.layouts.names import Names, files_in, names_in_one_folder, same_names, similar_names
@@ -53,7 +53,9 @@ def look(images: str, labels: str) -> Guess:
     )
     first = places.folders.get(splits.train, next(iter(places.folders.values())))
     size_px = size_of_pictures(first[0], names)
-    count = len(all_stems) if "" in places.folders else len(stems_of_split(places, names, splits.train))
+    count = of_training(all_stems, splits, ways, places.root)
+    if "" not in places.folders:
+        count = len(stems_of_split(places, names, splits.train))
     return Guess("image_folders", places.root, found, splits, count, size_px, (*notes, *held.rejects[:1]), classes)
 
 

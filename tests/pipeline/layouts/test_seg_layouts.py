@@ -52,7 +52,7 @@ def test_masks_of_0_and_255_are_two_classes_and_nothing_is_ignored(tmp_path: Pat
     root = folders(tmp_path, label(0, 255))
     guess, source = looked(root / "images", root / "labels")
     assert values(guess)["shares"] == {"train": 0.8, "val": 0.2}
-    assert [len(source.keys(split)) for split in ("train", "val")] == [4, 1]
+    assert [len(source.keys(split)) for split in ("train", "val")] == [guess.pictures, 1] == [4, 1]
     assert counts(source, "train") == {"background": BAR, "thing": BAR}
 
 
@@ -65,7 +65,7 @@ def test_one_folder_of_each_kind_with_prefixes_suffixes_and_lists(tmp_path: Path
         (tmp_path / f"splits/{split}.txt").write_text("".join(f"{n:03}\n" for n in numbers))
     guess, source = looked(tmp_path / "imgs", tmp_path / "gts")
     assert values(guess)["lists"] == {"train": "splits/train.txt", "val": "splits/val.txt"}
-    assert (len(source.keys("train")), len(source.keys("val"))) == (9, 3)
+    assert (len(source.keys("train")), len(source.keys("val"))) == (guess.pictures, 3) == (9, 3)
     assert counts(source, "val") == {"class_0": BAR, "class_1": BAR}
 
 

@@ -1,0 +1,124 @@
+"""A folder of one's own from `init` to a prediction, by the files it writes: built, trained three steps, no cluster."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_jobs import build_here, losses_of
+
+from diffusion_perception import settings
+from jobs import init, predict, train
+from shards.reading.reader import ShardSet
+
+H, W, PICTURES = 60, 80, 5
+CROPS = {
+    "seg": (
+        "{name: segmentation, mode: k, k: 2, crop: 64, base: [256, 64]}",
+        "{name: segmentation_tiles, crop: 64, stride: 43, base: [256, 64]}",
+    ),
+    "depth": (
+        "{name: depth, mode: k, k: 2, recipe: vpd, crop: 60, size: 64, cut_depth: none}",
+        "{name: depth_tiles, size: 64, short_side: 60, stride: 40}",
+    ),
+    "refer": ("{name: exact, size: 64}", ""),
+}
+HEADS = {"seg": "{channels: 16}", "depth": "{width: 16, hidden: 8}", "refer": "{}"}
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nothing answers there
+
+
+def scene(path: Path, number: int) -> None:
+    """A bright square on a dark ground, farther to the right in every picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((H, W, 3), 40 + number, np.uint8)
+    pixels[20:40, 10 * number : 10 * number + 20] = 220
+    Image.fromarray(pixels).save(path)
+
+
+def masks(root: Path) -> list[str]:
+    """Pictures a_img.jpg and masks a_gt.png of 0 and 255, and lists of the splits."""
+    (root / "gts").mkdir(parents=True)
+    for number in range(PICTURES):
+        scene(root / f"imgs/{number:02}_img.jpg", number)
+        mask = np.zeros((H, W), np.uint8)
+        mask[20:40, 10 * number : 10 * number + 20] = 255
+        Image.fromarray(mask).save(root / f"gts/{number:02}_gt.png")
+    for split, numbers in (("train", range(4)), ("val", range(4, PICTURES))):
+        (root / f"{split}.txt").write_text("".join(f"{n:02}\n" for n in numbers))
+    return [f"images={root / 'imgs'}", f"labels={root / 'gts'}", "source.classes=[ground, square]"]
+
+
+def metres(root: Path) -> list[str]:
+    """Pictures and float .npy in metres in one folder, divided by a seed."""
+    for number in range(PICTURES):
+        scene(root / f"{number}.png", number)
+        depth_m = np.linspace(1, 4, H * W, dtype=np.float32).reshape(H, W)
+        depth_m[:4] = np.nan
+        np.save(root / f"{number}_depth.npy", depth_m)
+    return [f"images={root}", f"labels={root}"]
+
+
+def sentences(root: Path) -> list[str]:
+    """Boxes in one file with a key that says the split."""
+    entries = []
+    for number in range(PICTURES):
+        scene(root / f"photos/{number}.png", number)
+        box = [10 * number, 20, 20, 20]
+        split = "val" if number == 4 else "train"
+        entries.append({"image": f"{number}.png", "text": "the square", "bbox": [box], "split": split})
+        entries.append({"image": f"{number}.png", "text": "the circle", "bbox": [], "split": split})
+    (root / "all.json").write_text(json.dumps(entries))
+    return [f"images={root / 'photos'}", f"labels={root / 'all.json'}"]
+
+
+@pytest.mark.parametrize(
+    ("task", "layout", "asked"),
+    [("seg", masks, []), ("depth", metres, ["export={out}.npy"]), ("refer", sentences, ["sentence=the square"])],
+    ids=["masks of 0 and 255 by lists", "metres in one folder", "boxes by a key"],
+)
+def test_a_folder_of_one_s_own_is_looked_at_built_trained_on_and_predicted(
+    task: str, layout: Callable[[Path], list[str]], asked: list[str], tmp_path: Path, tiny_sd: Path
+) -> None:
+    init.run([task, *layout(tmp_path / "data"), "name=own", f"out={tmp_path}", f"sets={tmp_path / 'sets'}"])
+
+    views, tiles = CROPS[task]
+    small = [("views", views), ("image.model", str(tiny_sd)), ("text.model", str(tiny_sd)), ("text.length", "12")]
+    small += [("views_of", f"{{val: {tiles}}}")] if tiles else []
+    build_here(settings.read_file(tmp_path / "own.build.yaml", small))
+    found = {split: ShardSet.open(tmp_path / f"sets/own-{split}").manifest.counts for split in ("train", "val")}
+    assert {split: counts["records"] for split, counts in found.items()} == {"train": 4, "val": 1}
+
+    words = [f"backbone.model={tiny_sd}", f"model.head={HEADS[task]}", f"run.out={tmp_path}", "run.workers=0"]
+    words += ["optim.schedule={name: poly, power: 0.9}", "data.eval_batch_size=4", "loop.log_every_steps=1"]
+    words += ["loop.epochs=3", "loop.eval_every_steps=0"] if task == "depth" else ["loop.steps=3"]
+    words += ["loop.eval_every_steps=3"] if task != "depth" else []
+    train.run([f"config={tmp_path / 'own.train.yaml'}", *words, f"predict_views={tiles or views}"])
+    losses = losses_of(tmp_path / "own")
+    assert len(losses) >= 3
+    assert all(math.isfinite(loss) for loss in losses.values())
+
+    (picture,) = [*(tmp_path / "data").rglob("0.png"), *(tmp_path / "data").rglob("00_img.jpg")]
+    out = tmp_path / "drawn"
+    predict.run(
+        [
+            f"run={tmp_path / 'own'}",
+            f"image={picture}",
+            f"out={out}.png",
+            *(word.replace("{out}", str(out)) for word in asked),
+        ]
+    )
+    with Image.open(f"{out}.png") as drawn:
+        assert drawn.width >= W
+    if task == "depth":
+        depth_m = np.load(f"{out}.npy")
+        assert depth_m.shape == (H, W)
+        assert np.isfinite(depth_m).all()
