@@ -1,7 +1,7 @@
 """Other people's folders: each is recognised, or refused by name, by what `init` looks at.
 
-They lie beside the checkout and are never part of it; without them these tests are skipped. That the sources read them to
-the right values, test_real_own says.
+They lie beside the checkout and are never part of it; without them these tests are skipped. That the sources read them
+to the right values, test_real_own says.
 """
 
 from __future__ import annotations
