@@ -52,16 +52,17 @@ def resolve_path(path: str, setting: str) -> str:
 
 
 def resolve_model(model: str) -> str:
-    """A model as every worker finds it: a local folder by its absolute path, a hub id as it is."""
-    folder = data_root() / os.path.expanduser(model)
-    return str(folder) if model and folder.is_dir() else model
+    """A model or dataset as every worker finds it: a local folder or file by its absolute path, a hub id as it is."""
+    path = data_root() / os.path.expanduser(model)
+    return str(path) if model and path.exists() else model
 
 
 def located(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A plug-in's options with its data folder (`root`) and its model made absolute."""
+    """A plug-in's options with its data folder (`root`), its model and its dataset made absolute."""
     options = dict(plugin)
     if "root" in options:
         options["root"] = resolve_path(str(options["root"]), f"{where}.root")
-    if "model" in options:
-        options["model"] = resolve_model(str(options["model"]))
+    for name in ("model", "dataset"):
+        if name in options:
+            options[name] = resolve_model(str(options[name]))
     return options

@@ -33,6 +33,7 @@ HOMES = {
     "diffusers": ("pipeline/encoders/", "vpd/backbones/"),
     "transformers": ("pipeline/encoders/",),
     "huggingface_hub": ("shards/models/",),
+    "datasets": ("pipeline/sources/hf_dataset/",),
     "tensorboard": ("vpd/training/",),
     "h5py": ("pipeline/sources/", "pipeline/files/"),
     "scipy": ("pipeline/sources/",),

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from pipeline.files.readable import Readable
 from shards.errors import Reject
 
 HDF5 = (".h5", ".hdf5")
@@ -25,7 +26,7 @@ _UNREAD = {".exr": "OpenEXR", ".dpt": "Sintel's .dpt", ".mat": "MATLAB", ".bin":
 _MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
-def read_depth(path: Path, key: str = "") -> np.ndarray:
+def read_depth(path: Readable, key: str = "") -> np.ndarray:
     """[H, W] as stored: uint16 or int32 of pictures, the dtype of arrays.
 
     Args:
@@ -40,7 +41,7 @@ def read_depth(path: Path, key: str = "") -> np.ndarray:
             f"depth {path} is {_UNREAD[suffix]}, which is not read here; save it as .npy, as a float TIFF, or as a "
             "16-bit PNG with units_per_metre"
         )
-    if suffix in HDF5:
+    if suffix in HDF5 and isinstance(path, Path):
         return _checked(read_hdf5(path, key), path)
     return _array(path) if suffix == ".npy" else _picture(path)
 
@@ -77,9 +78,9 @@ def datasets_of(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return found
 
 
-def _picture(path: Path) -> np.ndarray:
+def _picture(path: Readable) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, Image.open(file) as picture:
             if picture.mode not in _MODES:
                 raise Reject(
                     f"depth {path} is a {picture.format} of Pillow mode {picture.mode}, 8 bits a channel: a picture of "
@@ -95,9 +96,10 @@ def _picture(path: Path) -> np.ndarray:
         raise Reject(f"depth {path} cannot be decoded: {error}") from error
 
 
-def _array(path: Path) -> np.ndarray:
+def _array(path: Readable) -> np.ndarray:
     try:
-        found: Any = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            found: Any = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Reject(f"depth {path} does not exist") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
@@ -107,7 +109,7 @@ def _array(path: Path) -> np.ndarray:
     return _checked(found, path)
 
 
-def _checked(values: np.ndarray, path: Path) -> np.ndarray:
+def _checked(values: np.ndarray, path: Readable) -> np.ndarray:
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
         values = values[..., 0] if values.shape[2] == 1 else values[0]
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iuf":

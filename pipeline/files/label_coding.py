@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pipeline.files.label_png import IGNORE
+from pipeline.files.readable import Readable
 from shards.errors import ConfigError, Reject
 
 FORMS = ("index", "colour", "red", "ade20k_full")
@@ -53,7 +53,7 @@ class LabelCoding:
         if not 1 <= len(self.names) <= IGNORE:
             raise ConfigError(f"{len(self.names)} classes; a set holds 1 to {IGNORE} of them, {IGNORE} is no class")
 
-    def __call__(self, path: Path) -> np.ndarray:
+    def __call__(self, path: Readable) -> np.ndarray:
         """Reject: no such file, damaged, lossy, of another form, or with a value that is not declared."""
         values = read_values(path, self.form)  # int32 [H, W]
         known, stored = self._table
@@ -68,7 +68,7 @@ class LabelCoding:
         known = sorted(self.class_of)
         return np.array(known, np.int32), np.array([self.class_of[value] for value in known], np.uint8)
 
-    def _undeclared(self, path: Path, values: np.ndarray) -> str:
+    def _undeclared(self, path: Readable, values: np.ndarray) -> str:
         found, counts = np.unique(values, return_counts=True)
         most = np.argsort(-counts, kind="stable")[:_SHOWN]
         shown = ", ".join(f"{self._spelled(int(found[k]))} in {counts[k]} pixels" for k in most)
@@ -101,12 +101,12 @@ def unpacked(number: int) -> tuple[int, int, int]:
     return number >> 16, number >> 8 & 255, number & 255
 
 
-def read_values(path: Path, form: str) -> np.ndarray:
+def read_values(path: Readable, form: str) -> np.ndarray:
     """The number of every pixel of a label file, int32 [H, W]; see the module. Reject: it cannot be read as such."""
     if path.suffix.lower() == ".npy":
         return _array(path, form)
     try:
-        with Image.open(path) as label:
+        with path.open("rb") as file, Image.open(file) as label:
             if label.format not in _LOSSLESS:
                 raise Reject(
                     f"label {path} is a {label.format}, which changes values when it is saved; expected a lossless "
@@ -121,7 +121,7 @@ def read_values(path: Path, form: str) -> np.ndarray:
         raise Reject(f"label {path} cannot be decoded: {error}") from error
 
 
-def _index(label: Image.Image, path: Path) -> np.ndarray:
+def _index(label: Image.Image, path: Readable) -> np.ndarray:
     if label.mode in ("P", "1", *_GREY_16):
         return np.asarray(label).astype(np.int32)
     if label.mode == "L":
@@ -137,7 +137,7 @@ def _index(label: Image.Image, path: Path) -> np.ndarray:
     raise Reject(f"label {path} is of Pillow mode {label.mode}; expected grey of 1 to 16 bits, a palette, or RGB")
 
 
-def _channels(label: Image.Image, path: Path, form: str) -> np.ndarray:
+def _channels(label: Image.Image, path: Readable, form: str) -> np.ndarray:
     if label.mode not in ("P", "RGB", "RGBA", "L", "LA", "1"):
         raise Reject(f"label {path} is of Pillow mode {label.mode}; coding: {form} reads 8 bits a channel, RGB")
     red, green, blue = (channel.astype(np.int32) for channel in np.moveaxis(np.asarray(_opaque(label, path)), 2, 0))
@@ -146,25 +146,26 @@ def _channels(label: Image.Image, path: Path, form: str) -> np.ndarray:
     return red // 10 * 256 + green if form == "ade20k_full" else red << 16 | green << 8 | blue
 
 
-def _opaque(label: Image.Image, path: Path) -> Image.Image:
+def _opaque(label: Image.Image, path: Readable) -> Image.Image:
     """As RGB; a label that is transparent somewhere does not say what is there."""
     if label.mode in ("RGBA", "LA") and label.getchannel("A").getextrema()[0] != 255:
         raise Reject(f"label {path} has transparent pixels; save it without an alpha channel")
     return label.convert("RGB")
 
 
-def _stretch(path: Path) -> int:
+def _stretch(path: Readable) -> int:
     with path.open("rb") as file:
         header = file.read(26)
     grey_png = header.startswith(b"\x89PNG\r\n\x1a\n") and header[_PNG_COLOUR] == 0
     return _STRETCHED.get(header[_PNG_BITS], 1) if grey_png else 1
 
 
-def _array(path: Path, form: str) -> np.ndarray:
+def _array(path: Readable, form: str) -> np.ndarray:
     if form != "index":
         raise Reject(f"label {path} is an array, and coding: {form} reads the channels of a picture; set coding: index")
     try:
-        values = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            values = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Reject(f"label {path} does not exist") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipeline.files.readable import Readable
 from shards.errors import ConfigError, Reject
 
 IGNORE = 255  # stored value of a pixel without a class, as in the published pipelines
@@ -38,7 +38,7 @@ def counted(classes: int, zero_is_ignored: bool) -> tuple[int, ...]:
     return (IGNORE,) * zero_is_ignored + tuple(range(classes))
 
 
-def read_label(path: Path, class_of: tuple[int, ...]) -> np.ndarray:
+def read_label(path: Readable, class_of: tuple[int, ...]) -> np.ndarray:
     """The mapped label of a file, uint8 [H, W]: classes from 0, or IGNORE.
 
     Args:
@@ -68,7 +68,7 @@ def read_label(path: Path, class_of: tuple[int, ...]) -> np.ndarray:
     return _table(class_of)[values]
 
 
-def decode_png(payload: bytes, path: Path) -> np.ndarray:
+def decode_png(payload: bytes, path: Readable) -> np.ndarray:
     """Pixel values uint8 [H, W] of an 8-bit single-channel PNG; palette images give their indices."""
     try:
         with Image.open(io.BytesIO(payload)) as image:
@@ -84,7 +84,7 @@ def encode_label(label: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _check_header(payload: bytes, path: Path) -> None:
+def _check_header(payload: bytes, path: Readable) -> None:
     # Read from the header, because Pillow stretches the values of grey PNGs with fewer than 8 bits.
     if payload[:8] != _SIGNATURE or len(payload) < 26:
         raise Reject(f"label {path} is not a PNG; expected an 8-bit single-channel PNG")

@@ -13,7 +13,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image, ImageDraw
 from pipeline.files.foreign import of_json, said
 from pipeline.files.label_png import IGNORE
 from pipeline.files.photos import MAX_PIXELS
+from pipeline.files.readable import Readable
 from shards.errors import Reject
 
 BACKGROUND = ("_background_", "background")
@@ -44,7 +44,7 @@ class LabelmeShapes:
     names: tuple[str, ...]
     ignored: tuple[str, ...] = ()
 
-    def __call__(self, path: Path) -> np.ndarray:
+    def __call__(self, path: Readable) -> np.ndarray:
         """Reject: no such file, not LabelMe's, a label that is no class, or a shape without an area."""
         data = _read(path)
         height, width = _size(data, path)
@@ -68,7 +68,7 @@ class LabelmeShapes:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Readable) -> dict[str, Any]:
     try:
         data = orjson.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -82,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _size(data: dict[str, Any], path: Path) -> tuple[int, int]:
+def _size(data: dict[str, Any], path: Readable) -> tuple[int, int]:
     height, width = data.get("imageHeight"), data.get("imageWidth")
     if type(height) is int and type(width) is int and min(height, width) > 0 and height * width <= MAX_PIXELS:
         return height, width

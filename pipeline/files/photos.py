@@ -22,11 +22,12 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from PIL import Image
 
+from pipeline.files.readable import Readable
 from shards.errors import Reject
 from shards.geometry.view import Size
 
@@ -67,7 +68,7 @@ def read_photo(path: Path, size_px: Size, image_id: int) -> np.ndarray:
     return read_picture(path, f"image {image_id}: {path}", Partner("the annotations say", size_px, "stored"))
 
 
-def read_picture(path: Path, what: str = "", partner: Partner | None = None) -> np.ndarray:
+def read_picture(path: Readable, what: str = "", partner: Partner | None = None) -> np.ndarray:
     """uint8 [H, W, 3], RGB.
 
     Args:
@@ -92,7 +93,7 @@ def decode_picture(payload: bytes, what: str, partner: Partner | None = None) ->
     return _decode(io.BytesIO(payload), what, partner)
 
 
-def _decode(file: io.BytesIO | io.BufferedReader, what: str, partner: Partner | None) -> np.ndarray:
+def _decode(file: IO[bytes], what: str, partner: Partner | None) -> np.ndarray:
     try:
         with Image.open(file) as photo:
             # Opening reads the header only: what does not fit costs no decoding.

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.files.depth_values import read_hdf5
 from pipeline.files.photos import Orientation, Partner, read_picture
+from pipeline.files.readable import Readable
 from pipeline.rendering.geometry import resized
 from shards.errors import Reject
 
@@ -31,7 +32,7 @@ class Layout:
 
 
 def of_one_size(
-    image_path: Path, depth_path: Path, depth_m: np.ndarray, layout: Layout
+    image_path: Readable, depth_path: Readable, depth_m: np.ndarray, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """(picture uint8 [H, W, 3], depth float32 [H, W]).
 
@@ -42,7 +43,7 @@ def of_one_size(
         Reject: the picture cannot be read, or the two cannot be brought to one size.
     """
     size_px = (depth_m.shape[0], depth_m.shape[1])
-    if layout.image_key:
+    if layout.image_key and isinstance(image_path, Path):
         image = _picture_of(read_hdf5(image_path, layout.image_key), image_path)
     elif layout.resize == "nothing":
         partner = Partner(f"its depth {depth_path} is", size_px, layout.orientation)

@@ -34,6 +34,7 @@ from pipeline.example import Example
 from pipeline.files.class_list import class_list
 from pipeline.files.depth_values import read_depth
 from pipeline.files.photos import Orientation
+from pipeline.files.readable import Readable
 from pipeline.sources.depth_folders import meaning as meanings
 from pipeline.sources.depth_folders.scenes import scene_of_pictures
 from pipeline.sources.depth_folders.sizes import RESIZE, Layout, of_one_size
@@ -215,7 +216,7 @@ class DepthFoldersSource(PairedFiles):
             "splits": {split: {} for split in self.splits},
         }
 
-    def _numbers(self, path: Path) -> np.ndarray:
+    def _numbers(self, path: Readable) -> np.ndarray:
         return read_depth(path, self.layout.key)
 
     def _class(self, stem: str) -> int:

@@ -7,10 +7,10 @@ range, and if it does not, the message holds the median under every unit in use,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from pipeline.files.readable import Readable
 from pipeline.sources.depth_folders.meaning import WHERE, Meaning
 from pipeline.sources.pairs.matching import Folders, Listing
 from shards.errors import Reject, SourceError
@@ -22,7 +22,7 @@ LITTLE = 0.05  # share of measured pixels that is said aloud
 
 
 def survey(
-    split: str, listing: Listing, folders: Folders, meaning: Meaning, read: Callable[[Path], np.ndarray]
+    split: str, listing: Listing, folders: Folders, meaning: Meaning, read: Callable[[Readable], np.ndarray]
 ) -> list[str]:
     """Lines for a person.
 
@@ -71,7 +71,7 @@ def survey(
     return lines
 
 
-def _numbers(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
+def _numbers(paths: Sequence[Readable], read: Callable[[Readable], np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
     """The numbers of every file, and what was refused."""
     numbers, rejects = [], []
     for path in paths:

@@ -17,6 +17,7 @@ from pipeline.files.class_list import ClassList, class_list
 from pipeline.files.label_coding import FORMS, LabelCoding, packed, unpacked
 from pipeline.files.label_png import IGNORE, counted
 from pipeline.files.labelme import LabelmeShapes
+from pipeline.files.readable import Readable
 from shards.errors import ConfigError, did_you_mean
 
 LABELME = "labelme"
@@ -28,7 +29,7 @@ class Declared:
     """Class names in the order of the stored values, how a label file is read, and what to say where it cannot be."""
 
     names: tuple[str, ...]
-    read: Callable[[Path], np.ndarray]
+    read: Callable[[Readable], np.ndarray]
     identity: Mapping[str, Any]  # what the declaration adds to the class names; nothing for plain counted indices
     caution: str = ""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.files.label_png import IGNORE
+from pipeline.files.readable import Readable
 from pipeline.sources.pairs.matching import Folders, Listing, Pair
 from shards.errors import Reject, SourceError
 
@@ -42,7 +43,7 @@ def survey(
     listing: Listing,
     folders: Folders,
     names: Sequence[str],
-    read: Callable[[Path], np.ndarray],
+    read: Callable[[Readable], np.ndarray],
     caution: str = "",
 ) -> list[str]:
     """Lines for a person.
@@ -86,7 +87,7 @@ def _verdict(seen: _Seen, names: Sequence[str], folder: Path) -> str:
     )
 
 
-def _look(pairs: Iterable[Pair], read: Callable[[Path], np.ndarray]) -> _Seen:
+def _look(pairs: Iterable[Pair], read: Callable[[Readable], np.ndarray]) -> _Seen:
     seen = _Seen()
     for pair in pairs:
         try:

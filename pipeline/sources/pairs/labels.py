@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.example import Example
 from pipeline.files.label_png import IGNORE, encode_label
 from pipeline.files.photos import Orientation, Partner, read_picture
+from pipeline.files.readable import Readable
 from pipeline.sources.pairs.label_survey import survey
 from pipeline.sources.pairs.matching import Folders, both_files
 from pipeline.sources.pairs.paired import PairedFiles
@@ -39,7 +40,7 @@ class LabelPairs(PairedFiles):
         self,
         folders: Mapping[str, Folders],
         classes: tuple[str, ...],
-        read: Callable[[Path], np.ndarray],
+        read: Callable[[Readable], np.ndarray],
         orientation: Orientation = "upright",
     ) -> None:
         super().__init__(folders)
@@ -69,6 +70,8 @@ class LabelPairs(PairedFiles):
         return survey(split, self.listing(split), self.folders[split], self.class_names, self.read, self.caution)
 
 
-def name_below(path: Path, folder: Path) -> str:
+def name_below(path: Readable, folder: Path) -> str:
     """A file's path below a folder, or its name where a list put it elsewhere."""
+    if not isinstance(path, Path):
+        return str(path)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

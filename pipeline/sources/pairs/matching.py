@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.files.foreign import hint
+from pipeline.files.readable import Readable
 from pipeline.sources.pairs.splits import Chosen, ListFile
 from shards.errors import Reject, SourceError
 
@@ -45,8 +46,8 @@ class Pair:
     """One picture and its partner; one of the two may be missing, or both if only a list names them."""
 
     stem: str
-    image: Path | None
-    label: Path | None
+    image: Readable | None
+    label: Readable | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def list_pairs(folders: Folders, split: str) -> Listing:
     return _listing({stem: (images.get(stem), labels.get(stem)) for stem in sorted(stems)})
 
 
-def both_files(pair: Pair, folders: Folders) -> tuple[Path, Path]:
+def both_files(pair: Pair, folders: Folders) -> tuple[Readable, Readable]:
     """(picture, partner). Reject: one of them is missing, and which name was looked for."""
     wanted = " or ".join(folders.image_prefix + pair.stem + suffix for suffix in folders.image_suffixes)
     if pair.image is None and pair.label is None:

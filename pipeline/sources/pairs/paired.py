@@ -52,8 +52,12 @@ class PairedFiles:
             raise SourceError(f"there is no split {split!r}; expected one of {', '.join(self.splits)}")
         with self._lock:
             if split not in self._listings:
-                self._listings[split] = list_pairs(self.folders[split], split)
+                self._listings[split] = self.list_split(split)
             return self._listings[split]
+
+    def list_split(self, split: str) -> Listing:
+        """The pairs of a split, as they are found. SourceError."""
+        return list_pairs(self.folders[split], split)
 
 
 def folders_of(

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.files.entries import checked, relative_name
+from pipeline.files.readable import Readable
 from pipeline.sources.refs.masks import BadSegmentation, Rle, area_px, encode_mask, encode_pixels, union_of
 from shards.errors import ConfigError, SourceError
 from shards.geometry.view import Size
@@ -75,7 +76,9 @@ def draw(target: Target, size_px: Size, masks: Path, coordinates: Coordinates) -
     """The mask of everything a target means. BadSegmentation."""
     height, width = size_px
     if target.kind == "mask":
-        parts = [encode_pixels(_read_mask(masks / name, size_px)) for name in target.parts]
+        parts = [
+            encode_pixels(_read_mask(masks / name if isinstance(name, str) else name, size_px)) for name in target.parts
+        ]
     elif target.kind == "rle":
         parts = [encode_mask(part, height, width) for part in target.parts]
     else:
@@ -141,10 +144,10 @@ def _box(corners: list[float], size_px: Size) -> Rle:
     return encode_pixels(mask)
 
 
-def _read_mask(path: Path, size_px: Size) -> np.ndarray:
+def _read_mask(path: Readable, size_px: Size) -> np.ndarray:
     """bool [H, W] of a mask file."""
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             values = np.asarray(image)  # palette files give their indices
             colours = image.mode in ("RGB", "RGBA", "LA")
             alpha = image.mode in ("RGBA", "LA")

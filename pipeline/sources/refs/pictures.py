@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.example import Example, Source
 from pipeline.files.photos import Partner, read_picture
+from pipeline.files.readable import Readable
 from pipeline.sources.refs.content import Content, RefEntry, RefPicture
 from pipeline.sources.refs.masks import BadSegmentation, Rle
 from pipeline.sources.refs.records import UsableRef, example_of
@@ -46,6 +47,10 @@ class RefPictures(Source):
     @abstractmethod
     def mask_of(self, entry: RefEntry, size_px: Size) -> Rle:
         """The mask of everything a ref means, empty if it means nothing. BadSegmentation: it cannot be drawn."""
+
+    def file_of(self, picture: RefPicture) -> Readable:
+        """Where its pixels are."""
+        return self.folder / picture.file_name
 
     @property
     def content(self) -> Content:
@@ -82,7 +87,7 @@ class RefPictures(Source):
             )
         if not picture.refs:
             raise Reject("; ".join(picture.faults))
-        path = self.folder / picture.file_name
+        path = self.file_of(picture)
         partner = Partner("its annotations say", picture.size_px, "stored") if picture.size_px else None
         image = read_picture(path, partner=partner)
         height, width = image.shape[:2]

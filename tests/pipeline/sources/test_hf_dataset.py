@@ -1,0 +1,259 @@
+"""Datasets of the `datasets` library, saved on the spot: every kind of data, from disk, from files and streamed."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.sources.hf_dataset import build
+from shards.errors import ConfigError, Reject, SourceError
+
+datasets = pytest.importorskip("datasets")
+PICTURE = datasets.Image()
+ROWS = 5
+
+
+def png(pixels: np.ndarray) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def photo(row: int) -> np.ndarray:
+    return np.full((6, 8, 3), row * 10, np.uint8)
+
+
+def mask(row: int) -> np.ndarray:
+    values = np.zeros((6, 8), np.uint8)
+    values[:3, : row + 1] = 255
+    return values
+
+
+def table(columns: dict[str, list[Any]], pictures: tuple[str, ...] = ("photo",)) -> Any:
+    made = datasets.Dataset.from_dict({"photo": [png(photo(row)) for row in range(ROWS)], **columns})
+    for column in pictures:
+        made = made.cast_column(column, PICTURE)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library prepares of files goes into the test's folder."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    made = table({"mask": [png(mask(row)) for row in range(ROWS)]}, ("photo", "mask"))
+    datasets.DatasetDict({"train": made, "validation": made.select([3])}).save_to_disk(tmp_path / "masks")
+    return tmp_path / "masks"
+
+
+SEGMENTATION: dict[str, Any] = {
+    "columns": {"image": "photo", "label": "mask"},
+    "classes": ["sound", "crack"],
+    "values": {"0": "sound", "255": "crack"},
+}
+
+
+def label_of(example: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(example.labels["label"])))
+
+
+def test_labels_are_read_by_the_same_rules_as_those_of_folders(masks: Path) -> None:
+    source = build(str(masks), splits={"train": "train", "val": "validation"}, **SEGMENTATION)
+    assert tuple(source.splits) == ("train", "val")
+    assert source.keys("train") == [f"{row:09d}" for row in range(ROWS)]
+    assert source.counts("val") == {"images": 1}
+    example = source.load("train", "000000002")
+    assert np.array_equal(example.image, photo(2))
+    assert np.array_equal(label_of(example), (mask(2) == 255).astype(np.uint8))
+    assert "5 of 5 labels looked at: sound" in source.notices("train")[0]
+    assert np.array_equal(source.load("val", "000000000").image, photo(3))
+
+
+def test_a_value_that_is_not_declared_is_refused_with_row_and_column(masks: Path) -> None:
+    source = build(str(masks), columns=SEGMENTATION["columns"], classes=["sound", "crack"])
+    with pytest.raises(SourceError, match="only 'sound' occurs in all 5 labels"):
+        source.notices("train")
+    source = build(str(masks), columns=SEGMENTATION["columns"], classes=["sound"], ignore_values=[])
+    with pytest.raises(Reject, match="label row 2 of masks train, mask: value 255 in 9 pixels is not declared"):
+        source.load("train", "000000002")
+
+
+def test_identity_is_of_the_content_and_the_columns_and_the_same_after_pickling(masks: Path) -> None:
+    source = build(str(masks), **SEGMENTATION)
+    again = pickle.loads(pickle.dumps(source))
+    assert again.identity("train") == source.identity("train") == build(str(masks), **SEGMENTATION).identity("train")
+    assert str(masks.parent) not in str(source.identity("train"))
+    assert build(str(masks), limit=3, **SEGMENTATION).identity("train") != source.identity("train")
+    other = {**SEGMENTATION, "columns": {"image": "mask", "label": "mask"}}
+    assert build(str(masks), **other).identity("train") != source.identity("train")
+
+
+def test_shares_divide_the_rows_of_one_split(masks: Path) -> None:
+    shares = {"train": 0.6, "val": 0.4}
+    source = build(str(masks), shares=shares, **SEGMENTATION)
+    parts = [source.keys(split) for split in ("train", "val")]
+    assert sorted(parts[0] + parts[1]) == [f"{row:09d}" for row in range(ROWS)]
+    assert [len(part) for part in parts] == [3, 2]
+    assert build(str(masks), shares=shares, seed=1, **SEGMENTATION).identity("val") != source.identity("val")
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_depth_is_in_the_declared_unit(as_array: bool, tmp_path: Path) -> None:
+    values = [np.full((6, 8), 1000 + 500 * row, np.uint16) for row in range(ROWS)]
+    column = [value.astype(float).tolist() if as_array else png(value) for value in values]
+    table({"range": column}, ("photo",) if as_array else ("photo", "range")).save_to_disk(tmp_path / "rooms")
+    options: dict[str, Any] = {"columns": {"image": "photo", "depth": "range"}, "max_depth_m": 10}
+    source = build(str(tmp_path / "rooms"), units_per_metre=1000, **options)
+    stored = source.load("train", "000000002").labels["depth"]
+    depth_m = stored if isinstance(stored, np.ndarray) else np.asarray(Image.open(io.BytesIO(stored))) / 1000
+    assert np.allclose(depth_m, 2.0)
+    assert isinstance(stored, np.ndarray) is as_array
+    assert "median 2.000" in source.notices("train")[0]
+    with pytest.raises(SourceError, match=r"millimetres 2 \(inside\)"):
+        build(str(tmp_path / "rooms"), units_per_metre=1, **options).notices("train")
+
+
+TARGETS = {
+    "mask": [[png(mask(row))] for row in range(ROWS)],
+    "polygon": [[[0.0, 0, row + 1, 0, row + 1, 3, 0, 3]] for row in range(ROWS)],
+    "box": [[0.0, 0, row + 1, 3] for row in range(ROWS)],
+    "rle": [{"size": [6, 8], "counts": [0] + [3, 3] * row + [3, 3 + 6 * (7 - row)]} for row in range(ROWS)],
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_sentences_point_to_a_target_of_any_form(kind: str, tmp_path: Path) -> None:
+    made = table({"says": [["the crack", f"number {row}"] for row in range(ROWS)], "where": TARGETS[kind]})
+    if kind == "mask":
+        made = made.cast_column("where", datasets.List(PICTURE))
+    made.save_to_disk(tmp_path / "refs")
+    columns = {"image": "photo", "sentences": "says", kind: "where"}
+    source = build(str(tmp_path / "refs"), columns=columns, box_form="xyxy" if kind == "box" else "")
+    assert source.counts("train") == {"images": ROWS, "refs": ROWS, "sentences": 2 * ROWS}
+    key = source.keys("train")[2]
+    example = source.load("train", key)
+    assert example.sentences == ("the crack", "number 2")
+    assert np.array_equal(example.image, photo(2))
+    from pycocotools import mask as coco
+
+    rle = example.meta["refs"][0]["rle"]
+    assert np.array_equal(coco.decode(rle), (mask(2) == 255).astype(np.uint8))
+    assert source.identity("train") == pickle.loads(pickle.dumps(source)).identity("train")
+
+
+def test_a_row_without_sentence_or_target_costs_itself(tmp_path: Path) -> None:
+    says = ["a", "", "c", None, "e"]
+    table({"says": says, "where": [*TARGETS["box"][:4], None]}).save_to_disk(tmp_path / "refs")
+    columns = {"image": "photo", "sentences": "says", "box": "where"}
+    source = build(str(tmp_path / "refs"), columns=columns, box_form="xyxy")
+    assert "3 entries cannot be used" in source.notices("train")[-1]
+    keys = source.keys("train")
+    assert len(keys) == ROWS
+    for row in (1, 3, 4):
+        with pytest.raises(Reject, match=f"row {row}"):
+            source.load("train", keys[row])
+
+
+def test_pictures_with_captions_and_without(tmp_path: Path) -> None:
+    table({"text": ["one", ["two", "too"][0], "", None, "five"]}).save_to_disk(tmp_path / "photos")
+    place = str(tmp_path / "photos")
+    assert build(place, columns={"image": "photo"}).counts("train") == {"images": ROWS}
+    source = build(place, columns={"image": "photo", "caption": "text"})
+    assert source.load("train", "000000001").sentences == ("two",)
+    for key in ("000000002", "000000003"):
+        with pytest.raises(Reject, match="has no caption"):
+            source.load("train", key)
+    kept = build(place, columns={"image": "photo", "caption": "text"}, missing_caption="empty")
+    assert kept.load("train", "000000003").sentences == ("",)
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    (tmp_path / "files").mkdir()
+    made = table({"mask": [png(mask(row)) for row in range(ROWS)]}, ("photo", "mask"))
+    made.select([0, 1, 2]).to_parquet(str(tmp_path / "files" / "train-00000-of-00002.parquet"))
+    made.select([3, 4]).to_parquet(str(tmp_path / "files" / "train-00001-of-00002.parquet"))
+    return tmp_path / "files"
+
+
+def test_a_stream_gives_the_rows_that_the_files_give_in_any_order(parquet: Path) -> None:
+    random = build(str(parquet), **SEGMENTATION)
+    stream = build(str(parquet), streaming=True, limit=ROWS, **SEGMENTATION)
+    assert stream.keys("train") == random.keys("train")
+    for row in (3, 0, 4, 1, 2):
+        key = f"{row:09d}"
+        assert np.array_equal(stream.load("train", key).image, photo(row))
+        assert np.array_equal(label_of(stream.load("train", key)), label_of(random.load("train", key)))
+    assert "a stream, which does not say how many rows it has: limit takes 5" in stream.notices("train")[0]
+    assert pickle.loads(pickle.dumps(stream)).identity("train") == stream.identity("train")
+
+
+def test_a_stream_says_what_its_limit_must_be(parquet: Path) -> None:
+    with pytest.raises(ConfigError, match="streaming needs limit"):
+        build(str(parquet), streaming=True, **SEGMENTATION)
+    short = build(str(parquet), streaming=True, limit=9, **SEGMENTATION)
+    with pytest.raises(SourceError, match=r"ended after 5 rows, and limit is 9; set limit to 5"):
+        short.load("train", "000000008")
+
+
+def test_one_file_and_a_pattern(parquet: Path) -> None:
+    one = build(str(parquet / "train-00001-of-00002.parquet"), **SEGMENTATION)
+    assert one.counts("train") == {"images": 2}
+    assert build(str(parquet / "*.parquet"), limit=4, **SEGMENTATION).counts("train") == {"images": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"columns": {"label": "mask"}}, "names no image"),
+        ({"columns": {"image": "photo", "labels": "mask"}}, "Did you mean 'label'"),
+        ({"columns": {"image": "photo", "label": "mask", "depth": "mask"}}, "expected image alone, or with one of"),
+        ({"columns": {"image": "photo", "sentences": "mask"}}, "sentences and one of mask"),
+        ({"columns": {"image": "photo"}, "max_depth_m": 3.0}, "max_depth_m is of depth, for which columns needs depth"),
+        ({"columns": {"image": "photo"}, "classes": ["a"]}, "classes are of labels and of depth"),
+        ({**SEGMENTATION, "shares": {"a": 1.0}, "splits": {"a": "train", "b": "validation"}}, "shares divide one"),
+        ({**SEGMENTATION, "limit": -1}, "limit is -1"),
+        ({"columns": {"image": "photo", "sentences": "mask", "box": "mask"}}, "box_form: xywh"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], match: str, masks: Path) -> None:
+    with pytest.raises(ConfigError, match=match):
+        build(str(masks), **options)
+
+
+def test_what_is_not_there_is_named(masks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no column 'nothing'; found photo, mask"):
+        build(str(masks), columns={"image": "nothing"}).keys("train")
+    with pytest.raises(SourceError, match="no split 'test'; found train, validation"):
+        build(str(masks), columns={"image": "photo"}, splits={"a": "test"}).keys("a")
+    with pytest.raises(SourceError, match="there is no such folder or file"):
+        build(str(tmp_path / "absent"), columns={"image": "photo"}).keys("train")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceError, match=r"broken\.parquet.*cannot be opened"):
+        build(str(tmp_path / "broken.parquet"), columns={"image": "photo"}).keys("train")
+
+
+def test_a_damaged_picture_is_a_reject(tmp_path: Path) -> None:
+    made = datasets.Dataset.from_dict({"photo": [b"no picture", b"", None]})
+    made.save_to_disk(tmp_path / "bytes")
+    source = build(str(tmp_path / "bytes"), columns={"image": "photo"})
+    for key in source.keys("train"):
+        with pytest.raises(Reject, match=r"row [012] of bytes train, photo"):
+            source.load("train", key)
+
+
+def test_without_the_library_the_words_to_type_are_given(masks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ConfigError, match=r"pip install 'diffusion-perception\[hf\]'"):
+        build(str(masks), **SEGMENTATION)
