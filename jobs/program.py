@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from jobs import help_text
-from shards.errors import ContractError
+from jobs import help_text, interruption
+from shards.errors import ContractError, Interrupted
 
 REFUSED, INTERRUPTED = 1, 130
 
@@ -35,6 +35,9 @@ def status(module: str, words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted: what is finished is kept", file=sys.stderr, flush=True)
         return INTERRUPTED
+    except Interrupted as error:
+        print(f"\n{error}", file=sys.stderr, flush=True)
+        return interruption.TERMINATED
     except ContractError as error:
         return refused(error)
     except _worker_errors() as error:  # arrives wrapped; what a person needs is its cause

@@ -8,7 +8,7 @@
 The run is assembled without weights first, and refused there if a worker would refuse it (`forecast.training`);
 `--dry-run` ends with that, without Ray: configuration, steps, parameters, bytes, shapes. The same command again resumes
 the run; with other settings it lists what changed and refuses, unless `--allow-changed` says to go on with them.
-`run.workers=0` trains in this very process, without a cluster.
+`run.workers=0` trains in this very process, without a cluster. SIGTERM saves and ends, with exit status 143.
 
 Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; what each process does is
 `diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a controller that dies
@@ -22,9 +22,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
@@ -32,10 +33,15 @@ from diffusion_perception import settings, training
 from diffusion_perception.forecast.figures import lines
 from diffusion_perception.forecast.training import forecast_training
 from diffusion_perception.train_job import RunConfig, TrainJob, placed
-from jobs import cluster, program
+from jobs import cluster, interruption, program
 from jobs.command_line import CommandLine
-from shards.errors import ConfigError, ContractError
+from shards.errors import ConfigError, ContractError, Interrupted
 
+if TYPE_CHECKING:
+    from vpd.training.worker import Worker
+
+WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"  # a variable of the environment
+ASKED_EVERY_S = 5.0
 RAY_REPORTS = "ray/train/v2/_internal/execution/context.py"
 _PARTNER_GONE = re.compile(r"connection (closed|reset) by peer|broken pipe", re.IGNORECASE)
 
@@ -86,7 +92,8 @@ def run(words: list[str]) -> None:
     if job.run.workers:
         fit(job, local="local" in command.flags)
     else:
-        training.train(job)
+        with interruption.on_sigterm() as asked:
+            training.train(job, asked_to_end=asked)
 
 
 def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
@@ -95,13 +102,16 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     Raises:
         ConfigError: no cluster, or too few free resources for the workers.
         ray.train.TrainingFailedError: a worker failed more often than run.max_failures.
+        Interrupted: the workers were asked to end (SIGTERM to this process), and saved.
     """
     resources = _claimed(job.run, local)
     from ray import train  # after it, since these take seconds: where there is no room, it is said at once
     from ray.train.torch import TorchTrainer
 
-    # Its watcher of preempted nodes reports to loops that ask, which ours does not, and logs an error at every start.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    from vpd.training.end_request import EndRequest
+
+    # Its watcher of preempted nodes logs an error at every start where nobody preempts; set to 1, our loop asks it.
+    os.environ.setdefault(WATCHER, "0")
     # Ray's own INFO repeats what the run log says, once a worker; older releases have no setting for it.
     quiet: dict[str, Any] = {}
     if hasattr(train, "LoggingConfig"):
@@ -119,20 +129,25 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
             **quiet,
         ),
     )
+    request = EndRequest(job.folder)
+    request.withdraw()
     for restarts_left in range(job.run.max_failures, -1, -1):
         try:
-            return trainer.fit().metrics or {}
+            with interruption.on_sigterm(request.make) as asked:
+                return trainer.fit().metrics or {}
         except train.WorkerGroupError as error:
             # Ray would restart after any error. One of ours, or of the code, comes again; a lost process does not.
             raised = [getattr(failure, "_base_exc", None) for failure in error.worker_failures.values()]
-            if known := next((cause for cause in raised if isinstance(cause, ContractError)), None):
+            known = next((cause for cause in raised if isinstance(cause, ContractError)), None)
+            announced = isinstance(known, Interrupted) and not asked()  # by Ray, of a node that will be taken away
+            if known and not (announced and restarts_left):
                 raise known from None
-            if not all(map(is_lost_worker, raised)) or not restarts_left:
+            if not announced and (not all(map(is_lost_worker, raised)) or not restarts_left):
                 raise
-            print(
-                f"[train] lost a worker; going on from the newest checkpoint ({restarts_left} restarts left)",
-                flush=True,
-            )
+            lost = "a node will be taken away" if announced else "lost a worker"
+            print(f"[train] {lost}; going on from the newest checkpoint ({restarts_left} restarts left)", flush=True)
+        finally:
+            request.withdraw()
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -176,12 +191,36 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
         train.report({**metrics, "step": checkpoint.step} if checkpoint else dict(metrics))
 
     ddp = {"gradient_as_bucket_view": True} if worker.world > 1 else None
+    job = settings.bind(TrainJob, arguments["job"])
     training.train(
-        settings.bind(TrainJob, arguments["job"]),
+        job,
         worker,
         wrap=lambda model: prepare_model(model, parallel_strategy_kwargs=ddp),
         report=report,
+        asked_to_end=_asked_to_end(job, worker),
     )
+
+
+def _asked_to_end(job: TrainJob, worker: Worker) -> Callable[[], bool]:
+    """Whether the driver was asked to end, or Ray says that a node of ours will be taken away."""
+    from ray import train
+
+    from vpd.training.end_request import EndRequest
+
+    request, notice = EndRequest(job.folder), getattr(train, "get_preemption_info", None)
+    watched = notice is not None and os.environ.get(WATCHER) == "1"
+    asked_s = -ASKED_EVERY_S
+
+    def asked() -> bool:
+        nonlocal asked_s
+        if worker.world == 1:  # asks after every step: not that often
+            if time.monotonic() - asked_s < ASKED_EVERY_S:
+                return False
+            asked_s = time.monotonic()
+        noticed = watched and notice is not None and notice() is not None  # every worker has to ask
+        return noticed or (worker.rank == 0 and request.is_there())
+
+    return asked
 
 
 def _hush_reports() -> None:

@@ -37,9 +37,8 @@ class CheckpointWriter:
         keep: Callable[[], None],
         say: Callable[[str], None],
         first: Callable[[], None] = lambda: None,
-        pause_s: float = PAUSE_S,
     ) -> None:
-        self.store, self._keep, self._say, self._first, self._pause_s = store, keep, say, first, pause_s
+        self.store, self._keep, self._say, self._first = store, keep, say, first
         self._thread: threading.Thread | None = None
         self._failed: tuple[int, Exception] | None = None
         self._host: dict[tuple[str, str], torch.Tensor] = {}
@@ -120,7 +119,7 @@ class CheckpointWriter:
                 self._say(f"checkpoint of step {step} was not written, {type(error).__name__}: {error}; {again}")
                 if attempt == ATTEMPTS:
                     return
-                time.sleep(self._pause_s * 2 ** (attempt - 1))
+                time.sleep(PAUSE_S * 2 ** (attempt - 1))
         try:
             self._keep()
         except Exception as error:  # what is too much costs room, and is deleted after the next one
