@@ -59,13 +59,17 @@ def test_predict_refuses_it_before_a_model_is_loaded(
         predict.run([f"run={model_folder('seg')}", f"images={tmp_path}", f"into={tmp_path}/out"])
 
 
-@pytest.mark.parametrize(("fewest_px", "found"), [(0, 12), (12, 12), (13, 0)])
-def test_a_mask_of_few_pixels_is_the_answer_nothing(fewest_px: int, found: int) -> None:
+@pytest.mark.parametrize(
+    ("fewest_px", "best_by", "found"), [(0, "gIoU", 12), (12, "gIoU", 12), (13, "gIoU", 0), (13, "oIoU", 12)]
+)
+def test_a_mask_of_few_pixels_is_the_answer_nothing_where_nothing_is_an_answer(
+    fewest_px: int, best_by: str, found: int
+) -> None:
     record: Any = SimpleNamespace(meta={"height": 8, "width": 8})
     logits = torch.zeros(1, 2, 8, 8)
     logits[:, 0] = 1
     logits[0, 1, 2:5, 2:6] = 2
-    (mask,) = build_refer(no_target_px=fewest_px).answers(record, logits)
+    (mask,) = build_refer(no_target_px=fewest_px, best_by=best_by).answers(record, logits)
     assert (mask.dtype, int(mask.sum())) == (bool, found)
 
 

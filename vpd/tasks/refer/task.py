@@ -173,12 +173,14 @@ class ReferTask(Task):
         return F.interpolate(outputs.float(), size=size, mode="bilinear", align_corners=True)
 
     def answers(self, record: StoredRecord, outputs: torch.Tensor) -> Iterator[np.ndarray]:
-        """The mask of every sentence, bool `[H, W]`, one sentence at a time; empty where it has fewer pixels than
-        `no_target_px`, as the native scores count it."""
+        """The mask of every sentence, bool `[H, W]`, one sentence at a time. A task that is scored on sentences without
+        an object makes it empty where it has fewer pixels than `no_target_px`; elsewhere every sentence has one."""
         for logits in outputs:
             (found,) = self.predictions(record, logits[None])
             mask = found[1] > found[0]
-            yield (mask & ~answers_nothing(mask, self.no_target_px)).cpu().numpy()
+            if self.metric_name in GENERAL:
+                mask = mask & ~answers_nothing(mask, self.no_target_px)
+            yield mask.cpu().numpy()
 
     def working_bytes(
         self, size_px: tuple[int, int], view_px: tuple[int, int], views: int, sentences: int, *, whole: bool
