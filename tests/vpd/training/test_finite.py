@@ -14,7 +14,7 @@ from torch import nn
 from shards.errors import NonFinite
 from shards.reading.reader import ShardSet
 from tests.toy_training import ToyNetwork, final_tensors, toy_config, toy_losses, toy_train
-from vpd.training import loop
+from vpd.training import run
 from vpd.training.checkpoint import CheckpointStore
 from vpd.training.feeding import Parts, open_stream
 from vpd.training.finite import FiniteWatch, unsound_weight
@@ -24,7 +24,7 @@ BAD = 5  # the step that NaN is planted in
 
 
 def in_a_batch(network: ToyNetwork, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
-    made, left = loop.to_batch, [times]
+    made, left = run.to_batch, [times]
 
     def planted(arrays: Any, encoders: Any, device: Any) -> Any:
         batch = made(arrays, encoders, device)
@@ -33,7 +33,7 @@ def in_a_batch(network: ToyNetwork, monkeypatch: pytest.MonkeyPatch, times: int 
             batch.latents[0, 0, 0, 0] = math.nan
         return batch
 
-    monkeypatch.setattr(loop, "to_batch", planted)
+    monkeypatch.setattr(run, "to_batch", planted)
 
 
 def in_a_gradient(network: ToyNetwork, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.toy_training import toy_config, toy_train
-from vpd.training import loop
+from vpd.training import run
 from vpd.training.pace import Pace
 
 
@@ -58,7 +58,7 @@ def test_evaluations_do_not_slow_the_steps_down(
         time.sleep(0.4)
         return {"rmse": 1.0}
 
-    monkeypatch.setattr(loop, "validate", slow)
+    monkeypatch.setattr(run, "validate", slow)
     config = toy_config(depth_set, steps=4, eval_every_steps=1, save_every_steps=saves or 99)
     toy_train(tmp_path, config, evaluated=True)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

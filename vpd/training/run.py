@@ -1,0 +1,264 @@
+"""A run on one worker: {batch, forward, loss, backward, step, log, evaluate, save}, and what may come between.
+
+Owns the order of these. What a run is given is `vpd.training.loop`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from shards.errors import Interrupted, NonFinite
+from shards.progress import Progress
+from shards.reading.batch import SampleBatch
+from vpd.model.device_batch import to_batch
+from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.feeding import Parts, open_stream
+from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
+from vpd.training.gradients import backward
+from vpd.training.log import RunLog
+from vpd.training.numerics import autocast_of
+from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.pace import Pace
+from vpd.training.resume import contents, move_schedule, restore_run
+from vpd.training.settings import TrainConfig
+from vpd.training.validation import validate
+from vpd.training.worker import Worker
+from vpd.training.writer import CheckpointWriter
+
+
+class Run:
+    """A run on one worker, between two steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        parts: Parts,
+        worker: Worker,
+        store: CheckpointStore,
+        log: RunLog | None,
+        wrap: Callable[[nn.Module], nn.Module],
+        report: Callable[[Checkpoint | None, Mapping[str, float]], None],
+        asked_to_end: Callable[[], bool],
+        resolved: Mapping[str, Any],
+    ) -> None:
+        self.config, self.parts, self.worker, self.store, self.log = config, parts, worker, store, log
+        self.report, self.asked_to_end, self.resolved = report, asked_to_end, resolved
+        self.writer = CheckpointWriter(store, self._prune, self._say, log.bring_to_safety if log else lambda: None)
+        loop, self.batch_size, n_items = config.loop, config.data.batch_size, parts.train_set.n_items
+        torch.manual_seed(loop.seed)
+        self.model = model = parts.model.to(worker.device)
+        if loop.channels_last:
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if worker.world > 1 and worker.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
+        self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim)
+        self.total = loop.total_steps(n_items, self.batch_size)
+        self.epoch_steps = n_items / self.batch_size
+        self.curve = parts.schedule(self.total, self.epoch_steps)
+        self.eval_every = loop.eval_every_steps or max(int(self.epoch_steps), 1)
+        self.save_every = loop.save_every_steps or self.eval_every
+        self.stop = min(self.total, loop.stop_after_steps or self.total)
+
+        self.step = self.first_step = self._restored()
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.curve)
+        move_schedule(self.scheduler, self.step)
+        if loop.compile:
+            model.compile_blocks()
+        self.wrapped = wrap(model)
+        self.autocast = autocast_of(loop.precision, worker.device)
+        self.watch, self.rolled_back = FiniteWatch(model, worker), 0
+        self.gradient_norm: torch.Tensor | None = None
+        self.results: dict[str, float] = {}
+
+    def introduce(self) -> None:
+        """Say what is going to be trained."""
+        shards = self.parts.train_set
+        parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad) / 1e6
+        self._say(
+            f"{shards.manifest.name}: {shards.n_items} items, {self.total} steps of {self.batch_size} "
+            f"on {self.worker.world} worker(s), {self.worker.device}; {parameters:.1f}M trainable; "
+            f"starting at step {self.step}"
+        )
+        for group in self.optimizer.param_groups:
+            self._say(
+                f"  group {group['name']}: {len(group['params'])} tensors, lr {group['initial_lr']:.2e}, "
+                f"weight decay {group['weight_decay']:g}"
+            )
+
+    def to_the_end(self) -> None:
+        if self.config.loop.eval_at_start and self.step == 0 and self.parts.val_set is not None:
+            self._evaluate()
+        self.model.train()
+        self.pace, self.progress = Pace(self.step), Progress(self.stop - self.step, "steps")
+        while self.step < self.stop:  # comes round again where a run rolls back
+            with open_stream(self.config, self.parts, self.worker, self.step, self.stop) as stream:
+                self._through(stream)
+
+    def _through(self, stream: Iterable[SampleBatch]) -> None:
+        """Train on the batches of a stream, to its end or until the run rolls back."""
+        for raw in self.pace.waiting(stream):
+            self._learn(raw)
+            self.step += 1
+            last = self.step == self.stop
+            alone, every = self.worker.world == 1, self.config.loop.log_every_steps
+            ends = alone and not last and self.asked_to_end()
+            logs = bool(every) and (last or ends or self.step % every == 0)
+            evaluates = self.parts.val_set is not None and (last or self.step % self.eval_every == 0)
+            saves = last or ends or self.step % self.save_every == 0
+            if not (logs or evaluates or saves):
+                continue
+            if not self._sound(evaluates or saves):
+                return
+            if not (alone or last):
+                ends = bool(self.worker.any_of(torch.tensor(self.asked_to_end(), device=self.worker.device)))
+            if logs:
+                self._log()
+            with self.pace.apart():
+                scored = self._evaluate() if evaluates else {}
+                if saves or ends:
+                    self._save(scored)
+            if ends:
+                self._end_early()
+
+    def _end_early(self) -> None:
+        self.writer.close()
+        self.worker.barrier()  # a worker that leaves takes the others along, and the first may still be writing
+        path = self.store.path_of(self.step)
+        raise Interrupted(
+            f"ended at step {self.step} of {self.total}, as it was asked to. Saved: {path}. The same command goes on "
+            "from there."
+        )
+
+    def _learn(self, raw: SampleBatch) -> None:
+        """One optimiser step, which does nothing if a number of it is not finite."""
+        task = self.parts.task
+        batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
+        self.watch.before_step()
+        loss = backward(
+            self.wrapped,
+            task,
+            batch,
+            self.worker,
+            autocast=self.autocast,
+            micro_batch=self.config.data.micro_batch_size,
+            seed=_step_seed(self.config.loop.seed, self.step, self.worker.rank),  # dropout is of the position
+        )
+        self.optimizer.found_inf = self.watch.after_backward(self.step + 1, loss, raw.records)  # pyright: ignore
+        self.gradient_norm = self._clipped()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scheduler.step()
+
+    def _clipped(self) -> torch.Tensor | None:
+        """Shorten all gradients together to `optim.clip_norm`; returns their length before, None if nobody asks."""
+        limit, every = self.config.optim.clip_norm, self.config.loop.log_every_steps
+        logged = bool(every) and (self.step + 1 == self.stop or (self.step + 1) % every == 0)
+        if not limit and not logged:
+            return None
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)  # []
+        if limit:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
+        return norm
+
+    def _sound(self, weights_too: bool) -> bool:
+        """Whether all steps since the last reading were finite, or can be left out; False if the run rolled back.
+
+        Args:
+            weights_too: look at the weights in any case.
+
+        Raises:
+            NonFinite: as the setting `loop.nonfinite` says.
+        """
+        bad = self.watch.read()
+        weight = unsound_weight(self.model) if bad or weights_too else ""
+        if not bad and not weight:
+            return True
+        self.writer.wait()
+        self.worker.barrier()  # before anybody looks for the newest checkpoint
+        loop, newest = self.config.loop, self.store.latest()
+        index = self.parts.train_set.index
+        said = complaint(self.step, bad, weight, self.worker, index.key)
+        if loop.nonfinite == "skip" and not weight:
+            self._say(f"{said} Going on without it (loop.nonfinite: skip).")
+            return True
+        if loop.nonfinite == "roll_back" and newest and self.rolled_back < loop.roll_backs:
+            self.rolled_back += 1
+            self._say(
+                f"{said} Going back to step {newest.step}, and past it without what is not finite "
+                f"(loop.nonfinite: roll_back, {self.rolled_back} of {loop.roll_backs})."
+            )
+            self._roll_back(bad)
+            return False
+        kept = f"The newest checkpoint is sound: {newest.path}." if newest else "There is no checkpoint yet."
+        raise NonFinite(
+            f"{said} {kept} Look at these records and at optim.lr (now {max(self.scheduler.get_last_lr()):.3g}). "
+            "The same command again goes on there; loop.nonfinite=skip leaves out the update of such a step, "
+            f"loop.nonfinite=roll_back goes back first, at most loop.roll_backs times ({loop.roll_backs})."
+        )
+
+    def _roll_back(self, bad: Iterable[BadStep]) -> None:
+        """To the newest checkpoint; these steps are left out when they come again."""
+        self.watch.forgiven |= {one.step for one in bad}
+        self.watch.forget()
+        self.step = self._restored()
+        move_schedule(self.scheduler, self.step)
+        if self.log:
+            self.log.rewind(self.step)
+        self.pace.restart(self.step)
+
+    def _log(self) -> None:
+        """The numbers of the steps since the last log."""
+        mean_loss = self.worker.summed(torch.tensor([self.watch.mean_loss()], dtype=torch.float64)).item()
+        self.results["loss"] = mean_loss / self.worker.world
+        steps_per_s, wait_share = self.pace.read(self.step)
+        values = {
+            "loss": self.results["loss"],
+            "epoch": self.step / self.epoch_steps,
+            "lr": max(self.scheduler.get_last_lr()),
+            "gradient_norm": float("nan") if self.gradient_norm is None else self.gradient_norm.item(),
+            "items_per_s": steps_per_s * self.batch_size,
+            "wait_share": wait_share,
+        }
+        if self.worker.device.type == "cuda":
+            values["peak_memory_gb"] = torch.cuda.max_memory_allocated(self.worker.device) / 1e9
+        if self.log:
+            left_s = self.progress.left_s(self.step - self.first_step)  # with the evaluations among the steps
+            self.log.write(self.step, values, total=self.total, left_s=left_s)
+
+    def _evaluate(self) -> dict[str, float]:
+        scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
+        self.results.update(scored)
+        if self.log:
+            self.log.write(self.step, scored, prefix="val", total=self.total)
+        return scored
+
+    def _save(self, scored: Mapping[str, float]) -> None:
+        checkpoint = None
+        if self.worker.rank == 0:
+            about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
+            manifest = self.parts.train_set.manifest
+            kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about)
+            checkpoint = self.writer.begin(self.step, *kept, scored)
+        self.report(checkpoint, scored or {"step": self.step})
+
+    def _prune(self) -> None:
+        task = self.parts.task
+        self.store.prune(self.config.loop.keep_last, task.metric_name, higher_is_better=task.higher_is_better)
+
+    def _restored(self) -> int:
+        manifest = self.parts.train_set.manifest
+        return restore_run(self.store, self.model, self.optimizer, manifest, self.batch_size, say=self._say)
+
+    def _say(self, text: str) -> None:
+        if self.log:
+            self.log.say(text)
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    # Three odd multipliers keep neighbouring (step, rank) pairs apart; 63 bits is what manual_seed takes.
+    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**63
