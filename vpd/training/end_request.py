@@ -1,6 +1,6 @@
 """A word to the workers of a run, wherever they are: a file in its folder, which all see, as checkpoints lie there.
 
-Owns the file. Who asks, and what follows, is left to `jobs.train` and `vpd.training.loop`.
+Owns the file. Who asks, and what follows, is left to `jobs.train` and `vpd.training.run`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns how they are seen without waiting for the device. Each step leaves a flag there, which also tells the optimiser to
 leave weights and moments as they are; the flags are read when something is logged, evaluated or saved. So an update
-with such a number is never applied, whatever `loop.nonfinite` says; what happens then is left to `vpd.training.loop`.
+with such a number is never applied, whatever `loop.nonfinite` says; what happens then is left to `vpd.training.run`.
 """
 
 from __future__ import annotations

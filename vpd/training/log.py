@@ -2,7 +2,7 @@
 
 Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values, null for one that is not finite)
 and keeps it consistent with the checkpoint a run resumes from: lines past the resumed step are dropped, so the file
-reads as one uninterrupted run. Which values are logged, and when, is left to `vpd.training.loop`. Only rank 0 owns a
+reads as one uninterrupted run. Which values are logged, and when, is left to `vpd.training.run`. Only rank 0 owns a
 RunLog.
 """
 

@@ -2,7 +2,7 @@
 
 Owns the content: model and optimiser tensors by parameter name, the position, the fingerprint of the training set and
 the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s. Random states are not
-saved: they are functions of the position (`vpd.training.loop`).
+saved: they are functions of the position (`vpd.training.run`).
 """
 
 from __future__ import annotations
