@@ -151,6 +151,8 @@ def leads_somewhere(name: str) -> bool:
     module, rest = name, ""
     while module not in FILES:
         module, _, rest = module.rpartition(".")
+        if not module:
+            return False
     return not rest or re.search(rf"\b{re.escape(rest)}\b", FILES[module].read_text()) is not None
 
 
