@@ -19,7 +19,12 @@ from benchmarks.networks import TOKENS, VAE, build, loss_of
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 
-CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+CLIP: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
 
 
 class StoringAttention:
