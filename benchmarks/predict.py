@@ -31,7 +31,7 @@ from diffusion_perception.predictor import Predictor
 from vpd.inference.evaluate import outputs_of
 from vpd.inference.packing import kind_of
 from vpd.model.device_batch import Encoders
-from vpd.training.loop import autocast_of
+from vpd.training.numerics import autocast_of
 
 PICTURES, ROUNDS = 100, 3
 HEIGHT, WIDTH = 96, 128

@@ -125,7 +125,7 @@ class Evaluator:
         """The metric's state after this process's part of a set."""
         from diffusion_perception.assemble import open_set
         from vpd.inference.evaluate import evaluate
-        from vpd.training.loop import autocast_of
+        from vpd.training.numerics import autocast_of
 
         self.scored = 0
         shards = open_set(url, self.trained.data, rank)

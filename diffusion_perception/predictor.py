@@ -223,7 +223,7 @@ class Predictor:
         from vpd.inference.evaluate import outputs_of
         from vpd.inference.packing import kind_of, read_ahead
         from vpd.model.device_batch import Encoders
-        from vpd.training.loop import autocast_of
+        from vpd.training.numerics import autocast_of
 
         size = batch_size or (CPU_BATCH if self.device.type == "cpu" else self.trained.data.eval_batch_size)
         read = read_ahead(pictures, lambda picture: self._read(picture, asked, whole), AHEAD)

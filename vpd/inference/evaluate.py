@@ -9,7 +9,8 @@ equal the manifest's. What a sample is and how its output is scored is left to t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def evaluate(
     batch_size: int = 16,
     device: torch.device | str = "cpu",
     encoders: Encoders | None = None,
-    autocast: Callable[[], torch.autocast] | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] | None = None,
     on_record: Callable[[StoredRecord, torch.Tensor], None] | None = None,
     text: str = "auto",
     limit: int = 0,
@@ -84,7 +85,7 @@ def outputs_of(
     batch_size: int,
     device: torch.device,
     encoders: Encoders,
-    autocast: Callable[[], torch.autocast] | None,
+    autocast: Callable[[], AbstractContextManager[Any]] | None,
     alike: Callable[[Mapping[str, np.ndarray]], Hashable] = lambda row: None,
 ) -> Iterator[tuple[R, torch.Tensor]]:
     """Every record with the outputs `[N, C, h, w]` of its samples, float32, in order; a record whose samples are an

@@ -17,12 +17,10 @@ from torch import nn
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts
 from vpd.training.log import RunLog
-from vpd.training.numerics import autocast_of
+from vpd.training.numerics import arithmetic_of
 from vpd.training.run import Run
 from vpd.training.settings import TrainConfig
 from vpd.training.worker import Worker
-
-__all__ = ["autocast_of", "train"]
 
 
 def train(
@@ -57,12 +55,13 @@ def train(
         NotSaved: the last checkpoint could not be written.
         Interrupted: the run was asked to end, and saved where it was.
     """
-    run = Run(config, parts, worker, store, log, wrap, report, asked_to_end, resolved or {})
-    run.introduce()
-    try:
-        run.to_the_end()
-    except BaseException:
-        run.writer.wait()  # what was begun is finished, whatever ended the training
-        raise
-    run.writer.close()
-    return run.results
+    with arithmetic_of(config.loop.precision):
+        run = Run(config, parts, worker, store, log, wrap, report, asked_to_end, resolved or {})
+        run.introduce()
+        try:
+            run.to_the_end()
+        except BaseException:
+            run.writer.wait()  # what was begun is finished, whatever ended the training
+            raise
+        run.writer.close()
+        return run.results

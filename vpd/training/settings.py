@@ -82,7 +82,9 @@ class LoopConfig:
     keep_last: int = 2  # newest checkpoints kept, besides the best one
     nonfinite: Literal["stop", "skip", "roll_back"] = "stop"  # at NaN or infinity in a loss or gradient, never applied
     roll_backs: int = 3  # of one start, to the newest checkpoint (nonfinite: roll_back); then it stops
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on CUDA, float32 on CPU
+    # float32: products and convolutions, too, never in TF32; tf32: both in TF32, on NVIDIA; bfloat16: autocast, with
+    # float32 weights; auto: bfloat16 on CUDA, else float32
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"  # of forward and backward passes
     channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
     seed: int = 0  # of new weights, the order of the data and all that is drawn

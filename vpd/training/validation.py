@@ -6,8 +6,8 @@ Owns how the workers' parts are joined; the pass itself is `vpd.inference.evalua
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from contextlib import AbstractContextManager
+from typing import Any
 
 from shards.progress import reports
 from vpd.inference.evaluate import check_count, evaluate
@@ -23,7 +23,7 @@ def validate(
     config: TrainConfig,
     parts: Parts,
     worker: Worker,
-    autocast: Callable[[], torch.autocast],
+    autocast: Callable[[], AbstractContextManager[Any]],
     log: RunLog | None,
 ) -> dict[str, float]:
     """The scores; a long pass says how far this worker is."""
