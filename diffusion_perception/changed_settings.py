@@ -40,6 +40,7 @@ FREE: Mapping[str, str] = {
     "loop.stop_after_steps": "ends a start early; the run is as long as before",
     "loop.nonfinite": "is about what follows a number that is not finite, which is never applied",
     "loop.roll_backs": "is about what follows a number that is not finite, which is never applied",
+    "loop.deterministic": "is about the order in which a GPU adds, as the number of workers is",
     "predict_views": "is read by predictions only",
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.determinism import same_bits
 from vpd.training.feeding import Parts
 from vpd.training.log import RunLog
 from vpd.training.numerics import arithmetic_of
@@ -55,7 +56,7 @@ def train(
         NotSaved: the last checkpoint could not be written.
         Interrupted: the run was asked to end, and saved where it was.
     """
-    with arithmetic_of(config.loop.precision):
+    with arithmetic_of(config.loop.precision), same_bits(config.loop.deterministic, worker.device):
         run = Run(config, parts, worker, store, log, wrap, report, asked_to_end, resolved or {})
         run.introduce()
         try:

@@ -85,6 +85,7 @@ class LoopConfig:
     # float32: products and convolutions, too, never in TF32; tf32: both in TF32, on NVIDIA; bfloat16: autocast, with
     # float32 weights; auto: bfloat16 on CUDA, else float32
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"  # of forward and backward passes
+    deterministic: bool = False  # the same bits in every run on the same machine, at a cost; else refused
     channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
     seed: int = 0  # of new weights, the order of the data and all that is drawn

@@ -26,6 +26,7 @@ from vpd.drawing.contrast import tinted, visible_colour
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
+from vpd.tasks.pixel_entropy import pixel_entropy
 from vpd.tasks.refer.labels import decode_rle
 from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric
 from vpd.tasks.refer.no_target import NAMES as GENERAL
@@ -117,7 +118,7 @@ class ReferTask(Task):
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Weighted-mean cross entropy of `[B, 2, h, w]` against the label `mask` `[B, h, w]` in {0, 1}."""
         weights = self._weights_on(batch.latents.device)
-        return F.cross_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
+        return pixel_entropy(main_output(logits).float(), batch.labels["mask"].long(), weight=weights)
 
     def loss_weight(self, batch: DeviceBatch) -> torch.Tensor:
         """The weights of all pixels, summed: what the loss divides by."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from shards.errors import ConfigError, did_you_mean
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
+from vpd.tasks.pixel_entropy import pixel_entropy
 from vpd.tasks.seg.lovasz import lovasz_softmax
 
 AVERAGES = ("all", "valid")
@@ -73,7 +73,7 @@ class SegLoss:
         return (label != self.ignore_index).sum().double()
 
     def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        total = F.cross_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
+        total = pixel_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
         if self.average == "all":
             return total / label.numel()
         return total / (label != self.ignore_index).sum().clamp(min=1)
