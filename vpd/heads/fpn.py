@@ -32,7 +32,7 @@ class SemanticFpn(nn.Module):
         classes: logit channels.
         channels: width of the neck and of the head's branches.
         dropout: share of channels dropped before the last convolution.
-        norm: normalisation of `channels` channels. The loop swaps BatchNorm for its synchronised form on several GPUs.
+        norm: normalisation of `channels` channels. Training on several GPUs joins its statistics (`model.batch_norm`).
 
     Raises:
         ConfigError: no classes, or strides that do not double.

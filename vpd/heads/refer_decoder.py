@@ -27,7 +27,7 @@ class ReferDecoder(nn.Module):
         spec: levels of the backbone; at least two.
         classes: logit channels.
         hidden: channels of the convolutions; default half of the coarsest level's features, as published.
-        norm: normalisation of `hidden` channels. The loop swaps BatchNorm for its synchronised form on several GPUs.
+        norm: normalisation of `hidden` channels. Training on several GPUs joins its statistics (`model.batch_norm`).
 
     Raises:
         ConfigError: fewer than two levels.

@@ -38,7 +38,7 @@ class UPerNet(nn.Module):
         dropout: share of channels dropped before the last convolution of either output.
         auxiliary_channels: width of the auxiliary head; 0 = none.
         auxiliary_level: the level it reads, from 0, the finest.
-        norm: normalisation of so many channels. The loop swaps BatchNorm for its synchronised form on several GPUs; on
+        norm: normalisation of so many channels. Training on several GPUs joins its statistics (`model.batch_norm`); on
             one worker, pooling to a single value needs batches of two.
 
     Raises:

@@ -61,6 +61,8 @@ class ModelConfig:
     latent_scale: float = 1.0  # factor on the raw latent; 0.18215 in SD (docs/methods/vpd.md#latents)
     head: HeadPlugin = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
+    # synchronised: of the whole batch, over all GPUs; worker: of each GPU's share. One process, or CPUs: its own
+    batch_norm: Literal["synchronised", "worker"] = "synchronised"  # whose statistics a batch norm takes in training
     # frozen: all but the backbone; head: the head alone, no backward pass through the backbone; lora: all but the
     # backbone, and low-rank additions to it; blocks: all but the backbone, and `blocks` of it
     train: Literal["full", "frozen", "head", "lora", "blocks"] = "full"  # which weights learn

@@ -20,6 +20,7 @@ from vpd.training.feeding import Parts, open_stream
 from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
 from vpd.training.gradients import backward
 from vpd.training.log import RunLog
+from vpd.training.norms import joins_norms, norm_statistics
 from vpd.training.numerics import autocast_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
@@ -53,7 +54,7 @@ class Run:
         self.model = model = parts.model.to(worker.device)
         if loop.channels_last:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        if worker.world > 1 and worker.device.type == "cuda":
+        if joins_norms(config.model, worker):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
         self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim)
         self.total = loop.total_steps(n_items, self.batch_size)
@@ -231,6 +232,7 @@ class Run:
             self.log.write(self.step, values, total=self.total, left_s=left_s)
 
     def _evaluate(self) -> dict[str, float]:
+        self.worker.take_the_first(norm_statistics(self.model))  # the score is that of what is saved
         scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
         self.results.update(scored)
         if self.log:

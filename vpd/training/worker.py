@@ -6,6 +6,7 @@ waiting for each other. Which processes there are is left to `jobs.train`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -55,6 +56,12 @@ class Worker:
         raised = flag.to(torch.uint8)
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return raised.bool()
+
+    def take_the_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Every worker's tensors become those of the first, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def barrier(self) -> None:
         if self.world > 1:

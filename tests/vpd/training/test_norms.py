@@ -1,0 +1,66 @@
+"""Whose pictures batch norms look at on several workers, and whose statistics are evaluated and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import yaml
+from torch.multiprocessing.spawn import spawn
+
+from tests.toy_training import ToyNetwork
+from vpd.model.settings import ModelConfig
+from vpd.training.norms import joins_norms, norm_statistics
+from vpd.training.worker import Worker
+
+CONFIGS = Path("configs/train")
+
+
+@pytest.mark.parametrize(
+    ("choice", "world", "device", "joined"),
+    [
+        ("synchronised", 2, "cuda", True),
+        ("worker", 2, "cuda", False),
+        ("synchronised", 1, "cuda", False),
+        ("synchronised", 2, "cpu", False),
+    ],
+)
+def test_norms_are_joined_on_several_gpus_unless_each_has_its_own(
+    choice: str, world: int, device: str, joined: bool
+) -> None:
+    settings = ModelConfig(batch_norm=choice)  # pyright: ignore[reportArgumentType]
+    assert joins_norms(settings, Worker(0, world, torch.device(device))) == joined
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [
+        ("depth", "worker"),
+        ("depth_meta_prompts", "worker"),
+        ("refer", "synchronised"),
+        ("seg", "synchronised"),
+        ("seg_meta_prompts", "synchronised"),
+    ],
+)
+def test_configurations_have_what_was_published(config: str, published: str) -> None:
+    assert yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["batch_norm"] == published
+
+
+def _differently_trained(rank: int, meeting: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    network = ToyNetwork()
+    network.train()(torch.full((2, 4, 8, 8), rank + 1.0) * torch.linspace(0, 1, 8), torch.zeros(2), (8, 8))
+    own = [value.clone() for value in norm_statistics(network)]
+    worker = Worker(rank, 2)
+    worker.take_the_first(norm_statistics(network))
+    firsts = worker.gathered(torch.cat([value.flatten().double() for value in own]))[0]
+    found = torch.cat([value.flatten().double() for value in norm_statistics(network)])
+    assert torch.equal(found, firsts)
+    assert rank == 0 or not torch.equal(found, torch.cat([value.flatten().double() for value in own]))
+    dist.destroy_process_group()
+
+
+def test_every_worker_evaluates_with_the_first_ones_statistics(tmp_path: Path) -> None:
+    spawn(_differently_trained, (str(tmp_path / "meeting"),), nprocs=2)
