@@ -101,18 +101,20 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     from vpd.exchange.pretrained import save_pretrained, with_weights
     from vpd.exchange.report import Report, check_fit
     from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.resume import final_weights
 
     checkpoint, trained, state = saved_run(job.source_path, job.checkpoint)
-    weights = CheckpointStore(job.source_path).load(checkpoint, "model")
+    weights, averaged = final_weights(CheckpointStore(job.source_path), checkpoint)
+    of_these = ["the moving average of the trained weights (optim.ema_decay)"] if averaged else []
     blueprint = blueprint_of_run(trained, state, weights)
     base = job.base or str(trained.backbone.get("model", ""))
     if job.to == "diffusers":
-        return _export_unet(job, out, weights, blueprint.unet, base)
+        return [*of_these, *_export_unet(job, out, weights, blueprint.unet, base)]
     model = assembled(blueprint)
     report = Report(checkpoint.path, "of the run's configuration", mapped={name: name for name in weights})
     check_fit(report, weights, {name: value.shape for name, value in model.state_dict().items()})
     save_pretrained(out, with_weights(model, weights), blueprint, _beyond(unet_rest(base, tuple(LEFT_OUT)), weights))
-    return report.lines()
+    return [*of_these, *report.lines()]
 
 
 def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> Blueprint:

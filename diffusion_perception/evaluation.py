@@ -72,6 +72,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     opened = {url: ShardSet.open(url) for url in sets}  # so does a damaged or missing set
     parts = here.parts if here else place()  # pyright: ignore[reportOptionalCall]
     results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
+    results["averaged"] = trained.averaged
     for url, shards in opened.items():
         tag = f"[evaluate] {shards.manifest.name}:"
         metric = task.new_metric().joined(parts(url, shards, tag))
@@ -91,7 +92,7 @@ def table(results: dict[str, Any]) -> str:
     width = max(len(name) for name in results["sets"])
     widths = [max(10, len(column) + 2) for column in columns]
     lines = [
-        f"{results['checkpoint']}",
+        f"{results['checkpoint']}{', averaged weights' if results.get('averaged') else ''}",
         " " * width + "".join(f"{c:>{w}}" for c, w in zip(columns, widths, strict=True)),
     ]
     for name, metrics in results["sets"].items():

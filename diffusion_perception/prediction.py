@@ -50,7 +50,10 @@ def predictor_of(job: PredictJob, run: str) -> Predictor:
     """The model of a job, loaded."""
     from diffusion_perception.predictor import Predictor
 
-    return Predictor(run, job.checkpoint, job.device, job.views, job.memory_gb)
+    predictor = Predictor(run, job.checkpoint, job.device, job.views, job.memory_gb)
+    if predictor.trained.averaged:
+        print(f"[predict] {predictor.trained.where}: averaged weights", flush=True)
+    return predictor
 
 
 def _one(job: PredictJob, run: str) -> None:

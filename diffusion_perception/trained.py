@@ -41,6 +41,7 @@ class Trained:
     size_px: tuple[int, int]  # what the image encoder saw in training
     class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
     predict_views: Mapping[str, Any]
+    averaged: bool  # its weights are the moving average of the trained ones
     encoder: Callable[[Kind], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
 
     def encoders_for(self, manifest: Manifest) -> Encoders:
@@ -96,10 +97,11 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     from shards.contract.schema import Schema
     from vpd.model.regimes import apply_regime, merge_lora
     from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.resume import final_weights
 
     checkpoint, job, state = saved_run(folder, which)
     schema, task = Schema.from_json(state["schema"]), build_task(job)
-    weights = CheckpointStore(folder).load(checkpoint, "model")
+    weights, averaged = final_weights(CheckpointStore(folder), checkpoint)
     rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
     model = apply_regime(build_model(job, task, schema, None if rows is None else rows.numpy()), job.model)
     model.load_state_dict(weights)
@@ -124,6 +126,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
         size_px=size_px,
         class_names=tuple(state["class_names"]),
         predict_views=job.predict_views or task.predict_views(size_px),
+        averaged=averaged,
         encoder=load_encoder,
     )
 
@@ -151,5 +154,6 @@ def _from_model_folder(folder: str, device: torch.device) -> Trained:
         size_px=(height, width),
         class_names=tuple(blueprint.class_names),
         predict_views=task.predict_views((height, width)),
+        averaged=False,
         encoder=load_encoder,
     )

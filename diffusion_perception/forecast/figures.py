@@ -117,9 +117,10 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
             f"  group {group['name']}: {len(group['params'])} tensors, {count:,} parameters, lr {group['lr']:.2e}, "
             f"weight decay {group['weight_decay']:g}"
         )
+    averaged = f"their average {size_text(memory.gradient_bytes)}, " if forecast.job.optim.ema_decay else ""
     yield (
         f"memory of a worker: weights {size_text(memory.weight_bytes)}, gradients {size_text(memory.gradient_bytes)}, "
-        f"AdamW {size_text(memory.optimiser_bytes)}, activations {_activations(forecast)}"
+        f"AdamW {size_text(memory.optimiser_bytes)}, {averaged}activations {_activations(forecast)}"
     )
 
 

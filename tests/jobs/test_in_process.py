@@ -6,21 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from toy_jobs import losses_of, train_here, train_settings
 
 from diffusion_perception.evaluation import EvaluateJob
 from diffusion_perception.train_job import RunConfig
+from diffusion_perception.trained import load_trained
 from jobs import evaluate, train
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
+from vpd.training.checkpoint import CheckpointStore
 
 
 def test_training_and_evaluation_without_workers_need_no_cluster(
     sets: Path, tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nothing answers there
-    settings = train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 2, "loop.eval_every_steps": 2})
+    settings = train_settings(
+        sets, tiny_sd, tmp_path, over={"loop.steps": 2, "loop.eval_every_steps": 2, "optim.ema_decay": 0.5}
+    )
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
     train.run(["--config", f"{tmp_path}/run.yaml", "run.workers=0"])
     assert "in this process, " in capsys.readouterr().out
@@ -29,7 +34,13 @@ def test_training_and_evaluation_without_workers_need_no_cluster(
     )
 
     evaluate.run([f"run={tmp_path}/run", "workers=0"])
-    assert "tiny-val" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "tiny-val" in said
+    assert "step-000000002, averaged weights" in said
+    store = CheckpointStore(str(tmp_path / "run"))
+    average = store.load(store.named("last", ""), "average")
+    loaded = load_trained(str(tmp_path / "run"), "last", torch.device("cpu")).model
+    assert all(torch.equal(loaded.get_parameter(name), value) for name, value in average.items())
     scores = json.loads((tmp_path / "run" / "evaluation-step-2.json").read_text())["sets"]["tiny-val"]
     assert scores["samples"] == ShardSet.open(sets / "tiny-val").manifest.counts["sentence"]
 

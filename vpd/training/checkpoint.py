@@ -60,7 +60,7 @@ class CheckpointStore:
         """Write one checkpoint, each byte once and to its place; it exists only once its marker is in place.
 
         Args:
-            tensors: per file stem (`model`, `optimizer`) its named tensors.
+            tensors: per file stem (`model`, `optimizer`, `average`) its named tensors.
             state: JSON-able position and configuration.
             metrics: evaluation results at this step, if there were any.
         """
@@ -153,6 +153,10 @@ class CheckpointStore:
         with tempfile.TemporaryDirectory() as scratch:
             self.fs.get_file(source, f"{scratch}/{stem}.safetensors")
             return load_file(f"{scratch}/{stem}.safetensors")
+
+    def holds(self, checkpoint: Checkpoint, stem: str) -> bool:
+        """Whether a checkpoint has a file of this stem."""
+        return bool(self.fs.exists(f"{checkpoint.path}/{stem}.safetensors"))
 
     def shapes(self, checkpoint: Checkpoint, stem: str) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor of one file of a checkpoint; reads its header only."""

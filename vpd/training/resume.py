@@ -1,8 +1,8 @@
 """What a checkpoint of a run holds, and how a run goes on from one.
 
-Owns the content: model and optimiser tensors by parameter name, the position, the fingerprint of the training set and
-the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s. Random states are not
-saved: they are functions of the position (`vpd.training.run`).
+Owns the content: model, optimiser and averaged tensors by parameter name, the position, the fingerprint of the training
+set and the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s. Random states
+are not saved: they are functions of the position (`vpd.training.run`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from torch import nn
 
 from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
+from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 
+AVERAGE = "average"  # stem of the averaged weights, of those that learn
 SHOWN = 3  # weights in a message
 
 
@@ -27,6 +29,7 @@ def contents(
     manifest: Manifest,
     batch_size: int,
     about: Mapping[str, Any],
+    average: WeightAverage | None = None,
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
     """Tensors and state after `step` finished steps, not copied; `about` is what else a reader of the checkpoint needs:
     the run's configuration as plain data under `config`, the names of its classes."""
@@ -40,7 +43,8 @@ def contents(
         "schema": manifest.schema.to_json(),
         **about,
     }
-    return {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizer)}, state
+    tensors = {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizer)}
+    return tensors | ({AVERAGE: average.tensors()} if average else {}), state
 
 
 def save_run(
@@ -64,6 +68,7 @@ def restore_run(
     manifest: Manifest,
     batch_size: int,
     say: Callable[[str], None] | None = None,
+    average: WeightAverage | None = None,
 ) -> int:
     """Load the newest finished checkpoint into model and optimiser; returns the step to go on from (0: none found).
 
@@ -76,8 +81,12 @@ def restore_run(
     check_network(store, checkpoint, model)
     model.load_state_dict(store.load(checkpoint, "model"))
     _load_optimizer(model, optimizer, store.load(checkpoint, "optimizer"))
+    averaged = store.holds(checkpoint, AVERAGE)
+    if average:
+        average.restore(store.load(checkpoint, AVERAGE) if averaged else None)
     if say:
-        say(f"resumed from {checkpoint.path} at step {checkpoint.step}")
+        anew = "; the average of the weights begins here" if average and not averaged else ""
+        say(f"resumed from {checkpoint.path} at step {checkpoint.step}{anew}")
     return checkpoint.step
 
 
@@ -122,6 +131,12 @@ def check_network(store: CheckpointStore, checkpoint: Checkpoint, model: nn.Modu
             f"{checkpoint.path} was saved from another network, {len(apart)} weights differ:\n  {shown}\n"
             "Keep task, backbone and model as the run began, or start a new run under another name (run.name)."
         )
+
+
+def final_weights(store: CheckpointStore, checkpoint: Checkpoint) -> tuple[dict[str, torch.Tensor], bool]:
+    """The weights of a checkpoint as they are evaluated and exported, and whether they are averaged ones."""
+    weights, averaged = store.load(checkpoint, "model"), store.holds(checkpoint, AVERAGE)
+    return weights | (store.load(checkpoint, AVERAGE) if averaged else {}), averaged
 
 
 def move_schedule(scheduler: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:

@@ -6,6 +6,7 @@ Owns the order of these. What a run is given is `vpd.training.loop`'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from shards.errors import Interrupted, NonFinite
 from shards.progress import Progress
 from shards.reading.batch import SampleBatch
 from vpd.model.device_batch import to_batch
+from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream
 from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
@@ -64,6 +66,7 @@ class Run:
         self.save_every = loop.save_every_steps or self.eval_every
         self.stop = min(self.total, loop.stop_after_steps or self.total)
 
+        self.average = WeightAverage(model, config.optim.ema_decay) if config.optim.ema_decay else None
         self.step = self.first_step = self._restored()
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.curve)
         move_schedule(self.scheduler, self.step)
@@ -89,6 +92,9 @@ class Run:
                 f"  group {group['name']}: {len(group['params'])} tensors, lr {group['initial_lr']:.2e}, "
                 f"weight decay {group['weight_decay']:g}"
             )
+
+        if self.average:
+            self._say(f"  validated and exported: their moving average, {self.average.decay:g} of it kept by a step")
 
     def to_the_end(self) -> None:
         if self.config.loop.eval_at_start and self.step == 0 and self.parts.val_set is not None:
@@ -148,10 +154,13 @@ class Run:
             micro_batch=self.config.data.micro_batch_size,
             seed=_step_seed(self.config.loop.seed, self.step, self.worker.rank),  # dropout is of the position
         )
-        self.optimizer.found_inf = self.watch.after_backward(self.step + 1, loss, raw.records)  # pyright: ignore
+        skipped = self.watch.after_backward(self.step + 1, loss, raw.records)
+        self.optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
         self.gradient_norm = self._clipped()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.after_step(self.step + 1, skipped)
         self.scheduler.step()
 
     def _clipped(self) -> torch.Tensor | None:
@@ -233,7 +242,8 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         self.worker.take_the_first(norm_statistics(self.model))  # the score is that of what is saved
-        scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
+        with self.average.in_place() if self.average else nullcontext():
+            scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
         self.results.update(scored)
         if self.log:
             self.log.write(self.step, scored, prefix="val", total=self.total)
@@ -244,7 +254,7 @@ class Run:
         if self.worker.rank == 0:
             about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
             manifest = self.parts.train_set.manifest
-            kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about)
+            kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about, self.average)
             checkpoint = self.writer.begin(self.step, *kept, scored)
         self.report(checkpoint, scored or {"step": self.step})
 
@@ -254,7 +264,9 @@ class Run:
 
     def _restored(self) -> int:
         manifest = self.parts.train_set.manifest
-        return restore_run(self.store, self.model, self.optimizer, manifest, self.batch_size, say=self._say)
+        return restore_run(
+            self.store, self.model, self.optimizer, manifest, self.batch_size, say=self._say, average=self.average
+        )
 
     def _say(self, text: str) -> None:
         if self.log:
