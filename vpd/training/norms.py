@@ -1,7 +1,7 @@
 """Batch norms of a run on several workers: whose pictures they look at in training, and whose statistics are kept.
 
 Owns the meaning of `model.batch_norm`. With data parallelism the first worker's running statistics are every worker's
-at the start of each forward pass (DDP's `broadcast_buffers`); they are the ones that are saved, and evaluated.
+at the start of each forward pass (DDP hands them out); they are the ones that are saved, and evaluated.
 """
 
 from __future__ import annotations
