@@ -28,8 +28,8 @@ class Typed:
     def words(self) -> str:
         """What a text setting takes: the text as it is, without quotes that enclose all of it."""
         try:
-            node = yaml.compose(self.text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError:
+            node = yaml.compose(self.text, Loader=_Loader)
+        except (yaml.YAMLError, RecursionError):
             return self.text  # a sentence need not be YAML
         quoted = isinstance(node, yaml.ScalarNode) and node.style in _QUOTES
         return node.value if quoted else self.text
@@ -45,8 +45,8 @@ class Typed:
             ConfigError: not YAML.
         """
         try:
-            return _opened(yaml.compose(self.text, Loader=yaml.SafeLoader))
-        except yaml.YAMLError as error:
+            return _opened(yaml.compose(self.text, Loader=_Loader))
+        except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"setting '{where}' is {self.text!r}: not readable as YAML: {error}") from error
 
     def plain(self, where: str) -> Any:
@@ -98,7 +98,21 @@ def _keys(node: yaml.MappingNode) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key may stand once, and `key:` with nothing after it is an empty value and no null."""
+    """YAML in which a key may stand once, `key:` with nothing after it is an empty value and no null, and nothing is a
+    part of itself."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._around: list[str | None] = []  # anchors of the nodes that the next one is inside of
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) and event.anchor in self._around:
+            raise yaml.YAMLError(f"*{event.anchor} is inside of &{event.anchor}, which would then hold itself.")
+        self._around.append(event.anchor)
+        node = super().compose_node(parent, index)
+        self._around.pop()
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         _keys(node)
@@ -120,5 +134,5 @@ def plain_yaml(text: str, what: str) -> Any:
     try:
         # A blank document is no blank value.
         return yaml.load(text, Loader=_Loader) if text.strip() else None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise ConfigError(f"{what}: not readable as YAML: {error}") from error

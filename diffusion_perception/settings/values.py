@@ -58,7 +58,7 @@ def convert(hint: Any, value: Any, where: str, own: Own = lambda *_: NotImplemen
         return _items(hint, value, where, own)
     if shape is dict:
         return _mapping(hint, value, where, own)
-    return untyped(value, where)
+    return _checked(untyped(value, where), where)
 
 
 def resets(hint: Any, value: Any) -> bool:
@@ -84,15 +84,32 @@ def empty(hint: Any, where: str) -> Any:
 
 def _text(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, Typed):
-        return hint(value.words)
+        return hint(_checked(value.words, where))
     if isinstance(value, str) or (hint is Path and isinstance(value, Path)):
-        return hint(value)
+        return hint(_checked(value, where))
     if value is None or isinstance(value, Mapping | Sequence):
         raise wrong(hint, value, where)
     raise ConfigError(
         f"setting '{where}' is {value!r}: YAML reads type {type(value).__name__}, expected {spelled(hint)}. Quote it: "
         "2024_01 is a number and off a truth value, '2024_01' and 'off' are text."
     )
+
+
+def _checked(value: Any, where: str) -> Any:
+    """The same value, whose texts can all be a file's name and be written in UTF-8."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigError(
+                f"setting '{where}' is {value!r}: holds a NUL character or half a pair of code units, which no name "
+                "and no sentence has. Type it again."
+            )
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            _checked(key, where), _checked(part, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _checked(part, where)
+    return value
 
 
 def _choice(hint: Any, value: Any, where: str) -> Any:
