@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffusion_perception.prediction_outputs import check_writable
 from diffusion_perception.train_job import check_workers
 from shards.errors import ConfigError
 from shards.progress import reports
@@ -41,7 +42,7 @@ class EvaluateJob:
     out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json
 
     def __post_init__(self) -> None:
-        check_workers(self.workers, self.gpus_per_worker)
+        check_workers(self.workers, self.gpus_per_worker, self.cpus_per_worker)
 
 
 def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     from shards.reading.reader import ShardSet
     from vpd.inference.evaluate import check_count
 
+    _check_outputs(job)
     here = None if place else Evaluator(job)
     # Loaded here in any case: a bad run fails before a worker starts.
     trained: Trained = here.trained if here else load_trained(job.run, job.checkpoint, torch.device("cpu"))
@@ -158,6 +160,17 @@ class Evaluator:
     def parts(self, url: str, shards: ShardSet, tag: str) -> list[Any]:
         """The whole set as one part, with a word every few seconds."""
         return [self.part(url, progress=reports(tag, "records"))]
+
+
+def _check_outputs(job: EvaluateJob) -> None:
+    """That the local outputs can be written, before anything is computed; ConfigError: one cannot."""
+    if job.out and "://" not in job.out:
+        check_writable(Path(job.out), "out")
+    if job.export and "://" not in job.export:
+        try:
+            Path(job.export).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"export={job.export}: the folder cannot be made ({error.strerror or error}).") from error
 
 
 def _exporter(task: Any, folder: Path) -> Any:

@@ -6,6 +6,7 @@ is none.
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def model_folder(name: str, revision: str | None = None) -> str:
     Raises:
         ConfigError: neither a folder nor a hub id, or the hub has no such model, or cannot be asked.
     """
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         return str(folder)
     if not is_hub_id(name):

@@ -73,7 +73,7 @@ def read(place: str) -> np.ndarray:
     from pipeline.files.photos import decode_picture, read_picture
 
     if "://" not in place:
-        return read_picture(Path(place).expanduser())
+        return read_picture(Path(os.path.expanduser(place)))
     with opened(place, "picture") as file:
         try:
             payload = file.read()
@@ -100,7 +100,7 @@ def _named(text: str) -> Iterator[PictureFile]:
     if "://" in text:
         yield from _of_url(text)
         return
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.is_dir():
         yield from _below(path, sorted(_walk(path)))
     elif path.suffix.lower() in LISTS and path.is_file():

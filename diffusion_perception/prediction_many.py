@@ -7,6 +7,7 @@ other processes can do it), and `recorded` (one process notes what is finished a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -77,7 +78,7 @@ def planned(job: PredictJob, run: str, where: str) -> Plan:
         ConfigError: no picture, a folder that holds other predictions, or a video without the extra for it.
     """
     pictures = pictures_of((job.images,) if isinstance(job.images, str) else job.images)
-    folder = OutputFolder(Path(job.into).expanduser(), _identity(job, run, where))
+    folder = OutputFolder(Path(os.path.expanduser(job.into)), _identity(job, run, where))
     named = [Named(picture, folder.name(picture)) for picture in pictures]  # the same, whichever of them are broken
     todo = tuple(one for one in named if not folder.finished(one.picture))
     done = len(pictures) - len(todo)

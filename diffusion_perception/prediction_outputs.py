@@ -28,6 +28,7 @@ from diffusion_perception.picture_files import PictureFile
 from shards.errors import ConfigError
 
 LOG = "predictions.jsonl"
+LONGEST_NAME = 240  # bytes, and a suffix of ours while the file is being written
 LEAST_FREE_BYTES = 20 << 20
 
 
@@ -38,10 +39,12 @@ def check_writable(path: Path, setting: str) -> None:
         ConfigError: its folder does not exist or cannot be written to, it is a folder itself, or the disk is full.
     """
     folder = path.parent
-    if path.is_dir():
+    if os.path.isdir(path):  # False, too, of what can be no path
         raise ConfigError(f"{setting}={path}: is a folder; expected a file's name.")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"{setting}={path}: its folder {folder} does not exist. Make it first.")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise ConfigError(f"{setting}={path}: the name is longer than the {LONGEST_NAME} bytes a file system takes.")
     _check_folder(folder, f"{setting}={path}")
 
 

@@ -7,6 +7,7 @@ nothing is written before the guessed source has listed its pictures and looked 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -63,7 +64,7 @@ def start(job: InitJob) -> Start:
     """
     guess = _guessed(job)
     name = job.name or _name_of(guess.root, job.task)
-    folder = Path(job.out).expanduser()
+    folder = Path(os.path.expanduser(job.out))
     if not folder.is_dir():
         raise ConfigError(f"out={job.out}: is no folder. Make it, or name another one.")
     paths = {kind: folder / f"{name}.{kind}.yaml" for kind in ("build", "train")}

@@ -6,6 +6,7 @@ objects `diffusion_perception.assemble`'s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -51,12 +52,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
             raise ConfigError(f"run.name is {self.name!r}; expected the name of one folder, which is made in run.out.")
-        if self.max_failures < 0 or self.cpus_per_worker <= 0:
-            raise ConfigError(
-                f"run.max_failures is {self.max_failures}, run.cpus_per_worker {self.cpus_per_worker:g}; expected no "
-                "fewer than 0 restarts, and some CPU for each worker."
-            )
-        check_workers(self.workers, self.gpus_per_worker, "run.")
+        if self.max_failures < 0:
+            raise ConfigError(f"run.max_failures is {self.max_failures}; expected no fewer than 0 restarts.")
+        check_workers(self.workers, self.gpus_per_worker, self.cpus_per_worker, "run.")
 
     @property
     def world(self) -> int:
@@ -64,14 +62,16 @@ class RunConfig:
         return max(1, self.workers)
 
 
-def check_workers(workers: int, gpus_per_worker: float, where: str = "") -> None:
-    """Refuse numbers of workers that cannot be, and GPUs of workers that do not exist.
+def check_workers(workers: int, gpus_per_worker: float, cpus_per_worker: float, where: str = "") -> None:
+    """Refuse numbers of workers and CPUs that cannot be, and GPUs of workers that do not exist.
 
     Raises:
         ConfigError: with the choices there are; `where` is what the names of the settings begin with.
     """
     if workers < 0:
         raise ConfigError(f"{where}workers is {workers}; expected 1 or more, or 0 for this process, without a cluster.")
+    if not 0 < cpus_per_worker < math.inf:
+        raise ConfigError(f"{where}cpus_per_worker is {cpus_per_worker:g}; expected some CPU for each worker.")
     if not workers and gpus_per_worker >= 0:
         raise ConfigError(
             f"{where}gpus_per_worker is {gpus_per_worker:g}, but {where}workers=0 starts no worker: this process takes "

@@ -7,6 +7,7 @@ is neither read nor written. What is predicted of frames is `diffusion_perceptio
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ def _opened(place: str) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream."""
     av = _pyav()
     local = "://" not in place
-    with nullcontext(str(Path(place).expanduser())) if local else opened(place, "video") as file:
+    with nullcontext(str(Path(os.path.expanduser(place)))) if local else opened(place, "video") as file:
         try:
             container = av.open(file, metadata_errors="replace")
         except av.FFmpegError as error:

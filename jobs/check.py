@@ -11,6 +11,7 @@ build would be refused. No Ray, no torch, no network. Owns the command; looking 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def run(words: list[str]) -> None:
         words = [f"config={words[0]}", *words[1:]]
     command = CommandLine.parse(words, flags=FLAGS)
     job = settings.bind(JOB, draft(command))
-    path = Path(command.take("page")[0] or PAGE).expanduser()
+    path = Path(os.path.expanduser(command.take("page")[0] or PAGE))
     if not path.parent.is_dir():
         raise ConfigError(f"page={path}: {path.parent} is not a folder. Make it, or name another file.")
     found = inspection.inspect_build(job, lambda line: print(f"[check] {line}", flush=True))

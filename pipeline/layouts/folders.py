@@ -48,7 +48,7 @@ class Places:
 
 def folder(path: str | Path, what: str) -> Path:
     """SourceError: it is none; says what its parent holds."""
-    found = Path(path).expanduser().absolute()
+    found = Path(os.path.expanduser(path)).absolute()
     if found.is_dir():
         return found
     if found.is_file():

@@ -36,7 +36,7 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
     """SourceError: no file of sentences, or one that is not read; says what was found. `given` are options that were
     said."""
     pictures = folder(images, "images")
-    path = _sentences(Path(labels).expanduser().absolute())
+    path = _sentences(Path(os.path.expanduser(labels)).absolute())
     if path.suffix.lower() in (".p", ".pkl", ".pickle"):
         return _of_folder(pictures, path)
     entries = [entry for _, entry in entries_of(read_bytes(path), path) if isinstance(entry, dict)]

@@ -28,7 +28,7 @@ HINTS = ("label", "mask", "seg", "gt", "annot", "_l.", "_l_", "lbl", "class")
 def look(images: str, labels: str) -> Guess:
     """SourceError: the two do not fit, or hold what no source reads; says what was found."""
     pictures = folder(images, "images")
-    answers = Path(labels).expanduser().absolute()
+    answers = Path(os.path.expanduser(labels)).absolute()
     answers = answers if answers.is_file() else folder(labels, "labels")
     if path := coco_file(answers):
         if found := foreign_below(path):

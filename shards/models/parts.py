@@ -9,6 +9,7 @@ files is `shards.models.forms`'. The libraries that load it are each side's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -137,7 +138,7 @@ def unusable(who: str, model: str, kind: str, reason: str) -> ConfigError:
 def _local(who: str, model: str, kind: str, weights: bool) -> ModelPart | None:
     """None for what can be a hub id only."""
     try:
-        folder = Path(model).expanduser()
+        folder = Path(os.path.expanduser(model))
         if folder.is_dir():
             return _in_folder(who, model, kind, folder, weights)
         is_file = folder.is_file()

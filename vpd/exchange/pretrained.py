@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,8 +114,10 @@ def read_blueprint(folder: str | Path) -> Blueprint:
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{folder}: no readable {CONFIG} of a saved model ({error}).") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: holds a {type(data).__name__}; expected the mapping that a saved model has.")
     known = [f.name for f in dataclasses.fields(Blueprint)]
     if data.pop("format", None) != FORMAT or not set(known) - ADDED <= set(data) <= set(known):
         raise ConfigError(
@@ -126,7 +129,7 @@ def read_blueprint(folder: str | Path) -> Blueprint:
 
 def is_pretrained(folder: str | Path) -> bool:
     """Whether a folder holds a model saved by `save_pretrained`."""
-    return (Path(folder) / CONFIG).is_file() and (Path(folder) / MODEL).is_file()
+    return all(os.path.isfile(Path(folder) / name) for name in (CONFIG, MODEL))  # False, too, of what can be no path
 
 
 def load_weights(folder: str | Path, file: str = MODEL) -> dict[str, torch.Tensor]:

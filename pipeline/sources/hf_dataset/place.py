@@ -7,6 +7,7 @@ one reader of pictures.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        path = Path(self.dataset).expanduser()
+        path = Path(os.path.expanduser(self.dataset))
         return path.is_absolute() or path.exists() or "*" in self.dataset or path.suffix in LOADERS
 
     def open(self, split: str, columns: Sequence[str]) -> Any:
@@ -79,7 +80,7 @@ class Place:
         return found
 
     def _load(self, datasets: Any, split: str) -> Any:
-        path = Path(self.dataset).expanduser()
+        path = Path(os.path.expanduser(self.dataset))
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             if self.streaming:
                 raise ConfigError(f"source hf_dataset: {self.dataset!r} is on this disk already; leave streaming out")

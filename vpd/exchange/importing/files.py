@@ -8,6 +8,7 @@ of its fields (docs/methods/checkpoints.md#containers). What the keys mean is `v
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import zipfile
@@ -47,7 +48,7 @@ def read_checkpoint(path: str | Path, *, allow_namespace: bool = False) -> Check
         ConfigError: no such file, one that is damaged or cut short, or one that holds other objects than tensors and
             plain data; the message names their classes.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise ConfigError(f"checkpoint {path}: there is no such file.")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, allow_namespace)

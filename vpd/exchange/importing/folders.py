@@ -7,6 +7,7 @@ a checkpoint, and the fine-tuned UNet alone, completed by the parts that percept
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def unet_rest(base: str, prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
     Raises:
         ConfigError: nothing readable there, or a model without one of the parts.
     """
-    base = str(Path(base).expanduser())
+    base = str(Path(os.path.expanduser(base)))
     if is_pretrained(base):
         found: Weights = unet_weights(load_weights(base))
         if (Path(base) / UNET_REST).is_file():
