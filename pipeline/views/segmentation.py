@@ -31,6 +31,7 @@ from pipeline.views.keep_ratio import checked_sides, keep_ratio
 from shards.errors import ConfigError
 from shards.geometry.view import Box, Size, View, cut_label
 
+LARGEST_LABEL = 65535  # of 16-bit labels
 CROP_TRIES = 10
 
 
@@ -131,6 +132,8 @@ def build(
     Raises:
         ConfigError: a number is missing or out of range.
     """
+    if not math.isfinite(epochs):
+        raise ConfigError(f"views segmentation: epochs is {epochs}, expected a number such as 63.4")
     numbers = {"k": k, "replay": math.ceil(epochs)}
     if mode not in numbers:
         raise ConfigError(f"views segmentation: mode is {mode!r}; expected k or replay")
@@ -147,6 +150,8 @@ def build(
         raise ConfigError(
             f"views segmentation: category_limit is {category_limit} and flip {flip}; both are shares, from 0 to 1"
         )
+    if not 0 <= ignore <= LARGEST_LABEL:
+        raise ConfigError(f"views segmentation: ignore is {ignore}, expected a label's value, 0 to {LARGEST_LABEL}")
     return Segmentation(
         mode=mode,
         views_per_image=numbers[mode],

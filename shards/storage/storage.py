@@ -65,6 +65,8 @@ class LocalFolder:
             return (self.root / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(name, self.root) from error
+        except IsADirectoryError as error:
+            raise CorruptShard(f"{name}: is a folder in {self.root}, not a file; download it again") from error
 
     def check_size(self, name: str, expected_bytes: int) -> None:
         try:

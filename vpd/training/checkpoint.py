@@ -108,9 +108,9 @@ class CheckpointStore:
             return []
         self.fs.invalidate_cache()
         found = [
-            Checkpoint(entry, int(marker["step"]), marker["metrics"])
+            marked
             for entry in self.fs.ls(self.root, detail=False)
-            if Path(entry).name.startswith("step-") and (marker := self._marker(entry)) is not None
+            if Path(entry).name.startswith("step-") and (marked := self._marked(entry)) is not None
         ]
         return sorted(found, key=lambda c: c.step)
 
@@ -177,14 +177,20 @@ class CheckpointStore:
             if old.path not in kept:
                 self._remove(old.path)
 
-    def _marker(self, path: str) -> dict[str, Any] | None:
+    def _marked(self, path: str) -> Checkpoint | None:
+        """The checkpoint of a folder, if a marker says that it is finished: one that cannot be read says nothing."""
         try:
             marker = json.loads(self.fs.cat_file(f"{path}/{MARKER}"))
             whole = all(self.fs.size(f"{path}/{name}") == size for name, size in marker["files"].items())
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError):
+            step = int(marker["step"])
+            scores = {
+                str(name): math.nan if value is None else float(value) for name, value in marker["metrics"].items()
+            }
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
-        scores = {name: math.nan if value is None else value for name, value in marker["metrics"].items()}
-        return {**marker, "metrics": scores} if whole else None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):  # not the marker of this version
+            return None
+        return Checkpoint(path, step, scores) if whole else None
 
     def _remove(self, path: str) -> None:
         # Marker first: a removal that is interrupted leaves an unfinished folder, never a plausible one.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from shards.errors import ConfigError
 from shards.progress import duration
 from vpd.training.mirror import Mirror
 
@@ -65,13 +66,15 @@ class RunLog:
     def _drop_after(self, step: int) -> None:
         if not self.path.exists():
             return
+        if not self.path.is_file():
+            raise ConfigError(f"{self.path}: is no file, expected the run's log. Take it away, or name another run.")
         kept = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a killed run can be cut short
+                later = json.loads(line)["step"] > step
+            except (ValueError, KeyError, TypeError):  # the last line of a killed run can be cut short
                 continue
-            if entry["step"] <= step:
+            if not later:
                 kept.append(line)
         self.path.write_text("".join(line + "\n" for line in kept))
 

@@ -33,6 +33,8 @@ def survey(
         SourceError: not one file can be read or holds a measurement, or the median is outside the declared range.
     """
     paths = [pair.label for pair in listing.pairs.values() if pair.label is not None]
+    if not paths:
+        raise SourceError(f"split {split}: no picture of {len(listing.pairs)} has its depth file in {folders.labels}")
     step = max(len(paths) / SAMPLE, 1.0)
     chosen = [paths[int(place * step)] for place in range(min(SAMPLE, len(paths)))]
     numbers, rejects = _numbers(chosen, read)
