@@ -92,7 +92,7 @@ def checks(folder: Path, device: torch.device, *, steps: int = 20) -> Iterator[C
         yield from _tried(f"{kind}: training", lambda kind=kind: _training(runs, kind))
     for name, changes in _switches().items():
         yield from _tried(f"refer, {name}", lambda name=name, changes=changes: _switch(runs, name, changes))
-    for name, changes in ({"": {}} | _switches(resumed=True)).items():
+    for name, changes in {"": {}, **_switches(resumed=True)}.items():
         what = f"refer, resume{', ' if name else ''}{name}"
         yield from _tried(what, lambda what=what, changes=changes: _resume(runs, what, changes))
 
@@ -100,10 +100,13 @@ def checks(folder: Path, device: torch.device, *, steps: int = 20) -> Iterator[C
 def _switches(*, resumed: bool = False) -> Mapping[str, dict[str, Any]]:
     """Settings that change how a step is computed."""
     layout = {"channels_last": {"loop.channels_last": True}}
+    average = {"moving average": {"optim.ema_decay": 0.5}}
     regimes = {name: {"model.train": name} for name in ("lora", "head", "frozen")}
     if resumed:
-        return layout | {"lora": regimes["lora"]}
-    return layout | regimes | {"parts of one": {"data.micro_batch_size": 1}, "compile": {"loop.compile": True}}
+        return layout | average | {"lora": regimes["lora"]}
+    return (
+        layout | regimes | average | {"parts of one": {"data.micro_batch_size": 1}, "compile": {"loop.compile": True}}
+    )
 
 
 def _tried(name: str, check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
