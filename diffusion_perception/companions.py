@@ -86,12 +86,18 @@ def build_encoders(
     if "text" in needed:
         text_encoder = build_encoder(needed["text"], "text", device)
         check_same_weights(text_encoder.fingerprint, recipe["text_encoder"], "text encoder")
-        text = on_device(text_encoder.encode, device)
+        text = states_on_device(text_encoder, device)
     if "image" in needed:
         image_encoder = build_encoder(needed["image"], "image", device)
         check_same_weights(image_encoder.fingerprint, recipe["image_encoder"], "image encoder")
         latents = on_device(lambda pixels: image_encoder.encode(pixels)["latent"], device)
     return Encoders(latents, text)
+
+
+def states_on_device(encoder: Any, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A text encoder as a function on tensors of a device: its own, if it has one, which waits for nothing."""
+    own = getattr(encoder, "states", None)
+    return on_device(encoder.encode, device) if own is None else lambda tokens: own(tokens).to(device)
 
 
 def on_device(encode: Callable[[np.ndarray], np.ndarray], device: torch.device) -> Callable[[Tensor], Tensor]:

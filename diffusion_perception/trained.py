@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_model, build_task, context_tokens
-from diffusion_perception.companions import Kind, build_encoder, check_same_weights, encoder_setting, on_device
+from diffusion_perception.companions import Kind, build_encoder, check_same_weights, encoder_setting, states_on_device
 from shards.contract.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Trained:
             return Encoders()
         clip = self.encoder("text")
         check_same_weights(clip.fingerprint, manifest.recipe["text_encoder"], "text encoder")
-        return Encoders(text=on_device(clip.encode, next(self.model.parameters()).device))
+        return Encoders(text=states_on_device(clip, next(self.model.parameters()).device))
 
 
 def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:

@@ -5,7 +5,8 @@ with the same options (without the device), which reads no weights and gives `Im
 that a backbone names takes that backbone's `model` and `revision`, as far as its `build` has such options; a text
 encoder takes `length`, tokens of a sentence, and may have `cut_counter(**options)`, which gives a function that counts
 the sentences that would be cut, without weights. torch, diffusers and transformers are imported when an encoder is
-built and nowhere else in `pipeline`; arrays cross this border as numpy.
+built and nowhere else in `pipeline`; arrays cross this border as numpy. A text encoder may have `states(tokens)`, its
+`encode` from tensor to tensor on its device, which spares every training step the way over the host.
 """
 
 from __future__ import annotations

@@ -82,6 +82,12 @@ class ClipText:
         states = self._states(tokens)
         return states[torch.arange(len(tokens)), torch.from_numpy(ends)].float().cpu().numpy()
 
+    @torch.no_grad()  # not inference mode, whose tensors no training takes
+    def states(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The states float32 [S, L, D] of token ids [S, L], on this encoder's device; nothing waits for it."""
+        with float32_arithmetic(tf32=False):
+            return self._model(input_ids=tokens.to(self._device, torch.long)).last_hidden_state.float()
+
     @torch.inference_mode()
     def _states(self, tokens: np.ndarray) -> torch.Tensor:
         ids = torch.from_numpy(tokens).to(self._device, torch.long)  # [S, L]
