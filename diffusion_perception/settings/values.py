@@ -105,7 +105,8 @@ def _checked(value: Any, where: str) -> Any:
             )
     elif isinstance(value, Mapping):
         for key, part in value.items():
-            _checked(key, where), _checked(part, f"{where}.{key}")
+            _checked(key, where)
+            _checked(part, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for part in value:
             _checked(part, where)
