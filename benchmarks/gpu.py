@@ -78,7 +78,7 @@ def run(device: torch.device, until: float, *, rehearsed: bool) -> dict[str, Any
         freed(device)
         begun = time.perf_counter()
         try:
-            row = measure()
+            row: dict[str, Any] = measure()
         except Exception as error:  # one that fails, or does not fit, must not lose the others' figures
             row = {"error": f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"}
         row["took_s"] = round(time.perf_counter() - begun, 1)
