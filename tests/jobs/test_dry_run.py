@@ -112,7 +112,7 @@ WRONG: list[tuple[str, str, str]] = [  # task, setting, what the message says
     ("refer", "backbone.map_levels=[2, 16]", r"selects no cross-attention layer for \[16\]"),
     ("refer", "backbone.attention_map=up", "Did you mean 'attention_maps'"),
     ("refer", "backbone={name: sd_unit}", "Did you mean 'sd_unet'"),
-    ("refer", "backbone.model=/absent", r"no readable UNet config at /absent"),
+    ("refer", "backbone.model=/absent", r"no usable unet in '/absent': nothing is there"),
     ("refer", "data.batch_size=5", "batch size 5 does not divide by 2"),
     ("refer", "data.batch_size=0", r"data\.batch_size is 0"),
     ("refer", "data.eval_batch_size=0", r"data\.eval_batch_size is 0"),
@@ -164,7 +164,7 @@ def test_a_wrong_setting_is_refused(files: Path, toy_sets: Path, task: str, sett
     ("words", "message"),
     [
         (["data.text=stored"], "holds token ids only"),
-        (["encoders.model=/absent"], "clip_text: nothing is at '/absent'"),
+        (["encoders.model=/absent"], "clip_text: no usable text_encoder in '/absent': nothing is there"),
     ],
 )
 def test_what_is_encoded_online_is_checked_without_its_weights(files: Path, words: list[str], message: str) -> None:

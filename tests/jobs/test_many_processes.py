@@ -19,7 +19,7 @@ from toy_jobs import build_settings, losses_of, train_here, train_settings
 from demo.ray_head import RayHead
 from shards.reading.reader import ShardSet
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # two Ray heads can share two cores
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -78,7 +78,7 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
 def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
     head: RayHead, driver: Driver, sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
-    over = {"run.workers": 2, "loop.steps": 24, "loop.save_every_steps": 4, "data.val": ""}
+    over = {"run.workers": 2, "loop.steps": 16, "loop.save_every_steps": 4, "data.val": ""}
     configs = {
         name: written(
             tmp_path / f"{name}.yaml", train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name})
@@ -93,7 +93,7 @@ def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
     workers[1].kill()
     output = killed.result()
     assert "lost a worker" in output
-    assert re.search(r"resumed from .*step-0000000(04|08|12|16|20)", output)
+    assert re.search(r"resumed from .*step-0000000(04|08|12)", output)
     assert losses_of(tmp_path / "killed") == pytest.approx(losses_of(tmp_path / "whole"), rel=1e-5)
 
 

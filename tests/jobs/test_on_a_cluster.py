@@ -23,7 +23,7 @@ from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
 from shards.verify import find_faults
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # two Ray heads can share two cores
 ROOT = Path(__file__).resolve().parents[2]
 
 
