@@ -52,12 +52,12 @@ def backward(
     parts = _split(batch, micro_batch)
     weights = [task.loss_weight(part) for part in parts]
     if any(weight is None for weight in weights):
-        return (
-            _deferred(model, task, parts, batch, autocast, seed)
-            if len(parts) > 1
-            else _plain(model, task, batch, autocast, seed)
-        )
-    known = torch.stack([weight for weight in weights if weight is not None]).double()  # [P]
+        if len(parts) > 1:
+            return _deferred(model, task, parts, batch, autocast, seed)
+        loss = _loss(model, task, batch, autocast, seed)
+        loss.backward()
+        return loss.detach()
+    known = torch.stack([weight for weight in weights if weight is not None])  # [P]
     shares = known * worker.world / worker.summed_here(known.sum()).clamp(min=1e-12)
     losses = []
     for k, part in enumerate(parts):
@@ -67,12 +67,6 @@ def backward(
             loss.backward()
         losses.append(loss.detach())
     return torch.stack(losses).sum()
-
-
-def _plain(model: nn.Module, task: Learned, batch: DeviceBatch, autocast: Autocast, seed: int) -> torch.Tensor:
-    loss = _loss(model, task, batch, autocast, seed)
-    loss.backward()
-    return loss.detach()
 
 
 def _deferred(

@@ -207,7 +207,7 @@ class DepthTask(Task):
         """The pictures with a measured pixel if the loss is theirs, one by one; one root over all pixels is no mean."""
         if not self.per_image:
             return None
-        return (batch.labels["depth"] > 0).flatten(1).any(dim=1).sum().double()
+        return (batch.labels["depth"] > 0).flatten(1).any(dim=1).sum().float()
 
     def new_metric(self) -> DepthMetric:
         """Empty sums of the nine scores."""

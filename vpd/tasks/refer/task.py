@@ -122,7 +122,7 @@ class ReferTask(Task):
 
     def loss_weight(self, batch: DeviceBatch) -> torch.Tensor:
         """The weights of all pixels, summed: what the loss divides by."""
-        weights, mask = self._weights_on(batch.latents.device).double(), batch.labels["mask"]
+        weights, mask = self._weights_on(batch.latents.device), batch.labels["mask"]
         inside = mask.sum(dtype=torch.int64)
         return weights[0] * (mask.numel() - inside) + weights[1] * inside
 

@@ -70,7 +70,7 @@ class SegLoss:
             return None
         if self.average == "all":
             return torch.full((), float(label.numel()), device=label.device)
-        return (label != self.ignore_index).sum().double()
+        return (label != self.ignore_index).sum().float()
 
     def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         total = pixel_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
