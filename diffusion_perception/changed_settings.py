@@ -24,7 +24,6 @@ FREE: Mapping[str, str] = {
     "run": "places the processes; a step has the same batch on any number of them",
     "data.train": "says where the set lies; which it is, its fingerprint tells",
     "data.source": "says where the pictures lie; whether they are the set's, its recipe tells",
-    "data.micro_batch_size": "is how much of a batch passes at once",
     "data.eval_batch_size": "packs samples that are scored one by one",
     "data.threads": "is about when a batch is read, not which",
     "data.ahead": "is about when a batch is read, not which",

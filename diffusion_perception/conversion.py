@@ -104,7 +104,7 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     from vpd.training.resume import final_weights
 
     checkpoint, trained, state = saved_run(job.source_path, job.checkpoint)
-    weights, averaged = final_weights(CheckpointStore(job.source_path), checkpoint)
+    weights, averaged = final_weights(CheckpointStore(job.source_path), checkpoint, trained.model)
     of_these = ["the moving average of the trained weights (optim.ema_decay)"] if averaged else []
     blueprint = blueprint_of_run(trained, state, weights)
     base = job.base or str(trained.backbone.get("model", ""))

@@ -95,17 +95,15 @@ def load_trained(folder: str, which: str, device: torch.device) -> Trained:
 
 def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     from shards.contract.schema import Schema
-    from vpd.model.regimes import apply_regime, merge_lora
     from vpd.training.checkpoint import CheckpointStore
     from vpd.training.resume import final_weights
 
     checkpoint, job, state = saved_run(folder, which)
     schema, task = Schema.from_json(state["schema"]), build_task(job)
-    weights, averaged = final_weights(CheckpointStore(folder), checkpoint)
+    weights, averaged = final_weights(CheckpointStore(folder), checkpoint, job.model)
     rows = weights.get("class_embeddings")  # a checkpoint carries the class table it was trained with
-    model = apply_regime(build_model(job, task, schema, None if rows is None else rows.numpy()), job.model)
+    model = build_model(job, task, schema, None if rows is None else rows.numpy())
     model.load_state_dict(weights)
-    merge_lora(model)
     facts: BackboneFacts = model.backbone.facts
     height, width = schema.field("latent").shape[-2:]
     size_px = facts.latents.size_px(int(height), int(width))

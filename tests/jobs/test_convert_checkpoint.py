@@ -22,6 +22,7 @@ from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError, SchemaMismatch
 from tests.golden_files import GoldenSet
 from vpd.exchange.pretrained import read_blueprint
+from vpd.model.regimes import apply_regime
 from vpd.training.checkpoint import CheckpointStore
 
 
@@ -31,15 +32,15 @@ def published(golden: GoldenSet) -> Callable[[str], Path]:
     return golden.checkpoint
 
 
-@pytest.fixture
-def run_folder(tiny_sd: Path, tmp_path: Path) -> Path:
+@pytest.fixture(params=["full", "lora"])
+def run_folder(tiny_sd: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A run's folder with one checkpoint, as training writes it."""
     settings = {
         "run": {"name": "run", "out": str(tmp_path)},
         "task": {"name": "refer"},
         "backbone": {"name": "sd_unet", "model": str(tiny_sd), "map_levels": [4]},
         "data": {"train": "/sets/tiny-train"},
-        "model": {"latent_scale": 0.5},
+        "model": {"latent_scale": 0.5, "train": request.param},
     }
     fields = [
         Field("latent", "npy", "float16", ("V", 4, 8, 8), "view"),
@@ -61,7 +62,11 @@ def written_run(settings: dict[str, Any], schema: Schema) -> Path:
         "step": 2,
         "train_set": "tiny-train",
     }
-    model = build_model(job, build_task(job), schema)
+    model = apply_regime(build_model(job, build_task(job), schema), job.model)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if ".lora_B." in name:  # zero before the first step, and then nothing would be merged
+                value.normal_(0, 0.1)
     CheckpointStore(job.folder).save(2, {"model": model.state_dict()}, state)
     return Path(job.folder)
 

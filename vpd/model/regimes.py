@@ -3,12 +3,13 @@
 Owns `model.train` in effect: which parameters have gradients, and the LoRA layers (through peft). Parameters without a
 gradient keep no activation, need no optimiser state and cost no weight gradient; who learns how fast among the others
 is `vpd.training.optim`'s. Weights are loaded before `apply_regime` where their file has none of the additions, after
-it where it has them (a run's own checkpoint).
+it where a run goes on from its own checkpoint; everybody else reads them `merged`, under the plain network's names.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from shards.errors import ConfigError, did_you_mean
 from vpd.model.perception import Perception
 from vpd.model.settings import LoraConfig, ModelConfig
 
-_LORA = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)\.")
+_LORA = re.compile(r"\.lora_[AB]\.")
 
 
 def apply_regime(model: Perception, config: ModelConfig) -> Perception:
@@ -46,18 +47,23 @@ def apply_regime(model: Perception, config: ModelConfig) -> Perception:
     return model
 
 
-def merge_lora(model: Perception) -> Perception:
-    """The network of the same outputs and of the plain network's names: every low-rank product added to its weight.
+def merged(weights: Mapping[str, torch.Tensor], lora: LoraConfig) -> dict[str, torch.Tensor]:
+    """The weights of the plain network of the same outputs: every low-rank product added to what it stood beside.
 
-    In place; a model without LoRA layers is left as it is.
+    Args:
+        weights: of a network with LoRA layers, by their names there; without them they come back as they are.
+        lora: the settings they were trained with.
     """
-    modules: dict[str, Any] = dict(model.named_modules())
-    for name, module in modules.items():
-        if hasattr(module, "base_layer") and hasattr(module, "merge"):
-            module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(modules[parent], child, module.base_layer)
-    return model
+    plain: dict[str, torch.Tensor] = {}
+    for name, value in weights.items():
+        if _LORA.search(f".{name}"):
+            continue
+        layer, beside, kind = name.rpartition(".base_layer.")
+        if beside and kind == "weight":
+            down, up = (weights[f"{layer}.lora_{half}.default.weight"] for half in "AB")  # [r, in, ...], [out, r, ...]
+            value = value + lora.scale * (up.flatten(1) @ down.flatten(1)).view_as(value)
+        plain[f"{layer}.{kind}" if beside else name] = value
+    return plain
 
 
 def learned_share(model: nn.Module) -> tuple[int, int]:
@@ -109,7 +115,7 @@ def _add_lora(backbone: nn.Module, lora: LoraConfig, open_layers: set[str]) -> N
         )
     targets = sorted({name for names in ends.values() for name in names} & open_layers)
     settings = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha or lora.rank, lora_dropout=lora.dropout, target_modules=targets
+        r=lora.rank, lora_alpha=lora.alpha_in_force, lora_dropout=lora.dropout, target_modules=targets
     )
     peft.inject_adapter_in_model(settings, backbone)
     for name, parameter in backbone.named_parameters():

@@ -43,6 +43,15 @@ class LoraConfig:
     dropout: float = 0.0  # of what enters the product
     layers: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # how the names of the layers end
 
+    @property
+    def alpha_in_force(self) -> int:
+        return self.alpha or self.rank
+
+    @property
+    def scale(self) -> float:
+        """Of the product."""
+        return self.alpha_in_force / self.rank
+
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha < 0 or not 0 <= self.dropout < 1 or not self.layers:
             raise ConfigError(

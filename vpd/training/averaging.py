@@ -54,9 +54,9 @@ class WeightAverage:
 
     @torch.no_grad()
     def restore(self, saved: Mapping[str, torch.Tensor] | None) -> None:
-        """Go on from a saved average; without one from the weights as they are."""
+        """Go on from a saved average; without one, and for what did not learn then, from the weights as they are."""
         for name, average in self._average.items():
-            average.copy_(self._learning[name].detach() if saved is None else saved[name])
+            average.copy_((saved or {}).get(name, self._learning[name].detach()))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

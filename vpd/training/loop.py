@@ -1,8 +1,8 @@
 """Training, from its parts to its end: restore, then step after step (`vpd.training.run`).
 
-Owns what a run is given and what it promises. Position is one integer, the optimiser
-step: the stream, the drawn sentences, the learning rate and the random state are all functions of it, so resuming is
-arithmetic (docs/methods/training.md#position). There is no synchronisation with the device between two logged steps.
+Owns what a run is given and what it promises. Position is one integer, the optimiser step: the stream, the drawn
+sentences, the learning rate and the random state are all functions of it, so resuming is arithmetic
+(docs/methods/training.md#position). There is no synchronisation with the device between two logged steps.
 What a checkpoint holds is `vpd.training.resume`'s, how it is written beside the next steps `vpd.training.writer`'s;
 placement and restarts are left to `jobs.train`, which hands in a `Worker` and a `report` function.
 """

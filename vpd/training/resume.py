@@ -15,6 +15,8 @@ from torch import nn
 
 from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
+from vpd.model.regimes import merged
+from vpd.model.settings import ModelConfig
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 
@@ -133,10 +135,13 @@ def check_network(store: CheckpointStore, checkpoint: Checkpoint, model: nn.Modu
         )
 
 
-def final_weights(store: CheckpointStore, checkpoint: Checkpoint) -> tuple[dict[str, torch.Tensor], bool]:
-    """The weights of a checkpoint as they are evaluated and exported, and whether they are averaged ones."""
+def final_weights(
+    store: CheckpointStore, checkpoint: Checkpoint, model: ModelConfig
+) -> tuple[dict[str, torch.Tensor], bool]:
+    """The weights of a checkpoint as they are evaluated and exported, and whether they are averaged ones: those of the
+    plain network, whatever was trained of it (`model.train` of its settings)."""
     weights, averaged = store.load(checkpoint, "model"), store.holds(checkpoint, AVERAGE)
-    return weights | (store.load(checkpoint, AVERAGE) if averaged else {}), averaged
+    return merged(weights | (store.load(checkpoint, AVERAGE) if averaged else {}), model.lora), averaged
 
 
 def move_schedule(scheduler: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:

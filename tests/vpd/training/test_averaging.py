@@ -12,6 +12,7 @@ from torch import nn
 
 from shards.errors import ConfigError
 from tests.toy_training import STEPS, ToyNetwork, final_tensors, toy_config, toy_train, with_loop
+from vpd.model.settings import ModelConfig
 from vpd.training import averaging
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import CheckpointStore
@@ -92,12 +93,12 @@ def test_it_is_validated_and_the_training_does_not_notice(depth_set: Path, tmp_p
     assert torch.equal(seen[-1], kept)
     assert not torch.equal(kept, final_tensors(tmp_path / "averaged")["last.weight"])
     store = CheckpointStore(str(tmp_path / "averaged"))
-    weights, is_average = final_weights(store, store.named("last", ""))
+    weights, is_average = final_weights(store, store.named("last", ""), ModelConfig())
     assert is_average
     assert torch.equal(weights["last.weight"], kept)
     assert set(weights) == set(final_tensors(tmp_path / "averaged"))
     store = CheckpointStore(str(tmp_path / "plain"))
-    weights, is_average = final_weights(store, store.named("last", ""))
+    weights, is_average = final_weights(store, store.named("last", ""), ModelConfig())
     assert not is_average
     assert same(weights, final_tensors(tmp_path / "plain"))
 
