@@ -6,6 +6,7 @@ and the product that a fused attention kernel repeats in backward is not counted
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import build, loss_of, made_up
 from vpd.model.settings import ModelConfig
+from vpd.training.activations import saving_into
 
 BARS_GFLOP = {"refer": 2725.0, "seg": 2480.0, "depth": 2801.0}  # of an image, latents given
 SLACK = 1.001
@@ -57,31 +59,49 @@ class AttentionSquares(TorchDispatchMode):
         return out
 
 
+@dataclass(frozen=True)
+class StepCount:
+    """What one image costs.
+
+    Attributes:
+        forward_gflop, step_gflop: of the forward pass and loss, and with the backward pass.
+        kept_gb: what backward needs beside the weights, in float32.
+        squares: shapes of the attention matrices met.
+    """
+
+    forward_gflop: float
+    step_gflop: float
+    kept_gb: float
+    squares: set[tuple[int, ...]]
+
+
 def count_step(
     name: str = "refer", width: int = 320, latent_side: int = 64, regime: ModelConfig | None = None, **options: Any
-) -> tuple[dict[str, float], set[tuple[int, ...]]]:
-    """GFLOP of one image, `forward` and `step` (with backward), and the attention squares met.
+) -> StepCount:
+    """Count one image on shapes alone.
 
     Args:
         name: of `networks.KINDS`.
         width: base channels of the UNet; 320 is SD 1.5.
         latent_side: 64 is a 512 x 512 image.
         regime: what learns; default everything.
-        options: of `SdUnet`.
+        options: of `networks.build`, and of `SdUnet`.
     """
     # Fake CPU tensors choose the kernels that real ones would; on the meta device attention decomposes.
     model, task = build(name, width, "meta", regime=regime, **options)
     with FakeTensorMode():
         _from_meta(model)
         batch = made_up(name, model, 1, latent_side)
-        counter = FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION)
-        squares = AttentionSquares()
+        counter, squares = FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION), AttentionSquares()
+        saved: dict[int, torch.Tensor] = {}
         with squares, counter:
-            loss = loss_of(model, task, batch)
+            with saving_into(saved):
+                loss = loss_of(model, task, batch)
             forward = counter.get_total_flops()
             loss.backward()
-        total = counter.get_total_flops()
-    return {"forward": forward / 1e9, "step": total / 1e9}, squares.found
+        weights = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
+        kept = sum(tensor.untyped_storage().nbytes() for key, tensor in saved.items() if key not in weights)
+    return StepCount(forward / 1e9, counter.get_total_flops() / 1e9, kept / 1e9, squares.found)
 
 
 def _from_meta(model: nn.Module) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from benchmarks.counting import BARS_GFLOP
 from benchmarks.networks import TOKENS, VAE, build, loss_of, made_up
 from benchmarks.published import CLIP, PublishedStep, published_numerics
 from vpd.model.settings import ModelConfig
+from vpd.training.numerics import arithmetic_of, autocast_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
-
-GFLOP = {"refer": 2725.0, "depth": 2801.0, "seg": 2482.0}  # of an image at full size
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def rates(size: Size, device: torch.device) -> Iterator[tuple[str, Callable[[], 
     yield "copy", lambda: _copy(size, device)
     for name, batch in (("refer", large), ("refer", small), ("seg", middle), ("depth", middle), ("refer", middle)):
         yield f"{name} step, eager", lambda name=name, batch=batch: _step(size, device, name, batch)
-    for regime in ("head", "lora"):
-        yield f"refer step, {regime}", lambda regime=regime: _step(size, device, "refer", large, regime=regime)
+    for regime in (ModelConfig(train="head"), ModelConfig(train="lora")):
+        yield f"refer step, {regime.train}", lambda regime=regime: _step(size, device, "refer", large, regime=regime)
     yield "refer step, published", lambda: _published(size, device)
     for name, batch in (("refer", large), ("refer", small), ("seg", middle), ("depth", middle)):
         yield (
@@ -95,12 +95,12 @@ def _step(
     name: str,
     batch: int,
     *,
-    regime: str = "full",
+    regime: ModelConfig | None = None,
     compiled: bool = False,
     channels_last: bool = False,
 ) -> Row:
-    """A training step in bfloat16 autocast with fused AdamW, the batch on the device."""
-    model, task = build(name, size.width, device.type, regime=None if regime == "full" else ModelConfig(train=regime))  # pyright: ignore[reportArgumentType]
+    """A training step in the precision of `auto` with fused AdamW, the batch on the device."""
+    model, task = build(name, size.width, device.type, regime)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if compiled:
@@ -110,21 +110,17 @@ def _step(
     samples = made_up(name, model, batch, size.latent_side, device.type)
 
     def step() -> None:
-        with _bfloat16(device):
+        with autocast_of("auto", device)():
             loss = loss_of(model, task, samples)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    row = _timed(size, device, step, batch) | {"batch": batch, "regime": regime}
-    if size == FULL and regime == "full" and name in GFLOP:
-        row["tflops"] = round(row["per_s"] * GFLOP[name] / 1e3, 1)
+    with arithmetic_of("auto"):
+        row = _timed(size, device, step, batch) | {"batch": batch}
+    if size == FULL and regime is None:
+        row["tflops"] = round(row["per_s"] * BARS_GFLOP[name] / 1e3, 1)
     return row
-
-
-def _bfloat16(device: torch.device) -> torch.autocast:
-    """Autocast where it is measured; a CPU that rehearses would emulate it, at ten times the time."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def _forward(size: Size, device: torch.device, batch: int) -> Row:
@@ -133,7 +129,7 @@ def _forward(size: Size, device: torch.device, batch: int) -> Row:
 
     @torch.inference_mode()
     def forward() -> None:
-        with _bfloat16(device):
+        with autocast_of("auto", device)():
             model(samples.latents, task.context(samples), task.out_size_px(samples))
 
     return _timed(size, device, forward, batch) | {"batch": batch}
@@ -178,8 +174,13 @@ def _vae(size: Size, device: torch.device, dtype: torch.dtype, *, channels_last:
     def encode() -> None:
         vae.encode(pixels).latent_dist.mode()
 
-    row = _timed(size, device, encode, size.encoded)
-    return row | {"batch": size.encoded, "dtype": str(dtype)[6:], "channels_last": channels_last}
+    with arithmetic_of("tf32"):
+        row = _timed(size, device, encode, size.encoded)
+    return row | {
+        "batch": size.encoded,
+        "dtype": "tf32" if dtype == torch.float32 else str(dtype)[6:],
+        "channels_last": channels_last,
+    }
 
 
 def _clip(size: Size, device: torch.device) -> Row:

@@ -64,7 +64,12 @@ def unet_config(width: int) -> dict[str, Any]:
 
 
 def build(
-    name: str = "refer", width: int = 320, device: str = "cpu", regime: ModelConfig | None = None, **options: Any
+    name: str = "refer",
+    width: int = 320,
+    device: str = "cpu",
+    regime: ModelConfig | None = None,
+    passes: int = 1,
+    **options: Any,
 ) -> tuple[Perception, Task]:
     """A network with random weights.
 
@@ -73,26 +78,25 @@ def build(
         width: base channels of the UNet; 320 is SD 1.5.
         device: that torch makes the tensors on.
         regime: what learns; default everything.
+        passes: of the UNet, with learned prompts.
         options: of `SdUnet`.
     """
     kind = KINDS[name]
-    config = regime or ModelConfig(prompts=PromptConfig(count=kind.prompts))
+    timestep = None if kind.prompts else 1
+    options = {"attention_maps": kind.maps, "timestep": timestep, "output_head": passes > 1} | options
     with torch.device(device):
         task = kind.task()
-        backbone = SdUnet.from_config(
-            unet_config(width),
-            **{"attention_maps": kind.maps, "timestep": None if kind.prompts else 1} | options,
-        )
+        backbone = SdUnet.from_config(unet_config(width), **options)
         head = build_head(task, backbone.spec(kind.tokens), kind.rows or None, **dict(kind.head))
         table = torch.randn(kind.rows, backbone.context_width) if kind.rows else None
         model = Perception.conditioned(
             backbone,
             head,
-            config.prompts if regime is None else PromptConfig(count=kind.prompts),
+            PromptConfig(count=kind.prompts, passes=passes),
             class_embeddings=table,
             tokens=None if kind.prompts else kind.tokens,
         )
-        return apply_regime(model, config), task
+        return apply_regime(model, regime or ModelConfig()), task
 
 
 def made_up(name: str, model: Perception, samples: int, latent_side: int = 64, device: str = "cpu") -> DeviceBatch:
@@ -106,10 +110,8 @@ def made_up(name: str, model: Perception, samples: int, latent_side: int = 64, d
         if name == "seg":
             return DeviceBatch(latents, None, {"label": torch.zeros(samples, side, side, dtype=torch.uint8)})
         shown = int(side * SHOWN)
-        labels = {"depth": torch.rand(samples, shown, shown) + 0.5}
-        if name == "depth":
-            labels["class_id"] = torch.zeros(samples, dtype=torch.int64)
-        return DeviceBatch(latents, None, labels)
+        depth_m, scenes = torch.rand(samples, shown, shown) + 0.5, torch.zeros(samples, dtype=torch.int64)
+        return DeviceBatch(latents, None, {"depth": depth_m, "class_id": scenes})
 
 
 def loss_of(model: Any, task: Task, batch: DeviceBatch) -> torch.Tensor:

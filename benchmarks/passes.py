@@ -18,67 +18,18 @@ import time
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.counting import FUSED_ATTENTION
-from benchmarks.networks import SD15
-from diffusion_perception.assemble import build_head
-from vpd.backbones.sd_unet.unet import SdUnet
-from vpd.model.device_batch import DeviceBatch
-from vpd.model.perception import Perception
-from vpd.model.settings import PromptConfig
-from vpd.tasks.depth import task as depth
+from benchmarks.counting import count_step
+from benchmarks.networks import build, loss_of, made_up
 
 PASSES = (1, 3)
 BAR = 3.2
-SHOWN_PX = 480  # of a 512 x 512 view
-
-
-def build(passes: int, width: int = 320, **options: Any) -> tuple[Perception, depth.DepthTask]:
-    """The depth model with random weights: SD 1.5 with its 320 base channels replaced by `width`."""
-    scale = width / 320
-    config = SD15 | {
-        "block_out_channels": tuple(int(c * scale) for c in SD15["block_out_channels"]),
-        "cross_attention_dim": int(48 * scale) * 16,  # a multiple of the groups of the head's norms
-    }
-    prompts = PromptConfig(count=50, passes=passes)
-    backbone = SdUnet.from_config(config, attention_maps="", timestep=None, output_head=passes > 1, **options)
-    task = depth.build(view_fit="enlarged")
-    return Perception.conditioned(backbone, build_head(task, backbone.spec(50), name="prompt_depth"), prompts), task
-
-
-def batch_of(size: int, latent_side: int, device: str = "cpu") -> DeviceBatch:
-    """Random latents and depth, a sixteenth smaller than the view, as 480 is in 512."""
-    side = latent_side * 8 * SHOWN_PX // 512
-    latents = torch.randn(size, 4, latent_side, latent_side, device=device)
-    return DeviceBatch(latents, None, {"depth": torch.rand(size, side, side, device=device) + 0.5})
-
-
-def loss_of(model: Perception, task: depth.DepthTask, batch: DeviceBatch) -> torch.Tensor:
-    """Forward pass and loss, as the training loop does them."""
-    return task.loss(model(batch.latents, None, task.out_size_px(batch)), batch)
 
 
 def count(passes: int, **options: Any) -> tuple[float, float]:
     """(GFLOP forward and backward, GB kept for backward) of one 512 x 512 view in float32, at full size."""
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in weights:
-            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with FakeTensorMode():
-        model, task = build(passes, **options)
-        weights = {id(parameter) for parameter in model.parameters()}
-        batch = batch_of(1, 64)
-        counter = FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION)
-        with counter:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                loss = loss_of(model, task, batch)
-            loss.backward()
-    return counter.get_total_flops() / 1e9, sum(kept.values()) / 1e9
+    counted = count_step("prompts", passes=passes, **options)
+    return counted.step_gflop, counted.kept_gb
 
 
 def report_counts() -> bool:
@@ -98,7 +49,7 @@ def report_counts() -> bool:
 
 def measure(device: str, width: int, latent_side: int, size: int, rounds: int = 5) -> None:
     """Median seconds of a step for each K, interleaved, and on a GPU its peak memory."""
-    models = {passes: build(passes, width) for passes in PASSES}
+    models = {passes: build("prompts", width, passes=passes) for passes in PASSES}
     seconds: dict[int, list[float]] = {passes: [] for passes in PASSES}
     memory: dict[int, float] = {}
     on_gpu = device == "cuda"
@@ -106,7 +57,7 @@ def measure(device: str, width: int, latent_side: int, size: int, rounds: int = 
     for turn in range(rounds + 1):
         for passes, (model, task) in models.items():
             model.to(device)
-            batch = batch_of(size, latent_side, device)
+            batch = made_up("prompts", model, size, latent_side, device)
             if on_gpu:
                 torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()

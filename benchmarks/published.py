@@ -8,8 +8,7 @@ the whole pass; the host waits for the loss, and for the device, in every step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from benchmarks.networks import TOKENS, VAE, build, loss_of
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
+from vpd.training.numerics import float32_of
 
 CLIP: dict[str, Any] = {
     "hidden_size": 768,
@@ -116,12 +116,6 @@ class PublishedStep(nn.Module):
         return loss.item()
 
 
-@contextmanager
-def published_numerics() -> Iterator[None]:
+def published_numerics() -> AbstractContextManager[None]:
     """PyTorch's defaults of that time on a GPU: matrix products in float32, convolutions in TF32."""
-    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
+    return float32_of(convolutions="tf32", products="ieee")

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable
-
-import torch
-from torch import nn
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from benchmarks.counting import BARS_GFLOP, NAIVE_SIDE, SLACK, count_step
 from benchmarks.networks import build, loss_of, made_up
 from benchmarks.published import PublishedStep
 from vpd.model.settings import ModelConfig
-from vpd.training.activations import saving_into
 
 REGIMES = {"full": ModelConfig(), "head": ModelConfig(train="head"), "lora": ModelConfig(train="lora")}
+VARIANTS = ("ours", "no maps", "head", "lora", "published")
 BARS = {32: {"ours": 0.30, "head": 0.15}, 64: {"ours": 0.15, "head": 0.08}}  # of the published step's CPU seconds
 
 
@@ -37,63 +38,66 @@ def report_counts() -> bool:
     ok = True
     for name, bar in BARS_GFLOP.items():
         counts = {regime: count_step(name, regime=config) for regime, config in REGIMES.items()}
-        full, squares = counts["full"]
-        holds = full["step"] <= bar * SLACK and not squares
+        full = counts["full"]
+        holds = full.step_gflop <= bar * SLACK and not full.squares
         ok &= holds
-        steps = "".join(f"{count['step']:10.1f}" for count, _ in counts.values())
-        print(f"  {name:<8}{full['forward']:10.1f}{steps}{bar:12.1f}  {'ok' if holds else 'MISSED'}")
-        if squares:
-            print(f"    attention squares with N >= {NAIVE_SIDE}: {sorted(squares)}")
+        steps = "".join(f"{count.step_gflop:10.1f}" for count in counts.values())
+        print(f"  {name:<8}{full.forward_gflop:10.1f}{steps}{bar:12.1f}  {'ok' if holds else 'MISSED'}")
+        if full.squares:
+            print(f"    attention squares with N >= {NAIVE_SIDE}: {sorted(full.squares)}")
     return ok
 
 
-def compare(width: int, latent_side: int, rounds: int, samples: int = 2) -> None:
-    """Median CPU seconds of a refer step, variants interleaved, and the bytes each keeps for backward."""
-    ours, task = build("refer", width)
-    plain, _ = build("refer", width, attention_maps="")
-    published = PublishedStep(width).with_weights_of(ours)
-    steps: dict[str, tuple[nn.Module, Callable[[], object]]] = {}
-    for name, model in {
-        "ours": ours,
-        "ours, no maps": plain,
-        "head": build("refer", width, regime=REGIMES["head"])[0],
-        "lora": build("refer", width, regime=REGIMES["lora"])[0],
-    }.items():
-        batch = made_up("refer", model, samples, latent_side)
-        steps[name] = model, lambda model=model, batch=batch: loss_of(model, task, batch).backward()
-    inputs = published.inputs(samples, latent_side)
-    steps["published"] = published, lambda: published.step(inputs)
+def variant(name: str, width: int, latent_side: int, samples: int = 2) -> tuple[Any, Callable[[], object]]:
+    """A network and its step: `published`, `ours`, `no maps`, or ours under a regime."""
+    if name == "published":
+        published = PublishedStep(width)
+        inputs = published.inputs(samples, latent_side)
+        return published, lambda: published.step(inputs)
+    options: dict[str, Any] = {"attention_maps": ""} if name == "no maps" else {}
+    model, task = build("refer", width, regime=REGIMES.get(name), **options)
+    batch = made_up("refer", model, samples, latent_side)
+    return model, lambda: loss_of(model, task, batch).backward()
 
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+
+def compare(width: int, latent_side: int, rounds: int) -> None:
+    """Median CPU seconds of a refer step, variants interleaved, and how far each raises a process's memory."""
+    variants = {name: variant(name, width, latent_side) for name in VARIANTS}
+    variants["published"][0].with_weights_of(variants["ours"][0])
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
-        for name, (model, step) in steps.items():
+        for name, (model, step) in variants.items():
             gc.collect()
             started = time.process_time()
             step()
             if turn:  # the first round warms up
                 seconds[name].append(time.process_time() - started)
             model.zero_grad(set_to_none=True)
-    base = statistics.median(seconds["published"])
-    print(f"CPU, refer, width {width}, latent {latent_side}, B={samples}, {rounds} interleaved rounds")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as apart:
+        raised = {name: apart.submit(raised_gb, name, width, latent_side).result() for name in VARIANTS}
+    base, most = statistics.median(seconds["published"]), raised["published"]
+    print(f"CPU, refer, width {width}, latent {latent_side}, B=2, {rounds} interleaved rounds")
     for name, times in seconds.items():
-        bar = BARS.get(latent_side, {}).get(name)
-        held = _kept_gb(*steps[name])
+        median, bar = statistics.median(times), BARS.get(latent_side, {}).get(name)
         print(
-            f"  {name:<16} {statistics.median(times):7.3f} s  ({min(times):.3f}-{max(times):.3f})   x"
-            f"{statistics.median(times) / base:.3f} of published{'' if bar is None else f' (bar {bar:.2f})'}, "
-            f"kept for backward {held:.2f} GB"
+            f"  {name:<10} {median:7.3f} s  ({min(times):.3f}-{max(times):.3f})   x{median / base:.3f} of published"
+            f"{'' if bar is None else f' (bar {bar:.2f})'}   memory {raised[name]:.2f} GB, x{raised[name] / most:.2f}"
         )
 
 
-def _kept_gb(model: nn.Module, step: Callable[[], object]) -> float:
-    """What autograd saves in a step besides weights; of a recomputed layer, its inputs and one layer at a time."""
-    saved: dict[int, torch.Tensor] = {}
-    with saving_into(saved):
-        step()
-    model.zero_grad(set_to_none=True)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept = (tensor.untyped_storage() for tensor in saved.values())
-    return sum(storage.nbytes() for storage in kept if storage.data_ptr() not in weights) / 1e9
+def raised_gb(name: str, width: int, latent_side: int) -> float:
+    """How far one step raises the peak of this process's memory over what network and inputs take."""
+    _, step = variant(name, width, latent_side)
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+    before = _kib("VmRSS")
+    step()
+    return (_kib("VmHWM") - before) * 1024 / 1e9
+
+
+def _kib(name: str) -> int:
+    """A line of this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def main() -> int:

@@ -21,15 +21,23 @@ def arithmetic_of(precision: str) -> Iterator[None]:
         precision: `tf32`: products and convolutions with 10 bits of fraction; every other name: with all 23. torch by
             itself takes TF32 for convolutions.
     """
+    fraction = "tf32" if precision == "tf32" else "ieee"
+    with float32_of(convolutions=fraction, products=fraction):
+        yield
+
+
+@contextmanager
+def float32_of(*, convolutions: str, products: str) -> Iterator[None]:
+    """Each `ieee` or `tf32`, put back afterwards."""
     cudnn: Any = torch.backends.cudnn  # its properties are not in the type stubs
-    switches = (cudnn.conv, torch.backends.cuda.matmul)
-    before = [switch.fp32_precision for switch in switches]
-    for switch in switches:
-        switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    switches = {cudnn.conv: convolutions, torch.backends.cuda.matmul: products}
+    before = {switch: switch.fp32_precision for switch in switches}
     try:
+        for switch, wanted in switches.items():
+            switch.fp32_precision = wanted
         yield
     finally:
-        for switch, kept in zip(switches, before, strict=True):
+        for switch, kept in before.items():
             switch.fp32_precision = kept
 
 
