@@ -1,4 +1,4 @@
-"""Depth as it is stored, in metres and back.
+"""What a depth record is labelled with: depth as it is stored, in metres and back, and the class of the scene.
 
 Owns the 16-bit PNG. Two forms are stored, each as its dataset comes: grey PNGs of whole units, and float arrays. What 1
 means in metres, the schema's unit text says (`shards.contract.lengths`). 0 is no measurement, before and after.
@@ -62,3 +62,14 @@ def _read_png(payload: memoryview, where: str) -> np.ndarray:
             return np.asarray(picture).astype(np.uint16)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise CorruptShard(f"{where}: cannot be read as PNG ({error}); rebuild this shard.") from error
+
+
+def class_id_of(holder: Sample | StoredRecord) -> np.ndarray:
+    """int64 scalar: the class of a record's scene, -1 for none. SchemaMismatch: it states neither."""
+    found = holder.meta.get("class_id")
+    if not isinstance(found, int) or found < -1:
+        raise SchemaMismatch(
+            f"record {holder.key}: meta['class_id'] is {found!r}, expected the number of its scene class, or -1 for "
+            "none. Task depth reads sets built from a depth source; see the set's README."
+        )
+    return np.array(found, np.int64)

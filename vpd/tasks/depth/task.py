@@ -26,8 +26,9 @@ from shards.geometry.view import View, cut_label, drawn_view, recorded_views
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
+from vpd.tasks.depth.built_range import range_notices
 from vpd.tasks.depth.draw import drawn, legend_of, write_depth
-from vpd.tasks.depth.labels import PNG_PER_M, metres, stored_depth
+from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
@@ -160,22 +161,11 @@ class DepthTask(Task):
         view, field = self._fitted(drawn_view(sample), sample.key), sample.record.shards.schema.field("depth")
         cut = cut_label(stored_depth(sample, field), view)  # [h, w], with padding
         height, width = view.content_px if self.crop_padding else view.size_px
-        return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": _class_id(sample)}
+        return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": class_id_of(sample)}
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
         """Where the set was built with another greatest depth than the head can predict."""
-        built_m = _declared_range_m(manifest.recipe.get("source"))
-        if built_m is None or built_m == self.max_depth_m:
-            return ()
-        what = (
-            "what is deeper is in the labels, and cannot be predicted"
-            if built_m > self.max_depth_m
-            else "no label is deeper than that"
-        )
-        return (
-            f"task.max_depth_m is {self.max_depth_m:g}, and {manifest.name} was built with max_depth_m {built_m:g}: "
-            f"{what}. Set task.max_depth_m={built_m:g} unless this is meant",
-        )
+        return range_notices(manifest, self.max_depth_m)
 
     def context(self, batch: DeviceBatch) -> torch.Tensor:
         """The scenes' classes, int64 `[B]`: rows of the model's class table."""
@@ -221,7 +211,7 @@ class DepthTask(Task):
         out_px = [view.content_px if self.crop_padding else view.size_px for view in views]
         return {
             "latent": record.array("latent"),
-            "class_id": np.repeat(_class_id(record), len(views)),
+            "class_id": np.repeat(class_id_of(record), len(views)),
             "out_px": np.array(out_px, np.int64),
         }
 
@@ -298,22 +288,3 @@ class DepthTask(Task):
         """Write depth `[1, H, W]` in metres: as a 16-bit PNG of `png_per_m` units a metre, as float32 metres in `.npy`
         or `.tif`, or as a point cloud in `.ply`, with the colours of `image`."""
         write_depth(answer[0], path, image, style, self.png_per_m)
-
-
-def _declared_range_m(identity: Any) -> float | None:
-    """The `max_depth_m` that a source states in its identity, wherever it stands in it; None if it states none."""
-    if not isinstance(identity, Mapping):
-        return None
-    if isinstance(found := identity.get("max_depth_m"), int | float):
-        return float(found)
-    return next((found for inner in identity.values() if (found := _declared_range_m(inner)) is not None), None)
-
-
-def _class_id(holder: Sample | StoredRecord) -> np.ndarray:
-    found = holder.meta.get("class_id")
-    if not isinstance(found, int) or found < -1:
-        raise SchemaMismatch(
-            f"record {holder.key}: meta['class_id'] is {found!r}, expected the number of its scene class, or -1 for "
-            "none. Task depth reads sets built from a depth source; see the set's README."
-        )
-    return np.array(found, np.int64)
