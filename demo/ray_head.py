@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -113,15 +115,17 @@ class RayHead:
         options: Sequence[str] = (),
         cwd: Path | None = None,
         echo: bool = False,
-        timeout_s: float = 600,
+        silent_s: float = 600,
     ) -> subprocess.CompletedProcess[str]:
         """`ray job submit <options> <words>`; returns exit status and output, echoing it line by line if asked to.
 
-        On a busy machine the node's agent can come up later than the API that answers for it; then it is asked again.
+        A job may take as long as it likes on a busy machine; one that says nothing for `silent_s` is given up, and the
+        output ends with that. The node's agent can come up later than the API that answers for it: then it is asked
+        again, as long as that.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + silent_s
         while True:
-            job = self._submit_once([*options, *words], cwd or self.cwd, echo, deadline)
+            job = self._submit_once([*options, *words], cwd or self.cwd, echo, silent_s)
             if job.returncode == 0 or "No available agent to submit job" not in job.stdout:
                 return job
             if time.monotonic() > deadline:
@@ -129,21 +133,10 @@ class RayHead:
             time.sleep(2)
 
     def _submit_once(
-        self, words: Sequence[str], cwd: Path, echo: bool, deadline: float
+        self, words: Sequence[str], cwd: Path, echo: bool, silent_s: float
     ) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "ray"), "job", "submit", f"--address={self.api}", *words]
-        process = subprocess.Popen(
-            command, cwd=cwd, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        lines = []
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if echo:
-                print("  | " + line.rstrip(), flush=True)
-            if time.monotonic() > deadline:
-                process.kill()
-        return subprocess.CompletedProcess(command, process.wait(), "".join(lines), "")
+        return run_until_silent(command, cwd, self.env, echo, silent_s)
 
     def _wait_until_up(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -157,3 +150,31 @@ class RayHead:
                 time.sleep(0.3)
         tail = Path(self._temp, "head.log").read_text(errors="replace")[-2000:]
         raise RuntimeError(f"the Ray head did not come up within {timeout_s:g} s. Its last words:\n{tail}")
+
+
+def run_until_silent(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], echo: bool, silent_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, or until it has said nothing for `silent_s`; output and errors in one text."""
+    process = subprocess.Popen(command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()  # an empty text: nothing more will come
+    lines: list[str] = []
+
+    def listen() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.put(line)
+        said.put("")
+
+    threading.Thread(target=listen, daemon=True).start()
+    with contextlib.suppress(queue.Empty):
+        while line := said.get(timeout=silent_s):
+            lines.append(line)
+            if echo:
+                print("  | " + line.rstrip(), flush=True)
+        return subprocess.CompletedProcess(command, process.wait(), "".join(lines), "")
+    process.kill()
+    lines.append(f"given up: nothing was said for {silent_s:g} s\n")
+    if echo:
+        print("  | " + lines[-1].rstrip(), flush=True)
+    return subprocess.CompletedProcess(command, process.wait(), "".join(lines), "")
