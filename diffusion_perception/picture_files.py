@@ -65,7 +65,8 @@ def pictures_of(images: Iterable[str]) -> list[PictureFile]:
 
 def is_video(place: str) -> bool:
     """Whether a path or URL names a video, by its suffix."""
-    return PurePosixPath(place.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES
+    path = place.partition("?")[0] if place.startswith(("http://", "https://")) else place  # elsewhere `?` is a letter
+    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read(place: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from PIL import Image
 from test_predictor import scene
 
 from diffusion_perception import Predictor, prediction
-from diffusion_perception.picture_files import pictures_of
+from diffusion_perception.picture_files import is_video, pictures_of
 from diffusion_perception.video_files import Frame, VideoFacts, VideoWriter, frames, look
 from jobs import predict, program
 from shards.errors import ConfigError, Reject
@@ -229,4 +229,7 @@ def test_videos_are_meant_where_they_are_named(street: Path) -> None:
 
     assert named("HERE") == ["a.png"] == named("HERE/*") == named("file://HERE")
     assert named("HERE/street.mp4") == ["street.mp4"] == named("HERE/*.mp4") == named("file://HERE/*.mp4")
-    assert named("file://HERE/street.mp4") == ["street.mp4"]
+    assert named("file://HERE/street.mp4") == ["street.mp4"] == named("HERE/stree?.mp4")
+    assert is_video("https://host/a.mp4?key=b.png")
+    assert not is_video("https://host/a.png?key=b.mp4")
+    assert is_video("/clips/what?.mp4"), "a file's name"
