@@ -28,16 +28,17 @@ def style_of(job: PredictJob, names: Sequence[str], number: int) -> Style:
     return Style(tuple(names), sentence, job.colormap, job.focal_px, job.fov_deg, job.near_m, job.far_m)
 
 
-def write_drawn(job: PredictJob, task: Task, image: np.ndarray, answer: np.ndarray, style: Style, out: Path) -> Legend:
-    """Draw an answer and write the picture; its legend."""
+def write_drawn(
+    job: PredictJob, task: Task, image: np.ndarray, answer: np.ndarray, style: Style, legend: Legend, out: Path
+) -> None:
+    """Draw an answer and write the picture."""
     from PIL import Image
 
     from vpd.drawing.strip import with_legend
 
-    drawn, legend = task.draw(image, answer, style), task.legend(image, answer, style)
+    drawn = task.draw(image, answer, style)
     with written(out) as path:
         Image.fromarray(with_legend(drawn, legend) if job.legend else drawn).save(path)
-    return legend
 
 
 def write_export(task: Task, image: np.ndarray, answer: np.ndarray, style: Style, out: Path) -> None:

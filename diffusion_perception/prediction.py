@@ -77,7 +77,9 @@ def _one(job: PredictJob, run: str) -> None:
         raise found.error
     for number, (out, answer) in enumerate(zip(outs, found.answers, strict=True)):
         style = style_of(job, names, number)
-        title = printable(write_drawn(job, task, image, answer, style, out).title)
+        legend = task.legend(image, answer, style)
+        write_drawn(job, task, image, answer, style, legend, out)
+        title = printable(legend.title)
         print(f"{title}\nwrote {out}" if title else f"wrote {out}")
         if job.export:
             write_export(task, image, answer, style, exports[number])

@@ -19,7 +19,7 @@ from diffusion_perception.picture_files import PictureFile, is_video, pictures_o
 from diffusion_perception.predict_job import PredictJob
 from diffusion_perception.prediction_outputs import OutputFolder
 from diffusion_perception.prediction_video import predict_video
-from diffusion_perception.video_files import check_installed, look
+from diffusion_perception.video_files import look
 from shards.errors import ConfigError, Reject
 from shards.progress import reports
 
@@ -84,8 +84,8 @@ def planned(job: PredictJob, run: str, where: str) -> Plan:
     done = len(pictures) - len(todo)
     print(f"[predict] {len(pictures)} pictures" + (f", {done} of them finished before" if done else ""), flush=True)
     refused = tuple(_unreadable(todo))
-    left = tuple(one for one in todo if one.picture.place not in {done.picture.place for done in refused})
-    return Plan(folder, len(pictures), left, refused)
+    bad = {done.picture.place for done in refused}
+    return Plan(folder, len(pictures), tuple(one for one in todo if one.picture.place not in bad), refused)
 
 
 def done_of(job: PredictJob, predictor: Predictor, folder: Path, todo: Sequence[Named]) -> Iterator[Done]:
@@ -138,10 +138,9 @@ def recorded(plan: Plan, found: Iterable[Done]) -> None:
 
 
 def _unreadable(todo: Iterable[Named]) -> Iterator[Done]:
-    """Videos that cannot be read, known before a model is loaded."""
+    """Videos that cannot be read, known before a model is loaded; ConfigError: without the extra for it."""
     for one in todo:
         if is_video(one.picture.place):
-            check_installed()
             try:
                 look(one.picture.place)
             except Reject as reject:
@@ -166,7 +165,7 @@ def _written(job: PredictJob, predictor: Predictor, folder: Path, one: Named, pr
         empty += legend.empty
         if job.draw:
             outputs.append(f"{base}-drawn.png")
-            write_drawn(job, task, image, answer, style, folder / outputs[-1])
+            write_drawn(job, task, image, answer, style, legend, folder / outputs[-1])
         for suffix in job.exports:
             outputs.append(f"{base}{suffix}")
             write_export(task, image, answer, style, folder / outputs[-1])

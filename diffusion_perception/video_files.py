@@ -61,15 +61,11 @@ class VideoFacts:
     pixel_aspect: Fraction
 
 
-def check_installed() -> None:
-    """ConfigError: PyAV is not installed."""
-    _pyav()
-
-
 def look(place: str) -> VideoFacts:
     """What there is to read; the first frame is decoded.
 
     Raises:
+        ConfigError: PyAV is not installed.
         Reject: no video that can be read.
     """
     with _opened(place) as (container, stream):
