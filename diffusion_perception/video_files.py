@@ -241,8 +241,8 @@ def _opened(place: str) -> Iterator[tuple[Any, Any]]:
     with nullcontext(str(Path(os.path.expanduser(place)))) if local else opened(place, "video") as file:
         try:
             container = av.open(file, metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise Reject(f"video {place} cannot be read: {error.strerror or error}") from error
+        except Exception as error:  # of FFmpeg, or of the file system of a URL, each of which has its own
+            raise Reject(f"video {place} cannot be read: {_said(error)}") from error
         with container:
             stream = container.streams.best("video")
             if stream is None or "ATTACHED_PIC" in str(stream.disposition).upper():
@@ -253,7 +253,7 @@ def _opened(place: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _decoded(container: Any, stream: Any, place: str) -> Iterator[Any]:
-    av, number, n_packets = _pyav(), 0, 0
+    number, n_packets = 0, 0
     n_indexed = len(stream.index_entries)  # of every frame in mp4, mov and avi, of some in others
     try:
         for packet in container.demux(stream):
@@ -265,10 +265,14 @@ def _decoded(container: Any, stream: Any, place: str) -> Iterator[Any]:
                 number += 1
         if n_packets < n_indexed:  # FFmpeg ends without an error there
             raise Reject(f"video {place}: the file ends after {n_packets} of {n_indexed} frames; {_before(number)}")
-    except av.FFmpegError as error:
-        raise Reject(
-            f"video {place}: frame {number} cannot be decoded ({error.strerror or error}); {_before(number)}"
-        ) from error
+    except Reject:
+        raise
+    except Exception as error:  # as above
+        raise Reject(f"video {place}: frame {number} cannot be decoded ({_said(error)}); {_before(number)}") from error
+
+
+def _said(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _before(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 from test_predictor import scene
 
@@ -100,6 +102,26 @@ def test_a_file_that_was_cut_off_is_not_a_shorter_video(street: Path, left_out: 
     assert look(str(street)).about_frames == 6
     with pytest.raises(Reject, match=r"the file ends after \d of 6 frames; video.end_s=SECONDS predicts what comes"):
         list(frames(street))
+
+
+class Unseekable(io.BytesIO):
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise ValueError("cannot seek")
+
+
+class Lost(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise RuntimeError("connection lost")
+
+
+@pytest.mark.parametrize(("file", "reason"), [(Unseekable, "cannot seek"), (Lost, "connection lost")])
+def test_what_a_file_system_says_of_a_url_is_about_that_video(
+    file: type[io.BytesIO], reason: str, street: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = street.read_bytes()
+    monkeypatch.setattr(MemoryFileSystem, "_open", lambda *_, **__: file(data))
+    with pytest.raises(Reject, match=rf"video memory://street.mp4.*{reason}"):
+        list(frames("memory://street.mp4"))
 
 
 def test_from_python_a_video_is_an_iterator_of_frames(model_folder: Models, street: Path) -> None:
