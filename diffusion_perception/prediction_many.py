@@ -78,6 +78,8 @@ def planned(job: PredictJob, run: str, where: str) -> Plan:
         ConfigError: no picture, a folder that holds other predictions, or a video without the extra for it.
     """
     pictures = pictures_of((job.images,) if isinstance(job.images, str) else job.images)
+    if "://" in job.into:
+        raise ConfigError(f"into={job.into}: outputs go to a folder of this machine or a shared disk, not to a URL.")
     folder = OutputFolder(Path(os.path.expanduser(job.into)), _identity(job, run, where))
     named = [Named(picture, folder.name(picture)) for picture in pictures]  # the same, whichever of them are broken
     todo = tuple(one for one in named if not folder.finished(one.picture))

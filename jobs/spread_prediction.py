@@ -75,6 +75,7 @@ def _done(job: PredictJob, run: str, plan: Plan, tasks: Sequence[str]) -> Iterat
     rows = ray.data.from_items([{TASK: task} for task in tasks], override_num_blocks=len(tasks))
     pool = ray.data.ActorPoolStrategy(size=actors)
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus or None}
+    options |= {"max_restarts": 3, "max_task_retries": 3}  # Ray Data's own number is for ever
     found = rows.map_batches(PictureActor, batch_size=1, compute=pool, fn_constructor_args=words, **options)
     yield from told(found.iter_rows())
 

@@ -219,3 +219,9 @@ def test_a_name_that_is_no_text_is_printed() -> None:
 def test_one_or_many() -> None:
     with pytest.raises(ConfigError, match="say which picture"):
         PredictJob("run")
+
+
+def test_outputs_do_not_go_to_a_url(tmp_path: Path) -> None:
+    job = PredictJob("/run", images=str(save(tmp_path / "a.png")), into="s3://bucket/out")
+    with pytest.raises(ConfigError, match="into=s3://bucket/out: outputs go to a folder"):
+        prediction_many.planned(job, "/run", "weights")
