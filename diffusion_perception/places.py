@@ -52,9 +52,11 @@ def resolve_path(path: str, setting: str) -> str:
 
 
 def resolve_model(model: str) -> str:
-    """A model or dataset as every worker finds it: a local folder or file by its absolute path, a hub id as it is."""
+    """A model or dataset as every worker finds it: a local folder, file or pattern of files by its absolute path, a hub
+    id or URL as it is."""
     path = data_root() / os.path.expanduser(model)
-    return str(path) if model and os.path.exists(path) else model  # False, too, of what can be no path
+    pattern = "*" in model and "://" not in model
+    return str(path) if model and (pattern or os.path.exists(path)) else model  # False, too, of what can be no path
 
 
 def located(plugin: Mapping[str, Any], where: str) -> dict[str, Any]:
