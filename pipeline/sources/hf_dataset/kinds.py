@@ -16,7 +16,6 @@ from pipeline.sources.depth_folders.meaning import Meaning
 from pipeline.sources.depth_folders.sizes import Layout
 from pipeline.sources.depth_folders.source import DepthFoldersSource
 from pipeline.sources.depth_folders.survey import survey as depth_survey
-from pipeline.sources.hf_dataset.rows import RowFile
 from pipeline.sources.hf_dataset.splits import RowSplits
 from pipeline.sources.pairs.codings import Declared
 from pipeline.sources.pairs.label_survey import survey as label_survey
@@ -62,8 +61,7 @@ class DepthRows(DepthFoldersSource):
     def __init__(
         self, rows: RowSplits, meaning: Meaning, layout: Layout, class_names: tuple[str, ...], title: str
     ) -> None:
-        first = RowFile(rows.rows(rows.names[0]), rows.indices(rows.names[0])[0], "depth")
-        super().__init__(rows.folders("depth", first.suffix), meaning, layout, class_names, None, title)
+        super().__init__(rows.folders("depth", rows.suffix_of("depth")), meaning, layout, class_names, None, title)
         self._arguments = (rows, meaning, layout, class_names, title)
         self.rows = rows
 

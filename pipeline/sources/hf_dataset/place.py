@@ -44,11 +44,18 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        path = Path(os.path.expanduser(self.dataset))
+        path = self._path
         return path.is_absolute() or path.exists() or "*" in self.dataset or path.suffix in LOADERS
 
-    def open(self, split: str, columns: Sequence[str]) -> Any:
-        """A `Dataset` or `IterableDataset` of these columns.
+    @property
+    def has_one_split(self) -> bool:
+        """Whether a split's name chooses nothing: every one would be all rows."""
+        path = self._path
+        saved, several = ((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+        return path.suffix in LOADERS or (saved and not several)
+
+    def open(self, split: str, columns: Sequence[str]) -> tuple[Any, str]:
+        """A `Dataset` or `IterableDataset` of these columns, and what tells its content from another's.
 
         Raises:
             ConfigError: the library is not installed, or a column is not there.
@@ -56,7 +63,7 @@ class Place:
         """
         datasets = library()
         try:
-            found = self._load(datasets, split)
+            found, fingerprint = self._load(datasets, split)
         except (ConfigError, SourceError):
             raise
         except Exception as error:  # the library raises whatever its readers and the hub's client meet
@@ -77,27 +84,35 @@ class Place:
                 found = found.cast_column(column, encoded)
         if self.limit and not self.streaming:
             found = found.select(range(min(self.limit, len(found))))
-        return found
+        return found, fingerprint
 
-    def _load(self, datasets: Any, split: str) -> Any:
-        path = Path(os.path.expanduser(self.dataset))
+    @property
+    def _path(self) -> Path:
+        return Path(os.path.expanduser(self.dataset))
+
+    def _load(self, datasets: Any, split: str) -> tuple[Any, str]:
+        path = self._path
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
             if self.streaming:
                 raise ConfigError(f"source hf_dataset: {self.dataset!r} is on this disk already; leave streaming out")
             saved = datasets.load_from_disk(str(path))
-            if not isinstance(saved, dict):
-                return saved  # one dataset without splits
-            if split not in saved:
+            if isinstance(saved, dict) and split not in saved:
                 raise SourceError(f"dataset {self.dataset!r} has no split {split!r}; found {', '.join(saved)}")
-            return saved[split]
-        options = {"split": split, "streaming": self.streaming}
+            found = saved[split] if isinstance(saved, dict) else saved
+            return found, found._fingerprint
         if path.suffix in LOADERS:
-            files = self.dataset if path.is_absolute() else str(path)
-            return datasets.load_dataset(LOADERS[path.suffix], data_files={split: files}, **options)
-        if self.is_local and not path.is_dir():
+            files = {split: os.path.expanduser(self.dataset)}
+            builder = datasets.load_dataset_builder(LOADERS[path.suffix], data_files=files)
+        elif self.is_local and not path.is_dir():
             raise SourceError(f"dataset {self.dataset!r}: there is no such folder or file")
-        where = str(path) if path.is_dir() else self.dataset
-        return datasets.load_dataset(where, self.config or None, revision=self.revision or None, **options)
+        else:
+            where = str(path) if path.is_dir() else self.dataset
+            builder = datasets.load_dataset_builder(where, self.config or None, revision=self.revision or None)
+        fingerprint = f"{builder.config_id} {builder.hash}"  # of a hub dataset's commit, or of files' names and times
+        if self.streaming:
+            return builder.as_streaming_dataset(split=split), fingerprint
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split), fingerprint
 
 
 def library() -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.files.readable import Readable
-from pipeline.sources.hf_dataset.rows import RowFile, key_of_row
+from pipeline.sources.hf_dataset.rows import RowFile, Rows, key_of_row
 from pipeline.sources.hf_dataset.splits import RowSplits
 from pipeline.sources.refer_file.entries import NAMES, TARGETS, sentences_of
 from pipeline.sources.refer_file.targets import Coordinates, Target, draw, target_of
@@ -67,15 +67,15 @@ class RefRows(RefPictures):
 
     def _collected(self, split: str) -> Collected:
         pile, chosen, rows = Collected(), set(self.rows.indices(split)), self.rows.rows(split)
-        masks = self.target == "mask"
-        for row in rows.without("image", *(("mask",) if masks else ())):
+        one_mask = self.target == "mask" and getattr(rows.feature("mask"), "feature", None) is None
+        for row in rows.without("image", *(("mask",) if one_mask else ())):
             index = row["index"]
             if index not in chosen:
                 continue
             name, file = f"row {index}", f"{split}/{key_of_row(index)}"
             try:
                 sentences, faults = sentences_of({"sentences": _listed(row["sentences"])}, NAMES, name)
-                target = self._masks(split, index) if masks else target_of(self.target, _plain(row[self.target]), name)
+                target = self._masks(rows, index, row) if self.target == "mask" else self._drawn(row, name)
             except SourceError as error:
                 pile.fault(file, str(error))
                 continue
@@ -86,12 +86,16 @@ class RefRows(RefPictures):
             picture.refs.append(RefEntry(name, tuple(sentences), target, {"entry": name}))
         return pile
 
-    def _masks(self, split: str, index: int) -> Target:
-        """One mask, or a list of them, which is not read before it is drawn."""
-        rows = self.rows.rows(split)
-        if getattr(rows.feature("mask"), "feature", None) is None:
+    def _drawn(self, row: Mapping[str, Any], name: str) -> Target:
+        return target_of(self.target, _plain(row[self.target]), name)
+
+    def _masks(self, rows: Rows, index: int, row: Mapping[str, Any]) -> Target:
+        """One mask, which is not read before it is drawn, or a list of them. SourceError: no list."""
+        if "mask" not in row:
             return Target("mask", (RowFile(rows, index, "mask"),))
-        return Target("mask", tuple(RowFile(rows, index, "mask", n) for n in range(len(rows.value(index, "mask")))))
+        if row["mask"] is None:
+            raise SourceError(f"row {index}: has no mask; an empty list stands for nothing in the picture")
+        return Target("mask", tuple(RowFile(rows, index, "mask", place) for place in range(len(row["mask"]))))
 
 
 def _listed(value: Any) -> Any:

@@ -7,16 +7,15 @@ given as .npy.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+import fsspec
 import numpy as np
 
 from pipeline.sources.hf_dataset.place import Place
@@ -31,7 +30,7 @@ class Rows:
 
     def __init__(self, place: Place, split: str, columns: Mapping[str, str]) -> None:
         self.place, self.split, self.columns = place, split, dict(columns)
-        self._data = place.open(split, tuple(self.columns.values()))
+        self._data, self._fingerprint = place.open(split, tuple(self.columns.values()))
         self._lock = Lock()
         self._kept: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
         self._stream: Iterator[Mapping[str, Any]] | None = None
@@ -52,21 +51,15 @@ class Rows:
         """All rows in order, by role, without some columns: those with pictures are not even read."""
         kept = {role: column for role, column in self.columns.items() if role not in roles}
         data = self._data.select_columns(list(dict.fromkeys(kept.values())))
-        for index, row in zip(range(len(self)), _guarded(data, self._where), strict=False):
-            yield {"index": index, **{role: row[column] for role, column in kept.items()}}
+        with _named(self._where):
+            for index, row in zip(range(len(self)), data, strict=False):
+                yield {"index": index, **{role: row[column] for role, column in kept.items()}}
 
     def identity(self) -> dict[str, Any]:
-        """Of the dataset's own fingerprint and the columns. A stream has none: its first row stands for it, beside its
-        revision."""
+        """Of the dataset's content, the columns and how many rows are taken."""
         features = {role: str(self.feature(role)) for role in self.columns}
-        identity = {"columns": self.columns, "features": features, "rows": len(self), "dataset_split": self.split}
-        if not self.place.streaming:
-            return {**identity, "dataset": self._data._fingerprint}
-        first = hashlib.sha256()
-        for role in self.columns:
-            first.update(_payload(self.value(0, role), self.feature(role)))
-        origin = {"config": self.place.config, "revision": self.place.revision, "first_row": first.hexdigest()}
-        return {**identity, "dataset": self.place.shown, **origin}
+        taken = {"rows": len(self), "dataset_split": self.split, "dataset": self._fingerprint}
+        return {"columns": self.columns, "features": features, **taken}
 
     @property
     def _where(self) -> str:
@@ -78,16 +71,23 @@ class Rows:
                 if self.place.streaming:
                     self._read_on(index)
                 else:
-                    self._keep(index, next(_guarded(self._data.select([index]), self._where)))
+                    with _named(self._where):
+                        self._keep(index, self._data[index])
             return self._kept[index]
 
     def _read_on(self, index: int) -> None:
         """Pass the stream's rows up to this one."""
         if self._stream is None or index < self._next:
             start = max(index - KEPT // 2, 0)
-            self._stream, self._next = _guarded(self._data.skip(start) if start else self._data, self._where), start
+            self._stream, self._next = iter(self._data.skip(start) if start else self._data), start
+        stream = self._stream
         while self._next <= index:
-            row = next(self._stream, None)
+            try:
+                with _named(self._where):
+                    row = next(stream, None)
+            except SourceError:
+                self._stream = None  # it ended by failing, which says nothing of how many rows there are
+                raise
             if row is None:
                 raise SourceError(
                     f"{self._where}: the stream ended after {self._next} rows, and limit is {self.place.limit}; set "
@@ -117,7 +117,9 @@ class RowFile:
 
     @property
     def suffix(self) -> str:
-        payload = self.read_bytes()
+        payload = self._file(self._value[0])
+        if payload is None:
+            return ".npy"
         return next((suffix for start, suffix in _KINDS.items() if payload.startswith(start)), "")
 
     def open(self, mode: Literal["rb"]) -> io.BytesIO:
@@ -125,42 +127,52 @@ class RowFile:
 
     def read_bytes(self) -> bytes:
         """Reject: the row has no value there, or one that is neither a file nor an array."""
+        value, feature = self._value
+        payload = self._file(value)
+        return self._array(value, feature) if payload is None else payload
+
+    @property
+    def _value(self) -> tuple[Any, Any]:
+        """The value and its feature."""
         value, feature = self.rows.value(self.index, self.role), self.rows.feature(self.role)
-        if self.place is not None:
-            value, feature = value[self.place], getattr(feature, "feature", None)
+        return (value, feature) if self.place is None else (value[self.place], getattr(feature, "feature", None))
+
+    def _file(self, value: Any) -> bytes | None:
+        """The encoded file that a value is; None: it is none. Reject: there is no value, or no file at its path."""
+        if isinstance(value, Mapping) and "bytes" in value:
+            if value["bytes"] is None and value.get("path"):
+                try:
+                    with fsspec.open(value["path"], "rb") as file:  # on the hub or in an archive, of streams
+                        return file.read()  # type: ignore[union-attr]
+                except (OSError, ValueError) as error:
+                    raise Reject(f"{self}: {error}") from error
+            value = value["bytes"]
+        if value is None:
+            raise Reject(f"{self}: the row has no value there")
+        return value if isinstance(value, bytes) else None
+
+    def _array(self, value: Any, feature: Any) -> bytes:
+        wrong = f"{self}: is neither a picture nor an array of numbers, but {type(value).__name__}"
         try:
-            return _payload(value, feature)
-        except (TypeError, ValueError, OSError) as error:
-            raise Reject(f"{self}: {error}") from error
+            array = np.asarray(value, dtype=getattr(feature, "dtype", None))
+        except (TypeError, ValueError) as error:
+            raise Reject(f"{wrong} ({error})") from error
+        if array.dtype.kind not in "biuf":
+            raise Reject(wrong)
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return buffer.getvalue()
 
 
 def key_of_row(index: int) -> str:
     return f"{index:09d}"
 
 
-def _payload(value: Any, feature: Any) -> bytes:
-    """The bytes of a file. TypeError or ValueError: there is none; OSError: its path cannot be read."""
-    if isinstance(value, Mapping) and "bytes" in value:
-        if value["bytes"] is None and value.get("path"):
-            return Path(value["path"]).read_bytes()
-        value = value["bytes"]
-    if isinstance(value, bytes):
-        return value
-    if value is None:
-        raise ValueError("the row has no value there")
-    if isinstance(value, str | int | float):
-        return json.dumps(value).encode()
-    array = np.asarray(value, dtype=getattr(feature, "dtype", None))
-    if array.dtype.hasobject:
-        raise ValueError(f"it is neither a picture nor an array of numbers, but {type(value).__name__}")
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _guarded(rows: Any, where: str) -> Iterator[Mapping[str, Any]]:
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """SourceError for whatever arrow, the network or the library's decoders raise, each of which has its own."""
     try:
-        yield from rows
-    except Exception as error:  # arrow, the network and the library's decoders each have their own
+        yield
+    except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise SourceError(f"{where}: its rows cannot be read: {type(error).__name__}: {said}") from error

@@ -111,6 +111,8 @@ def build(
             raise ConfigError(f"{WHERE}: {meant[0]} is of {other}, for which columns needs {column}; found {kind}")
     if classes and kind not in ("segmentation", "depth"):
         raise ConfigError(f"{WHERE}: classes are of labels and of depth; columns make {kind}")
+    if orientation != unset["orientation"] and kind not in ("segmentation", "depth"):
+        raise ConfigError(f"{WHERE}: orientation is that of labels and of depth; columns make {kind}")
     library()
     rows = RowSplits(
         Place(dataset, config, revision, streaming, limit), splits or {"train": "train"}, shares or {}, seed, columns

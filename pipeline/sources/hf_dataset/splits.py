@@ -15,9 +15,9 @@ from pipeline.sources.hf_dataset.place import Place
 from pipeline.sources.hf_dataset.rows import RowFile, Rows, key_of_row
 from pipeline.sources.pairs.matching import Folders, Listing, Pair
 from pipeline.sources.pairs.splits import Share, splits_of
-from shards.errors import ConfigError, SourceError
+from shards.errors import ConfigError, Reject, SourceError
 
-LOOKED_AT = 32  # rows of a stream that are looked at before it is encoded
+LOOKED_AT = 32  # rows of a stream that are looked at before it is encoded, and of any that tell a suffix
 
 
 class RowSplits:
@@ -43,6 +43,12 @@ class RowSplits:
             raise ConfigError(
                 f"source hf_dataset: shares divide one split of the dataset, and splits names {len(splits)}: "
                 f"{', '.join(splits)}; give shares, and splits: {{all: train}}"
+            )
+        if place.has_one_split and len(splits) > 1:
+            raise ConfigError(
+                f"source hf_dataset: {place.dataset!r} has no splits of its own, and splits names {len(splits)}: "
+                f"{', '.join(splits)} would each be all of its rows. Give shares={{train: 0.9, val: 0.1}}, and "
+                "splits={all: train}; or the folder, where files are named after their splits"
             )
         self.names = tuple(shares or splits)
         self._splits = dict(splits) if not shares else dict.fromkeys(shares, next(iter(splits.values())))
@@ -85,6 +91,16 @@ class RowSplits:
         """What stands for folders in messages."""
         places = {role: Path(f"{self.place.shown}:{self.columns[role]}") for role in ("image", kind)}
         return {split: Folders(places["image"], places[kind], label_suffix=suffix, kind=kind) for split in self.names}
+
+    def suffix_of(self, role: str) -> str:
+        """What the first of its values that is there is encoded as, with a dot; empty where none is."""
+        split = self.names[0]
+        for index in self.indices(split)[:LOOKED_AT]:
+            try:
+                return RowFile(self.rows(split), index, role).suffix
+            except Reject:
+                continue
+        return ""
 
     def looked_at(self, listing: Listing) -> Listing:
         """The rows that are looked at before anything is encoded: all may be; of a stream, the first only."""

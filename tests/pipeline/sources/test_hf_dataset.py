@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco
 
 from pipeline.sources.hf_dataset import build
+from pipeline.sources.hf_dataset.rows import Rows
 from shards.errors import ConfigError, Reject, SourceError
 
 datasets = pytest.importorskip("datasets")
@@ -99,6 +102,24 @@ def test_identity_is_of_the_content_and_the_columns_and_the_same_after_pickling(
     assert build(str(masks), **other).identity("train") != source.identity("train")
 
 
+def test_files_that_are_written_anew_are_another_content_streamed_or_not(parquet: Path) -> None:
+    ways: list[dict[str, Any]] = [{}, {"streaming": True, "limit": ROWS}]
+    before = [build(str(parquet), **way, **SEGMENTATION).identity("train") for way in ways]
+    other = table({"mask": [png(mask(0)) for _ in range(ROWS)]}, ("photo", "mask"))
+    other.select([0, 1]).to_parquet(str(parquet / "train-00001-of-00002.parquet"))
+    after = [build(str(parquet), **way, **SEGMENTATION).identity("train") for way in ways]
+    assert all(old["rows"] == new["rows"] and old != new for old, new in zip(before, after, strict=True))
+
+
+def test_what_has_no_splits_is_not_taken_for_each_of_them(parquet: Path, tmp_path: Path) -> None:
+    table({"mask": [png(mask(row)) for row in range(ROWS)]}, ("photo", "mask")).save_to_disk(tmp_path / "one")
+    for place in (tmp_path / "one", parquet / "train-00000-of-00002.parquet", parquet / "*.parquet"):
+        with pytest.raises(ConfigError, match="train, val would each be all of its rows"):
+            build(str(place), splits={"train": "train", "val": "validation"}, **SEGMENTATION)
+        source = build(str(place), splits={"all": "train"}, shares={"train": 0.6, "val": 0.4}, **SEGMENTATION)
+        assert not set(source.keys("train")) & set(source.keys("val"))
+
+
 def test_shares_divide_the_rows_of_one_split(masks: Path) -> None:
     shares = {"train": 0.6, "val": 0.4}
     source = build(str(masks), shares=shares, **SEGMENTATION)
@@ -145,8 +166,6 @@ def test_sentences_point_to_a_target_of_any_form(kind: str, tmp_path: Path) -> N
     example = source.load("train", key)
     assert example.sentences == ("the crack", "number 2")
     assert np.array_equal(example.image, photo(2))
-    from pycocotools import mask as coco
-
     rle = example.meta["refs"][0]["rle"]
     assert np.array_equal(coco.decode(rle), (mask(2) == 255).astype(np.uint8))
     assert source.identity("train") == pickle.loads(pickle.dumps(source)).identity("train")
@@ -165,8 +184,33 @@ def test_a_row_without_sentence_or_target_costs_itself(tmp_path: Path) -> None:
             source.load("train", keys[row])
 
 
+def test_lists_of_masks_are_counted_without_reading_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = [[png(mask(0)), png(mask(1))], [], None, [png(mask(3))], [png(mask(4))]]
+    made = table({"says": ["the crack"] * ROWS, "where": lists}).cast_column("where", datasets.List(PICTURE))
+    made.save_to_disk(tmp_path / "refs")
+    columns = {"image": "photo", "sentences": "says", "mask": "where"}
+    source = build(str(tmp_path / "refs"), columns=columns)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "value", lambda *_: pytest.fail("a picture was read"))
+        keys = source.keys("train")
+    areas = [int(coco.decode(source.load("train", keys[row]).meta["refs"][0]["rle"]).sum()) for row in (0, 1, 3)]
+    assert areas == [3 * 2, 0, 3 * 4]  # the union of the two, nothing, the one
+    with pytest.raises(Reject, match="row 2: has no mask; an empty list stands for nothing"):
+        source.load("train", keys[2])
+
+
+def test_depth_whose_first_row_has_none_is_still_of_its_kind(tmp_path: Path) -> None:
+    column = [None, *(png(np.full((6, 8), 2000, np.uint16)) for _ in range(ROWS - 1))]
+    table({"range": column}, ("photo", "range")).save_to_disk(tmp_path / "rooms")
+    columns = {"image": "photo", "depth": "range"}
+    source = build(str(tmp_path / "rooms"), columns=columns, units_per_metre=1000, max_depth_m=10)
+    assert isinstance(source.load("train", "000000001").labels["depth"], bytes)
+    with pytest.raises(Reject, match="the row has no value there"):
+        source.load("train", "000000000")
+
+
 def test_pictures_with_captions_and_without(tmp_path: Path) -> None:
-    table({"text": ["one", ["two", "too"][0], "", None, "five"]}).save_to_disk(tmp_path / "photos")
+    table({"text": ["one", "two", "", None, "five"]}).save_to_disk(tmp_path / "photos")
     place = str(tmp_path / "photos")
     assert build(place, columns={"image": "photo"}).counts("train") == {"images": ROWS}
     source = build(place, columns={"image": "photo", "caption": "text"})
@@ -199,6 +243,41 @@ def test_a_stream_gives_the_rows_that_the_files_give_in_any_order(parquet: Path)
     assert pickle.loads(pickle.dumps(stream)).identity("train") == stream.identity("train")
 
 
+def test_a_stream_of_sentences_whose_first_row_has_no_target(tmp_path: Path) -> None:
+    where = [None, *TARGETS["rle"][1:]]
+    table({"says": ["the crack"] * ROWS, "where": where}).to_parquet(str(tmp_path / "train.parquet"))
+    columns = {"image": "photo", "sentences": "says", "rle": "where"}
+    stream = build(str(tmp_path / "train.parquet"), columns=columns, streaming=True, limit=ROWS)
+    assert stream.identity("train")["rows"] == ROWS
+    assert stream.load("train", stream.keys("train")[2]).sentences == ("the crack",)
+
+
+def test_a_stream_of_pictures_in_an_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        for row in range(2):
+            archive.writestr(f"{row}.png", png(photo(row))["bytes"])
+    source = build(str(tmp_path), columns={"image": "image"}, streaming=True, limit=2)
+    assert np.array_equal(source.load("train", "000000001").image, photo(1))
+
+
+def test_a_stream_that_fails_is_not_taken_for_one_that_ended(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = build(str(parquet), columns={"image": "photo"}, streaming=True, limit=ROWS)
+    rows = source.rows.rows("train")
+    whole = rows._data
+
+    class Failing:
+        def __iter__(self) -> Any:
+            yield next(iter(whole))
+            raise ConnectionError("the network is away")
+
+    monkeypatch.setattr(rows, "_data", Failing())
+    for _ in range(2):
+        with pytest.raises(SourceError, match="cannot be read: ConnectionError: the network is away"):
+            rows.value(1, "image")
+    monkeypatch.setattr(rows, "_data", whole)
+    assert rows.value(1, "image")["bytes"] == png(photo(1))["bytes"]
+
+
 def test_a_stream_says_what_its_limit_must_be(parquet: Path) -> None:
     with pytest.raises(ConfigError, match="streaming needs limit"):
         build(str(parquet), streaming=True, **SEGMENTATION)
@@ -222,6 +301,7 @@ def test_one_file_and_a_pattern(parquet: Path) -> None:
         ({"columns": {"image": "photo", "sentences": "mask"}}, "sentences and one of mask"),
         ({"columns": {"image": "photo"}, "max_depth_m": 3.0}, "max_depth_m is of depth, for which columns needs depth"),
         ({"columns": {"image": "photo"}, "classes": ["a"]}, "classes are of labels and of depth"),
+        ({"columns": {"image": "photo"}, "orientation": "stored"}, "orientation is that of labels and of depth"),
         ({**SEGMENTATION, "shares": {"a": 1.0}, "splits": {"a": "train", "b": "validation"}}, "shares divide one"),
         ({**SEGMENTATION, "limit": -1}, "limit is -1"),
         ({"columns": {"image": "photo", "sentences": "mask", "box": "mask"}}, "box_form: xywh"),
@@ -245,12 +325,14 @@ def test_what_is_not_there_is_named(masks: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_picture_is_a_reject(tmp_path: Path) -> None:
-    made = datasets.Dataset.from_dict({"photo": [b"no picture", b"", None]})
+    made = datasets.Dataset.from_dict({"photo": [b"no picture", b"", None], "path": ["0.png", "1.png", "2.png"]})
     made.save_to_disk(tmp_path / "bytes")
     source = build(str(tmp_path / "bytes"), columns={"image": "photo"})
     for key in source.keys("train"):
         with pytest.raises(Reject, match=r"row [012] of bytes train, photo"):
             source.load("train", key)
+    with pytest.raises(Reject, match="row 0 .*, path: is neither a picture nor an array of numbers, but str"):
+        build(str(tmp_path / "bytes"), columns={"image": "path"}).load("train", "000000000")
 
 
 def test_without_the_library_the_words_to_type_are_given(masks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
