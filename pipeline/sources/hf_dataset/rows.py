@@ -80,7 +80,7 @@ class Rows:
         if self._stream is None or index < self._next:
             start = max(index - KEPT // 2, 0)
             self._stream, self._next = iter(self._data.skip(start) if start else self._data), start
-        stream = self._stream
+        stream: Any = self._stream
         while self._next <= index:
             try:
                 with _named(self._where):

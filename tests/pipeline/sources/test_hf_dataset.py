@@ -331,7 +331,7 @@ def test_a_damaged_picture_is_a_reject(tmp_path: Path) -> None:
     for key in source.keys("train"):
         with pytest.raises(Reject, match=r"row [012] of bytes train, photo"):
             source.load("train", key)
-    with pytest.raises(Reject, match="row 0 .*, path: is neither a picture nor an array of numbers, but str"):
+    with pytest.raises(Reject, match=r"row 0 .*, path: is neither a picture nor an array of numbers, but str"):
         build(str(tmp_path / "bytes"), columns={"image": "path"}).load("train", "000000000")
 
 
