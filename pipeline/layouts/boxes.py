@@ -44,7 +44,7 @@ def coordinates_of(
     ]
     if not found:
         return {}
-    units = str(given.get("units", "")) or _units(found)
+    units = str(given.get("units", "")) or _units(path, found)
     options = {"units": Option(units, "as the numbers and the sizes of the pictures leave it")}
     if kind != "box":
         return options if units != "pixels" else {}
@@ -63,11 +63,17 @@ def coordinates_of(
     return options | {"box_form": Option(forms[0], why)}
 
 
-def _units(found: Sequence[tuple[Sequence[float], Size]]) -> str:
+def _units(path: Path, found: Sequence[tuple[Sequence[float], Size]]) -> str:
+    """SourceError: numbers up to 1000 in pictures that are all larger, which are pixels or parts in a thousand."""
     most = max(max(map(abs, numbers)) for numbers, _ in found)
     if most <= 1:
         return "fraction"
     outside = any(max(numbers) > max(size) + _SLACK_PX for numbers, size in found)
+    if not outside and most <= 1000 and min(max(size) for _, size in found) > 1000:
+        raise SourceError(
+            f"{path}: its coordinates, such as {list(found[0][0])}, are at most {most:g}, and its pictures are larger: "
+            "they could be pixels or parts in a thousand. Say source.units=pixels or source.units=per_mille"
+        )
     return "per_mille" if outside and most <= 1000 else "pixels"
 
 

@@ -53,7 +53,7 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
     )
     keys = hdf5.keys_of(files[0], one_file) if files[0].suffix.lower() in HDF5 else {}
     numbers = _numbers(spread(files, LOOKED_AT), str(given.get("key", keys["key"].value if keys else "")))
-    unit = _unit(numbers, files[0], given)
+    unit = _unit(numbers, files, given)
     options = options_of(
         {
             "images": Option(places.images, "pictures"),
@@ -93,12 +93,13 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
     )
 
 
-def _unit(numbers: Sequence[np.ndarray], first: Path, given: Mapping[str, Any]) -> dict[str, Option]:
+def _unit(numbers: Sequence[np.ndarray], files: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Option]:
     """Unit, bits and distance, as far as files say them. SourceError: they must be said, and what to type."""
+    first = files[0]
     if "units_per_metre" in given:
         return {"units_per_metre": Option(given["units_per_metre"], "as said")}
     if first.suffix.lower() == ".pfm" or "disp" in first.name.lower():
-        return _disparity(first, given)
+        return _disparity(files, given)
     if ".depth_meters" in first.name:
         return {
             "units_per_metre": Option(1, "Hypersim's files are in metres"),
@@ -108,7 +109,8 @@ def _unit(numbers: Sequence[np.ndarray], first: Path, given: Mapping[str, Any]) 
     medians = _medians(numbers)
     if numbers[0].dtype.kind == "f":
         median = medians["metres"]
-        if _METRES[0] <= median <= _METRES[1]:
+        nearer_than_1 = all(np.nanmax(np.where(np.isfinite(values), values, 0)) <= 1 for values in numbers)
+        if _METRES[0] <= median <= _METRES[1] and not nearer_than_1:  # up to 1: scaled to each picture, most likely
             why = f"a guess: numbers with a median of {median:.3f} in floats are metres"
             return {"units_per_metre": Option(1, why)}
     found = ", ".join(f"{name} {value:.3f} m" for name, value in medians.items())
@@ -119,17 +121,19 @@ def _unit(numbers: Sequence[np.ndarray], first: Path, given: Mapping[str, Any]) 
     )
 
 
-def _disparity(first: Path, given: Mapping[str, Any]) -> dict[str, Option]:
+def _disparity(files: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Option]:
     if given.get("distance") == "disparity" or "focal_px" in given:
         return {"units_per_metre": Option(1, "disparity in pixels"), "distance": Option("disparity", "as said")}
-    calibration = first.parent / "calib.txt"
-    try:
-        text = calibration.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
+    first, texts = files[0], {_calibration(folder) for folder in dict.fromkeys(path.parent for path in files)}
+    if len(texts) > 1:
+        raise SourceError(
+            f"{first} and others are disparity, and their folders have {len(texts)} calibrations: a source has one. "
+            "Begin each scene by itself, images=SCENE labels=SCENE"
+        )
+    calibration, text = first.parent / "calib.txt", texts.pop()
     numbers = {name: float(value) for name, value in _CALIBRATION.findall(text)}
     if {"cam0", "baseline"} <= numbers.keys():
-        why = f"of {calibration.name} beside it; a file for every scene needs a source of its own for each"
+        why = f"of {calibration.name} beside it"
         return {
             "units_per_metre": Option(1, "disparity in pixels"),
             "distance": Option("disparity", "PFM beside a calib.txt, as Middlebury's"),
@@ -142,6 +146,13 @@ def _disparity(first: Path, given: Mapping[str, Any]) -> dict[str, Option]:
         "metres. Say source.distance=disparity source.focal_px=PIXELS source.baseline_m=METRES source.doffs_px=PIXELS; "
         "or, if it holds depth, source.units_per_metre=1"
     )
+
+
+def _calibration(folder: Path) -> str:
+    try:
+        return (folder / "calib.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _rotated(numbers: Sequence[np.ndarray]) -> str:

@@ -69,6 +69,12 @@ def test_floats_that_are_no_metres_are_asked_about(tmp_path: Path) -> None:
         layouts.look(str(tmp_path / "rgb"), str(tmp_path / "depth"), {})
 
 
+def test_floats_up_to_1_are_no_metres(tmp_path: Path) -> None:
+    depth(tmp_path, lambda path, n: np.save(path, metres(n) / metres(n).max()), ".npy")
+    with pytest.raises(SourceError, match="no depth file says its unit"):
+        layouts.look(str(tmp_path / "rgb"), str(tmp_path / "depth"), {})
+
+
 def test_a_picture_larger_than_its_depth_is_made_as_small(tmp_path: Path) -> None:
     guess, depth_m = read(
         depth(tmp_path, lambda path, n: np.save(path, metres(n)), ".npy", size=(2 * H, 2 * W)),
@@ -99,6 +105,13 @@ def test_disparity_beside_its_calibration_is_distance(tmp_path: Path) -> None:
     guess, depth_m = read(tmp_path, ".", ".")
     assert (values(guess)["focal_px"], values(guess)["baseline_m"]) == (1000.0, 0.2)
     assert median(depth_m) == pytest.approx(np.median(metres(0)[metres(0) > 0]), abs=1e-3)
+
+
+def test_scenes_with_calibrations_of_their_own_are_not_read_by_the_first_one_s(tmp_path: Path) -> None:
+    for scene, focal_px in (("a", 1000), ("b", 2000)):
+        stereo(tmp_path / scene, f"cam0=[{focal_px} 0 16; 0 1000 12; 0 0 1]\ndoffs=0\nbaseline=200\n")
+    with pytest.raises(SourceError, match="their folders have 2 calibrations"):
+        layouts.look(str(tmp_path), str(tmp_path), {})
 
 
 def write_h5(path: Path, picture: np.ndarray) -> None:

@@ -83,6 +83,16 @@ def test_boxes_that_could_be_both_are_refused_with_the_words(tmp_path: Path) -> 
     assert areas == {8 * 6, 0}
 
 
+def test_numbers_up_to_1000_in_larger_pictures_are_asked_about(tmp_path: Path) -> None:
+    root = sentences(tmp_path, {"bbox": [[600, 500, 900, 900]]})
+    for number in range(5):
+        save(root / f"photos/{number}.jpg", np.zeros((1080, 1920, 3), np.uint8))
+    with pytest.raises(SourceError, match=r"Say source\.units=pixels or source\.units=per_mille"):
+        refer.look(str(root / "photos"), str(root / "refs.jsonl"), {})
+    _, areas = read(root, units="pixels", box_form="xyxy")
+    assert areas == {300 * 400, 0}
+
+
 def test_masks_of_files_below_a_folder(tmp_path: Path) -> None:
     mask = np.zeros((H, W), np.uint8)
     mask[4:16, 4:20] = 255
