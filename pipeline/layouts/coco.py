@@ -40,7 +40,6 @@ def coco_file(labels: Path) -> Path | None:
 def coco_guess(images: Path, path: Path) -> Guess:
     """SourceError: a file that is not what COCO's are, or whose pictures are not below `images`."""
     files = _files(path)
-    found = read_annotations(next(iter(files.paths.values())))
     splits = chosen(list(files.paths), "annotation files of these names")
     if not splits.val:
         why = "one annotation file is one split: nothing validates. Divide it into two files, train and val"
