@@ -20,7 +20,7 @@ from diffusion_perception.prediction import plan_of
 from diffusion_perception.prediction_many import Done, Named, Plan, recorded
 from jobs import cluster
 from jobs.picture_actor import TASK, PictureActor, encoded, told
-from shards.errors import ConfigError
+from shards.errors import ConfigError, ContractError
 
 
 def placed(job: PredictJob) -> PredictJob:
@@ -66,6 +66,7 @@ def tasks_of(todo: Sequence[Named], size: int) -> list[str]:
 
 def _done(job: PredictJob, run: str, plan: Plan, tasks: Sequence[str]) -> Iterator[Done]:
     import ray
+    from ray.exceptions import RayActorError
 
     actors, cpus, gpus = _actors(job, len(tasks))
     context = ray.data.DataContext.get_current()
@@ -77,7 +78,13 @@ def _done(job: PredictJob, run: str, plan: Plan, tasks: Sequence[str]) -> Iterat
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus or None}
     options |= {"max_restarts": 3, "max_task_retries": 3}  # Ray Data's own number is for ever
     found = rows.map_batches(PictureActor, batch_size=1, compute=pool, fn_constructor_args=words, **options)
-    yield from told(found.iter_rows())
+    try:
+        yield from told(found.iter_rows())
+    except RayActorError as error:
+        raise ContractError(
+            f"predict --ray: an actor died again and again ({error}). What is finished is kept; look at the node's "
+            "memory, or lower resources.pictures_per_task, then give the same command again."
+        ) from error
 
 
 def _actors(job: PredictJob, n_tasks: int) -> tuple[int, float, float]:

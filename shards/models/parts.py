@@ -9,6 +9,7 @@ files is `shards.models.forms`'. The libraries that load it are each side's own.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any
 from shards.errors import ConfigError
 from shards.models.forms import CONFIG, FORMS, Absent, Choice, Unfit, choose, json_of
 from shards.models.hub import NotOnHub, cached_snapshot, fetch, files_of, is_hub_id
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class ModelPart:
         Raises:
             ConfigError: it raised anything: the libraries answer odd files and configs with errors of many kinds.
         """
+        if self.variant:
+            _log.warning(
+                "%s: %s holds the %s in %s only; its weights are rounded so, computed with in the precision asked for",
+                self.who, self.folder, self.kind, self.variant,
+            )  # fmt: skip
         if self.weights:
             safe = self.weights[0].suffix == ".safetensors"
             options |= {"variant": self.variant or None, "use_safetensors": safe}

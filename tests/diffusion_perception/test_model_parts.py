@@ -45,15 +45,17 @@ def copy(tiny_sd: Path, tmp_path: Path) -> Path:
 
 @each
 def test_halves_are_loaded_where_there_is_nothing_else(
-    kind: str, load: Loader, copy: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, load: Loader, copy: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HOME", str(copy.parent))
     full = load("~/sd")
+    assert "only" not in caplog.text
     (file,) = find_part("test", str(copy), kind).weights
     half = {name: value.half() if value.is_floating_point() else value for name, value in load_file(file).items()}
     save_file(half, file.with_suffix(".fp16.safetensors"), {"format": "pt"})
     file.unlink()
     assert torch.equal(load("~/sd"), full.half().float())
+    assert f"holds the {kind} in fp16 only" in caplog.text
 
 
 def dump(content: Any, file: Path) -> None:
