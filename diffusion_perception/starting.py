@@ -103,8 +103,11 @@ def _guessed(job: InitJob) -> Guess:
         options = renamed(options, names)
     splits = guess.splits
     if way := next((way for way in _WAYS if way in given), ""):
-        options = {name: option for name, option in options.items() if name not in _WAYS}
-        named = given["splits"] if guess.source == "refer_file" and "splits" in given else given[way]
+        named = given[way]
+        if guess.source == "refer_file" and way == "shares":  # a number for each of the splits, which have other names
+            named = options["splits"].value
+        else:
+            options = {name: option for name, option in options.items() if name not in _WAYS}
         splits = chosen(list(named), "as said")
     options |= {name: Option(value, "as said") for name, value in given.items()}
     return replace(guess, options=options, splits=splits)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.layouts.guess import Option
+from pipeline.sources.refer_file.targets import Coordinates
 from shards.errors import SourceError
 from shards.geometry.view import Size
 
@@ -31,6 +32,7 @@ def coordinates_of(
         sizes: (h, w) by name of the picture.
 
     Raises:
+        ConfigError: another form or unit than those that there are was said.
         SourceError: boxes that could be written in both forms, or in none.
     """
     kind = next((kind for kind in ("mask", "rle", "segmentation", "polygon", "box") if keys[kind]), "")
@@ -44,6 +46,7 @@ def coordinates_of(
     ]
     if not found:
         return {}
+    Coordinates(str(given.get("box_form", "")), str(given.get("units", "pixels")))  # refuses words that are none
     units = str(given.get("units", "")) or _units(path, found)
     options = {"units": Option(units, "as the numbers and the sizes of the pictures leave it")}
     if kind != "box":

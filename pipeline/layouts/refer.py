@@ -19,10 +19,10 @@ from pipeline.layouts.boxes import coordinates_of
 from pipeline.layouts.folders import VAL_SHARE, chosen, folder, twins
 from pipeline.layouts.guess import Guess, Option, Splits, options_of
 from pipeline.layouts.sizes import middle, size_of
-from pipeline.sources.refer_file.entries import NAMES, TARGETS, entries_of
+from pipeline.sources.refer_file.entries import NAMES, TARGETS, entries_of, names_of
 from pipeline.sources.refer_folder.refs import records_of
 from pipeline.sources.refs.splits import Splitting
-from shards.errors import SourceError
+from shards.errors import ConfigError, SourceError
 from shards.geometry.view import Size
 
 _SPLIT_KEYS = ("split", "subset", "set", "partition")
@@ -62,7 +62,9 @@ def _of_file(images: Path, path: Path, entries: Sequence[Mapping[str, Any]], giv
     if not entries:
         raise SourceError(f"{path}: holds no entry that is an object with picture, sentences and target")
     fields = given.get("fields", {})
-    keys = {role: _key(entries, (fields[role],) if role in fields else names) for role, names in NAMES.items()}
+    if not isinstance(fields, Mapping):
+        raise ConfigError(f"source.fields is {fields!r}; expected a mapping, such as {{sentences: KEY}}")
+    keys = {role: _key(entries, names) for role, names in names_of(fields).items()}
     target = next((role for role in TARGETS if keys[role]), "")
     if missing := [role for role in ("image", "sentences") if not keys[role]]:
         seen = ", ".join(dict.fromkeys(key for entry in entries[:50] for key in entry))

@@ -97,6 +97,12 @@ def test_what_a_person_knows_lies_over_what_was_found(tmp_path: Path) -> None:
     assert set(found["views_of"]) == {"val", "test"}
 
 
+def test_shares_of_sentences_keep_the_names_of_the_splits(tmp_path: Path) -> None:
+    init.run([*refer(tmp_path / "own"), f"out={tmp_path}", "name=own", "source.shares=[0.5,0.5]"])
+    source = settings.read_file(tmp_path / "own.build.yaml")["source"]
+    assert (source["splits"], source["shares"]) == (["train", "val"], [0.5, 0.5])
+
+
 def test_names_are_asked_to_be_as_many_as_the_values(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"source\.classes has 3 names.*the labels hold 2 values"):
         init.run([*seg(tmp_path / "data"), f"out={tmp_path}", "source.classes=[a, b, c]"])

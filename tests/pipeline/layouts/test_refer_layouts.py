@@ -13,7 +13,7 @@ from folders_of_people import H, W, photo, save, sentences
 from pipeline.layouts import refer
 from pipeline.sources import refer_file, refer_folder
 from pipeline.sources.refs.masks import area_px
-from shards.errors import SourceError
+from shards.errors import ConfigError, SourceError
 
 POLYGON = {"polygon": [[4, 4], [20, 4], [20, 16], [4, 16]]}
 AREA = 16 * 12
@@ -91,6 +91,15 @@ def test_numbers_up_to_1000_in_larger_pictures_are_asked_about(tmp_path: Path) -
         refer.look(str(root / "photos"), str(root / "refs.jsonl"), {})
     _, areas = read(root, units="pixels", box_form="xyxy")
     assert areas == {300 * 400, 0}
+
+
+@pytest.mark.parametrize(
+    "given", [{"units": "feet"}, {"box_form": "yx"}, {"fields": "sentences"}, {"fields": {"a": 1}}]
+)
+def test_words_that_are_none_are_refused(given: dict[str, Any], tmp_path: Path) -> None:
+    root = sentences(tmp_path, {"bbox": [[4, 4, W, H]]})
+    with pytest.raises(ConfigError):
+        refer.look(str(root / "photos"), str(root / "refs.jsonl"), given)
 
 
 def test_masks_of_files_below_a_folder(tmp_path: Path) -> None:
