@@ -23,7 +23,7 @@ from pipeline.layouts.seg import labels_of, named, paired, stems_of, stems_of_sp
 from pipeline.layouts.sizes import size_of_pictures
 from pipeline.sources.depth_folders.meaning import Meaning, rotated
 from pipeline.sources.depth_folders.survey import UNITS
-from shards.errors import Reject, SourceError
+from shards.errors import ConfigError, Reject, SourceError
 
 SUFFIXES = (".png", ".npy", ".tiff", ".tif", ".pfm", ".pgm", ".h5", ".hdf5", ".exr", ".dpt")
 HINTS = ("depth", "disp", "_d.", "gt")
@@ -31,7 +31,7 @@ LOOKED_AT = 24
 _METRES = (0.05, 200.0)  # medians of floats that can be metres
 _RANGES_M = (5.0, 10.0, 20.0, 80.0, 200.0)  # ends of measurements in use
 _UNUSED_BITS = 7  # of SUN RGB-D's numbers below 8.192 m
-_HYPERSIM_FOCAL_PX = 886.81  # at 768 x 1024
+_HYPERSIM_FOCAL = 886.81 / 1024  # of the width
 _CALIBRATION = re.compile(r"^(\w+)\s*=\s*\[?\s*([-+.\deE]+)", re.MULTILINE)
 
 
@@ -65,20 +65,18 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
         unit,
         _sizes(places, names, numbers, splits.train) if not one_file else {},
     )
+    said = {name: option.value for name, option in unit.items()} | dict(given)
     meaning = Meaning(
-        float(given.get("units_per_metre", unit["units_per_metre"].value)),
+        _number(said, "units_per_metre", 1.0),
         max_depth_m=1e9,
-        **{
-            name: given[name] if name in given else unit[name].value
-            for name in ("bits", "distance", "focal_px", "baseline_m", "doffs_px")
-            if name in given or name in unit
-        },
+        **{name: said[name] for name in ("bits", "distance") if name in said},
+        **{name: _number(said, name, 0.0) for name in ("focal_px", "baseline_m", "doffs_px") if name in said},
     )
     measured = np.concatenate([depth_m[valid][::7] for depth_m, valid in _metres(numbers, meaning)] or [np.empty(0)])
     if not measured.size:
         raise SourceError(f"no pixel of {len(numbers)} depth files below {answers} is a measurement")
     near, median, far = (float(value) for value in np.percentile(measured, (0.5, 50, 99.5)))
-    most = float(given.get("max_depth_m", next((end for end in _RANGES_M if far <= end), float(np.ceil(far)))))
+    most = _number(given, "max_depth_m", next((end for end in _RANGES_M if far <= end), float(np.ceil(far))))
     why = f"what is farther counts as no measurement; 99.5 % are nearer than {far:.2f} m, the median is {median:.3f} m"
     options["max_depth_m"] = Option(most, why)
     first = "" if "" in places.folders else splits.train
@@ -104,7 +102,9 @@ def _unit(numbers: Sequence[np.ndarray], files: Sequence[Path], given: Mapping[s
         return {
             "units_per_metre": Option(1, "Hypersim's files are in metres"),
             "distance": Option("ray", "along the line of sight, as Hypersim's files by their name"),
-            "focal_px": Option(_HYPERSIM_FOCAL_PX, "Hypersim's at 768 x 1024; scale it for another size"),
+            "focal_px": Option(
+                round(_HYPERSIM_FOCAL * numbers[0].shape[1], 2), "of Hypersim's camera, 886.81 at 768 x 1024"
+            ),
         }
     medians = _medians(numbers)
     if numbers[0].dtype.kind == "f":
@@ -119,6 +119,15 @@ def _unit(numbers: Sequence[np.ndarray], files: Sequence[Path], given: Mapping[s
         f"no depth file says its unit. Medians of {len(numbers)} files in the units in use: {found}"
         f"{_rotated(numbers)}. Say which is right: {words}"
     )
+
+
+def _number(said: Mapping[str, Any], name: str, otherwise: float) -> float:
+    """ConfigError: what was said is none."""
+    value = said.get(name, otherwise)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"source.{name}={value}: expected a number.") from error
 
 
 def _disparity(files: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Option]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice, takewhile
@@ -46,14 +46,15 @@ class Names:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Names of the files below a folder, with / between folders, in order."""
-    found = (
-        (Path(at, name).relative_to(folder)).as_posix()
-        for at, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if not name.startswith(".")
-    )
-    return sorted(islice(found, FILES))
+    """Names of the files below a folder, with / between folders, in order: of many, the first."""
+    return sorted(islice(_walked(folder), FILES))
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    """In order of names, folder by folder, so that the pictures and the labels of a large set are cut alike."""
+    for at, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        yield from (Path(at, name).relative_to(folder).as_posix() for name in sorted(names) if not name.startswith("."))
 
 
 def same_names(images: Sequence[str], labels: Sequence[str], suffixes: Iterable[str]) -> Names | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.layouts import depth as layouts
 from pipeline.sources import depth_folders
 from shards.contract.lengths import per_metre
-from shards.errors import SourceError
+from shards.errors import ConfigError, SourceError
 
 
 def values(guess: Any) -> dict[str, Any]:
@@ -46,6 +46,23 @@ def test_sixteen_bits_say_no_unit_and_all_medians_are_told(tmp_path: Path) -> No
     guess, depth_m = read(tmp_path, units_per_metre=5000)
     assert median(depth_m) == pytest.approx(np.median(metres(0)[metres(0) > 0]), abs=1e-3)
     assert guess.max_depth_m == 5.0
+
+
+@pytest.mark.parametrize("name", ["units_per_metre", "max_depth_m"])
+def test_words_where_a_number_is_expected_are_named(name: str, tmp_path: Path) -> None:
+    depth(tmp_path, sixteen_bits(1000), ".png")
+    with pytest.raises(ConfigError, match=rf"source\.{name}=many: expected a number"):
+        layouts.look(str(tmp_path / "rgb"), str(tmp_path / "depth"), {"units_per_metre": 1000, name: "many"})
+
+
+def test_hypersim_s_focal_length_is_that_of_the_size(tmp_path: Path) -> None:
+    def write(path: Path, number: int) -> None:
+        with h5py.File(path, "w") as file:
+            file["dataset"] = metres(number)
+
+    depth(tmp_path, write, ".depth_meters.hdf5")
+    guess, _ = read(tmp_path)
+    assert guess.options["focal_px"].value == pytest.approx(886.81 * W / 1024, abs=0.01)
 
 
 def test_rotated_bits_are_suspected_and_read_as_declared(tmp_path: Path) -> None:
