@@ -18,7 +18,16 @@ from diffusion_perception.settings.modules import available
 from diffusion_perception.settings.signatures import of_callable
 from shards.errors import ConfigError
 
-__all__ = ["available", "bind_options", "bind_plugin", "build_plugin", "constant", "find", "option_parameters"]
+__all__ = [
+    "available",
+    "bind_options",
+    "bind_plugin",
+    "build_plugin",
+    "build_views",
+    "constant",
+    "find",
+    "option_parameters",
+]
 
 SOURCES = "pipeline.sources"
 VIEWS = "pipeline.views"
@@ -27,6 +36,7 @@ BACKBONES = "vpd.backbones"
 HEADS = "vpd.heads"
 TASKS = "vpd.tasks"
 SCHEDULES = "vpd.training.schedules"
+MOST_VIEW_PX = 4096 * 4096
 
 
 def build_plugin(kind: str, spec: Mapping[str, Any], where: str, *positional: Any, **given: Any) -> Any:
@@ -45,6 +55,22 @@ def build_plugin(kind: str, spec: Mapping[str, Any], where: str, *positional: An
     """
     module, bound = bind_plugin(kind, spec, where, len(positional), given)
     return module.build(*positional, **bound, **given)
+
+
+def build_views(spec: Mapping[str, Any], where: str) -> Any:
+    """The plan of views a setting names (`pipeline.views.ViewPlan`).
+
+    Raises:
+        ConfigError: as of `build_plugin`, or views so large that no encoder is shown one.
+    """
+    plan = build_plugin(VIEWS, spec, where)
+    height, width = plan.size_px
+    if height * width > MOST_VIEW_PX:
+        raise ConfigError(
+            f"setting '{where}': its views are {height} x {width} pixels, and encoders are shown a view whole: "
+            f"expected {MOST_VIEW_PX} pixels (4096 x 4096) at most. Cut larger pictures into windows."
+        )
+    return plan
 
 
 def bind_plugin(

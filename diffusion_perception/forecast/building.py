@@ -126,7 +126,7 @@ def _check_names(job: BuildJob) -> None:
 
 def _view_plan(job: BuildJob, split: str) -> ViewPlan:
     where = f"views_of.{split}" if split in job.views_of else "views"
-    return plugins.build_plugin(plugins.VIEWS, job.view_spec(split), where)
+    return plugins.build_views(job.view_spec(split), where)
 
 
 def _try_views(source: Source, split: str, plan: ViewPlan, key: str) -> None:

@@ -82,7 +82,7 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
     preset_rules(job.optim)
     task, facts = build_task(job), backbone_facts(job.backbone)
     if job.predict_views:
-        plugins.build_plugin(plugins.VIEWS, job.predict_views, "predict_views")
+        plugins.build_views(job.predict_views, "predict_views")
     lacking = unbuilt.lacking_sets(job) if dry else {}
     if "data.train" in lacking:
         found = unbuilt.imagined_sets(job, task, facts, lacking)

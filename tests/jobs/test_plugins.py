@@ -71,3 +71,9 @@ def test_listing_plugins_skips_modules_that_are_not_plugins() -> None:
         "refer_decoder",
         "upernet",
     ]
+
+
+def test_views_that_no_encoder_is_shown_whole_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"setting 'views': its views are 99999 x 99999 pixels.*windows"):
+        plugins.build_views({"name": "segmentation", "k": 1, "crop": 99999}, "views")
+    assert plugins.build_views({"name": "segmentation", "k": 1, "crop": 4096}, "views").size_px == (4096, 4096)

@@ -147,11 +147,11 @@ def fresh(name: str) -> Iterator[None]:
     yield
 
 
-def outcome(command: Command, words: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Status and what was said. What takes longer than LONGEST_S is interrupted, as a person would."""
+def outcome(command: Command, words: tuple[str, ...] = (), longest_s: int = LONGEST_S) -> tuple[int, str]:
+    """Status and what was said. What takes longer than `longest_s` is interrupted, as a person would."""
     said, wrong = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.alarm(LONGEST_S)
+    signal.alarm(longest_s)
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
             status = program.status(command.module, [*command.words, *words])
