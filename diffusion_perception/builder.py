@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_perception import places, plugins, settings
+from diffusion_perception.actors import check_actors
 from pipeline.building.plan import PlannedShard
 from pipeline.building.recipe import BuildSettings
 from pipeline.example import Source
@@ -39,11 +40,7 @@ class Resources:
     cpus_per_actor: float = 2  # CPUs that the scheduler reserves
 
     def __post_init__(self) -> None:
-        if self.actors < 0 or self.cpus_per_actor <= 0:
-            raise ConfigError(
-                f"resources: actors {self.actors}, cpus_per_actor {self.cpus_per_actor:g}; expected no fewer than 0 "
-                "actors, and some CPU for each."
-            )
+        check_actors(self)
 
 
 @dataclass(frozen=True)
@@ -187,4 +184,4 @@ class ShardBuilder:
         return sum(records for records, _ in running), sum(rejects for _, rejects in running)
 
     def _views(self, split: str) -> Any:
-        return plugins.build_plugin(plugins.VIEWS, self.job.view_spec(split), "views")
+        return plugins.build_views(self.job.view_spec(split), "views")

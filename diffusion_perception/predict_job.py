@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from diffusion_perception import plugins
+from diffusion_perception.actors import check_actors
 from diffusion_perception.video_files import check_part
 from shards.errors import ConfigError
 
@@ -36,11 +37,9 @@ class Spread:
     pictures_per_task: int = 64  # that an actor takes at a time; a video is a task of its own
 
     def __post_init__(self) -> None:
-        if self.actors < 0 or self.cpus_per_actor <= 0 or self.pictures_per_task < 1:
-            raise ConfigError(
-                f"resources: actors {self.actors}, cpus_per_actor {self.cpus_per_actor:g}, pictures_per_task "
-                f"{self.pictures_per_task}; expected no fewer than 0 actors, some CPU for each, and 1 picture or more."
-            )
+        if self.pictures_per_task < 1:
+            raise ConfigError(f"resources.pictures_per_task is {self.pictures_per_task}, expected 1 or more.")
+        check_actors(self)
 
 
 @dataclass(frozen=True)

@@ -160,16 +160,7 @@ class EncoderPool:
     def __init__(self, job: BuildJob, n_shards: int) -> None:
         import ray
 
-        gpus = job.resources.gpus_per_actor
-        gpus = float(cluster.has_gpus()) if gpus < 0 else gpus
-        per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
-        n_actors = min(job.resources.actors or per_cluster, n_shards) or 1
-        cluster.check_free(
-            {"CPU": job.resources.cpus_per_actor * n_actors, "GPU": gpus * n_actors},
-            f"{n_actors} encoder actor(s) of {job.resources.cpus_per_actor:g} CPU and {gpus:g} GPU",
-            f"resources.actors={n_actors} resources.cpus_per_actor={job.resources.cpus_per_actor:g}"
-            + (f" resources.gpus_per_actor={gpus:g}" if gpus else ""),
-        )
+        n_actors, gpus = cluster.claim_actors(job.resources, n_shards, "encoder actor(s)")
         # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
         options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from diffusion_perception.actors import Actors
 from diffusion_perception.places import PACKAGE, in_uploaded_directory
 from shards.errors import ConfigError
 
@@ -74,21 +75,30 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def check_free(needed: Mapping[str, float], what: str, words: str, wait_s: float = 20.0) -> None:
+def check_free(each: Mapping[str, float], number: int, what: str, words: str, wait_s: float = 20.0) -> None:
     """Make sure the cluster has what a job asks for, free, now.
 
     Args:
-        needed: total resources by Ray's names, e.g. {"CPU": 4, "GPU": 2}.
-        what: what they are for, for the message.
+        each: resources of one process by Ray's names, e.g. {"CPU": 4, "GPU": 0.5}; a process lies on one node.
+        number: of processes.
+        what: what they are, for the message.
         words: the settings that ask for them, as they are typed.
         wait_s: how long to wait for a job that is just ending to give its resources back.
 
     Raises:
-        ConfigError: the cluster is too small, or others hold what is needed.
+        ConfigError: the cluster is too small, no node can hold one, or others hold what is needed.
     """
     import ray
 
-    total = ray.cluster_resources()
+    total, nodes = ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needed = {name: amount * number for name, amount in each.items()}
+    asked = f"{number} {what} of " + ", ".join(f"{amount:g} {name}" for name, amount in each.items())
+    if not any(all(node.get(k, 0.0) >= v for k, v in each.items()) for node in nodes):
+        largest = "; ".join(", ".join(f"{node.get(k, 0):g} {k}" for k in each) for node in nodes)
+        raise ConfigError(
+            f"no node is large enough for {asked}: the nodes have {largest}. They come from {words}: lower what each "
+            "asks for, or add a larger node."
+        )
     short = {k: v for k, v in needed.items() if v > total.get(k, 0.0)}
     if not short:
         deadline = time.monotonic() + wait_s
@@ -103,9 +113,33 @@ def check_free(needed: Mapping[str, float], what: str, words: str, wait_s: float
     free = ray.available_resources()
     lines = [f"{k}: needs {v:g}, cluster has {total.get(k, 0):g}, free {free.get(k, 0):g}" for k, v in needed.items()]
     raise ConfigError(
-        f"not enough free resources for {what}: " + "; ".join(lines) + f". They come from {words}: lower these, wait "
+        f"not enough free resources for {asked}: " + "; ".join(lines) + f". They come from {words}: lower these, wait "
         "for other jobs (`ray status`), or add nodes."
     )
+
+
+def claim_actors(resources: Actors, most: int, what: str, *, gpu: bool = True) -> tuple[int, float]:
+    """How many actors a job has, and GPUs of each: one actor per GPU if the job does not say.
+
+    Args:
+        most: how many have anything to do.
+        what: what they are, for messages.
+        gpu: they use one where there is one.
+
+    Raises:
+        ConfigError: as of `check_free`.
+    """
+    import ray
+
+    gpus = float(has_gpus()) if resources.gpus_per_actor < 0 else resources.gpus_per_actor
+    gpus = gpus if gpu else 0.0
+    per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
+    number = min(resources.actors or per_cluster, most) or 1
+    words = f"resources.actors={number} resources.cpus_per_actor={resources.cpus_per_actor:g}"
+    words += f" resources.gpus_per_actor={gpus:g}" if gpus else ""
+    each = {"CPU": resources.cpus_per_actor, **({"GPU": gpus} if gpus else {})}
+    check_free(each, number, what, words)
+    return number, gpus
 
 
 def has_gpus() -> bool:

@@ -63,8 +63,9 @@ def _place(job: EvaluateJob, local: bool) -> Parts:
     cluster.connect(local, job.workers * job.cpus_per_worker, words)
     gpus = job.gpus_per_worker if job.gpus_per_worker >= 0 else float(cluster.has_gpus())
     cluster.check_free(
-        {"CPU": job.cpus_per_worker * job.workers, "GPU": gpus * job.workers},
-        f"{job.workers} evaluation worker(s) of {job.cpus_per_worker:g} CPU and {gpus:g} GPU",
+        {"CPU": job.cpus_per_worker, **({"GPU": gpus} if gpus else {})},
+        job.workers,
+        "evaluation worker(s)",
         f"{words} gpus_per_worker={gpus:g}" if gpus else words,
     )
     # Two threads: `progress` must answer while a pass runs.

@@ -68,14 +68,15 @@ def _done(job: PredictJob, run: str, plan: Plan, tasks: Sequence[str]) -> Iterat
     import ray
     from ray.exceptions import RayActorError
 
-    actors, cpus, gpus = _actors(job, len(tasks))
+    gpu = job.device in ("", "cuda")
+    actors, gpus = cluster.claim_actors(job.resources, len(tasks), "actor(s)", gpu=gpu)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the record says how far it is
     context.execution_options.preserve_order = False
     words = (settings.to_plain(job), run, str(Path(plan.folder.folder).resolve()))
     rows = ray.data.from_items([{TASK: task} for task in tasks], override_num_blocks=len(tasks))
     pool = ray.data.ActorPoolStrategy(size=actors)
-    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus or None}
+    options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus or None}
     options |= {"max_restarts": 3, "max_task_retries": 3}  # Ray Data's own number is for ever
     found = rows.map_batches(PictureActor, batch_size=1, compute=pool, fn_constructor_args=words, **options)
     try:
@@ -85,20 +86,3 @@ def _done(job: PredictJob, run: str, plan: Plan, tasks: Sequence[str]) -> Iterat
             f"predict --ray: an actor died again and again ({error}). What is finished is kept; look at the node's "
             "memory, or lower resources.pictures_per_task, then give the same command again."
         ) from error
-
-
-def _actors(job: PredictJob, n_tasks: int) -> tuple[int, float, float]:
-    """How many actors, and CPUs and GPUs of each; ConfigError: the cluster does not have them free."""
-    import ray
-
-    resources = job.resources
-    gpus = float(cluster.has_gpus()) if resources.gpus_per_actor < 0 else resources.gpus_per_actor
-    per_cluster = int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1
-    actors, cpus = min(resources.actors or per_cluster, n_tasks) or 1, resources.cpus_per_actor
-    cluster.check_free(
-        {"CPU": cpus * actors, "GPU": gpus * actors},
-        f"{actors} actor(s) of {cpus:g} CPU and {gpus:g} GPU",
-        f"resources.actors={actors} resources.cpus_per_actor={cpus:g}"
-        + (f" resources.gpus_per_actor={gpus:g}" if gpus else ""),
-    )
-    return actors, cpus, gpus

@@ -157,11 +157,9 @@ def _claimed(run: RunConfig, local: bool) -> dict[str, float]:
     cluster.connect(local, run.workers * run.cpus_per_worker, words)
     gpus = run.gpus_per_worker if run.gpus_per_worker >= 0 else float(cluster.has_gpus())
     resources = {"CPU": run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    needed = {k: v * run.workers for k, v in resources.items()}
     if gpus:
         words += f" run.gpus_per_worker={gpus:g}"
-    each = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
-    cluster.check_free(needed, f"{run.workers} training worker(s) of {each}", words)
+    cluster.check_free(resources, run.workers, "training worker(s)", words)
     return resources
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
+from diffusion_perception.builder import Resources
+from diffusion_perception.predict_job import Spread
 from jobs import cluster
 from shards.errors import ConfigError
 
@@ -34,3 +37,40 @@ def test_an_address_where_nothing_listens_says_what_to_start(monkeypatch: pytest
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ConfigError, match=r"RAY_ADDRESS is '127.0.0.1:1'.*ray start --head"):
         cluster.connect()
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray says of two nodes of 4 CPUs and a GPU, one of which is gone; nothing of it is in use."""
+    node = {"CPU": 4.0, "GPU": 1.0}
+    nodes = [{"Alive": True, "Resources": node}, {"Alive": True, "Resources": node}]
+    nodes.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
+    total = {"CPU": 8.0, "GPU": 2.0}
+    said = {"nodes": nodes, "cluster_resources": total, "available_resources": total}
+    fake = types.SimpleNamespace(**{name: (lambda value=value: value) for name, value in said.items()})
+    monkeypatch.setitem(sys.modules, "ray", fake)
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_a_process_larger_than_any_node_is_refused_and_does_not_wait_for_ever() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no node is large enough for 1 worker\(s\) of 8 CPU: the nodes have 4 CPU; 4"
+    ):
+        cluster.check_free({"CPU": 8}, 1, "worker(s)", "run.cpus_per_worker=8")
+    cluster.check_free({"CPU": 4}, 2, "worker(s)", "run.cpus_per_worker=4")
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_actors_are_one_for_each_gpu_and_none_is_claimed_where_none_is_used() -> None:
+    assert cluster.claim_actors(Resources(cpus_per_actor=2), 9, "actor(s)") == (2, 1.0)
+    assert cluster.claim_actors(Resources(cpus_per_actor=2, gpus_per_actor=0.5), 9, "actor(s)") == (4, 0.5)
+    assert cluster.claim_actors(Resources(cpus_per_actor=2), 9, "actor(s)", gpu=False) == (1, 0.0)
+    with pytest.raises(ConfigError, match=r"not enough free resources for 3 actor\(s\) of 4 CPU, 1 GPU.*CPU: needs 12"):
+        cluster.claim_actors(Resources(actors=3, cpus_per_actor=4), 9, "actor(s)")
+
+
+@pytest.mark.parametrize("gpus", [-2, 1.5, float("nan")])
+def test_shares_of_gpus_that_ray_does_not_give_are_refused(gpus: float) -> None:
+    for resources in (Resources, Spread):
+        with pytest.raises(ConfigError, match="gpus_per_actor"):
+            resources(gpus_per_actor=gpus)
