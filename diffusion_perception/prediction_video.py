@@ -43,7 +43,8 @@ def predict_video(
     facts, part = look(place), job.video
     about = max(facts.about_frames, 1)
     report, shown = reports(f"[predict] {printable(name)}:", "frames"), f"{facts.width_px} x {facts.height_px}"
-    print(f"[predict] {printable(place)}: about {about} frames of {shown} pixels, from the first", flush=True)
+    frames = f"about {facts.about_frames} frames" if facts.about_frames > 1 else "frames"  # 1: of no known number
+    print(f"[predict] {printable(place)}: {frames} of {shown} pixels, from the first", flush=True)
     outputs: list[str] = []
     with ExitStack() as whole:
         tracks: list[_Track] = []

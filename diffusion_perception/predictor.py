@@ -28,7 +28,7 @@ from diffusion_perception.picture_record import (
     meta_of,
     views_of,
 )
-from diffusion_perception.video_files import check_part, frames
+from diffusion_perception.video_files import Frame, check_part, frames
 from shards.errors import ConfigError, Reject
 from shards.geometry.view import View
 
@@ -59,9 +59,9 @@ class Predicted:
 
 @dataclass
 class _Read:
-    """A picture on its way."""
+    """A picture on its way, or why there are no more of a video."""
 
-    picture: Picture
+    picture: Any
     image: np.ndarray | None = None
     runs: list[list[View]] = field(default_factory=list)
     error: Reject | None = None
@@ -92,7 +92,7 @@ class Predictor:
         self.trained = load_trained(run, checkpoint, self.device)
         self.task = self.trained.task
         spec = views or self.trained.predict_views
-        self.plan = plugins.build_plugin(plugins.VIEWS, spec, "views" if views else "predict_views")
+        self.plan = plugins.build_views(spec, "views" if views else "predict_views")
         self.vae = self.trained.encoder("image")
         self.clip = self.trained.encoder("text") if self.task.uses_text else None
         self.memory_gb = memory_gb
@@ -190,12 +190,13 @@ class Predictor:
 
         Raises:
             ConfigError: as of `many`, or a part of a video that cannot be.
-            Reject: from the generator, where the video cannot be read any further.
+            Reject: from the generator, where the video cannot be read any further; the frames before have been given.
         """
         check_part(start_s, end_s, every)
-        return self.many(frames(place, start_s, end_s, every), sentences, class_name, boxes, batch_size)
+        shown = _with_ending(frames(place, start_s, end_s, every))
+        return _raised(self._many(shown, self._question(sentences, class_name, boxes), batch_size))
 
-    def _many(self, pictures: Iterable[Picture], asked: Question, batch_size: int) -> Iterator[Predicted]:
+    def _many(self, pictures: Iterable[Picture | Reject], asked: Question, batch_size: int) -> Iterator[Predicted]:
         import torch
 
         passes = self._outputs(pictures, asked, batch_size, whole=False)
@@ -217,7 +218,7 @@ class Predictor:
         return Question(tuple(sentences), class_name, tuple(tuple(box) for box in boxes))
 
     def _outputs(
-        self, pictures: Iterable[Picture], asked: Question, batch_size: int, *, whole: bool
+        self, pictures: Iterable[Picture | Reject], asked: Question, batch_size: int, *, whole: bool
     ) -> Iterator[tuple[_Read, torch.Tensor]]:
         """Every picture with the outputs of its samples; none for one that could not be read."""
         from vpd.inference.evaluate import outputs_of
@@ -234,8 +235,10 @@ class Predictor:
         model, task = self.trained.model, self.task
         yield from outputs_of(model, task, samples, size, self.device, Encoders(), autocast, kind_of)
 
-    def _read(self, picture: Picture, asked: Question, whole: bool) -> _Read:
+    def _read(self, picture: Picture | Reject, asked: Question, whole: bool) -> _Read:
         """A picture's pixels and views; on another thread."""
+        if isinstance(picture, Reject):  # how a video ends
+            return _Read(picture, error=picture)
         try:
             image = as_pixels(picture)
             runs = views_of(self.plan, image, asked.boxes)
@@ -279,3 +282,19 @@ class Predictor:
         for view in one.views:
             assert one.image is not None
             yield to_pixels([render(one.image, view)], view.size_px, pad_before_px=[view.pad_before_px])[0]
+
+
+def _with_ending(shown: Iterator[Frame]) -> Iterator[Frame | Reject]:
+    """The frames of a video; where it breaks off, the reason comes last, behind the frames on their way."""
+    try:
+        yield from shown
+    except Reject as reject:
+        yield reject
+
+
+def _raised(predicted: Iterator[Predicted]) -> Iterator[Predicted]:
+    """What came of a video's frames; raises how it ended."""
+    for one in predicted:
+        if isinstance(one.picture, Reject):
+            raise one.picture
+        yield one

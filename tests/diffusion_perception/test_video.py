@@ -231,6 +231,26 @@ def test_a_video_that_breaks_off_leaves_no_half_of_it(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-drawn.png", "predictions.jsonl"]
 
 
+def test_frames_before_the_end_of_a_broken_video_come_out(
+    model_folder: Models, street: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusion_perception import predictor
+
+    def broken(*given: Any) -> Any:
+        yield from list(frames(*given))[:5]
+        raise Reject("frame 5 cannot be decoded")
+
+    whole = predictor.Predictor(model_folder("depth"))
+    expected = list(whole.video(street, batch_size=4))[:5]
+    monkeypatch.setattr(predictor, "frames", broken)
+    found: list[Any] = []
+    stream = whole.video(street, batch_size=4)
+    with pytest.raises(Reject, match="frame 5 cannot be decoded"):
+        found.extend(iter(lambda: next(stream), None))
+    assert [one.picture.number for one in found] == [0, 1, 2, 3, 4]
+    assert all(np.allclose(a.answers, b.answers, atol=1e-5) for a, b in zip(found, expected, strict=True))
+
+
 def test_without_the_extra_a_video_names_it(
     model_folder: Models, street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -91,14 +90,22 @@ def kind_of(row: Mapping[str, np.ndarray]) -> Hashable:
 
 
 def read_ahead(items: Iterable[T], read: Callable[[T], R], ahead: int) -> Iterator[R]:
-    """`read` of every item in order, by one thread that is up to `ahead` items ahead."""
+    """`read` of every item in order, by one thread that is up to `ahead` items ahead; it takes the items, too.
+
+    Where taking or reading one raises, that comes in its turn.
+    """
+    rest, end = iter(items), object()
+
+    def following() -> Any:
+        item = next(rest, end)
+        return end if item is end else read(cast(T, item))
+
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        rest = iter(items)
-        futures = deque(pool.submit(read, item) for item in islice(rest, ahead))
+        futures = deque(pool.submit(following) for _ in range(ahead))
         try:
-            while futures:
-                yield futures.popleft().result()
-                futures.extend(pool.submit(read, item) for item in islice(rest, 1))
+            while (found := futures.popleft().result()) is not end:
+                yield found
+                futures.append(pool.submit(following))
         finally:
             for future in futures:
                 future.cancel()

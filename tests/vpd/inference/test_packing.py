@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,3 +71,19 @@ def test_reading_is_ahead_by_so_many_in_order_and_an_error_comes_in_its_turn():
     with pytest.raises(ValueError, match="three"):
         next(stream)
     assert max(started) <= 5, "nothing is read after the error"
+
+
+def test_items_are_taken_by_the_reading_thread_and_an_error_of_theirs_comes_in_its_turn():
+    takers = []
+
+    def items():
+        for number in range(4):
+            takers.append(threading.current_thread().name)
+            yield number
+        raise ValueError("no more")
+
+    stream = read_ahead(items(), lambda item: -item, 3)
+    assert [next(stream) for _ in range(4)] == [0, -1, -2, -3]
+    with pytest.raises(ValueError, match="no more"):
+        next(stream)
+    assert set(takers) == {"read-ahead_0"}
