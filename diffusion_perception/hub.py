@@ -35,6 +35,7 @@ def model_folder(name: str, revision: str | None = None) -> str:
         wanted = [file for file in files_of(name, revision) if any(fnmatch(file, pattern) for pattern in FILES)]
         if missing := [needed for needed in NEEDED if needed not in wanted]:
             raise NotOnHub(f"it has no {', '.join(missing)} there")
+        wanted.sort(key=NEEDED.__contains__)  # last, so that a fetch that was interrupted is not taken for a whole one
         return str(fetch(name, wanted, revision))
     except NotOnHub as error:
         raise ConfigError(

@@ -139,3 +139,14 @@ def test_answers_of_sentences_are_masks_one_by_one() -> None:
     whole = task.predictions(record, logits)  # pyright: ignore[reportArgumentType]
     answers = list(task.answers(record, logits))  # pyright: ignore[reportArgumentType]
     assert all(np.array_equal(answer, one.argmax(0).numpy() == 1) for answer, one in zip(answers, whole, strict=True))
+
+
+def test_a_strip_of_given_height_is_blank_below_a_short_legend_and_cuts_a_long_one() -> None:
+    image = plain((0, 0, 0))
+    short, long = Legend("word"), Legend("word " * 60)
+    needed_px = len(with_legend(image, short)) - 60
+    assert np.array_equal(with_legend(image, short, needed_px), with_legend(image, short))
+    wide = with_legend(image, short, needed_px + 30)
+    assert np.array_equal(wide[: 60 + needed_px], with_legend(image, short))
+    assert (wide[60 + needed_px :] == 255).all()
+    assert np.array_equal(with_legend(image, long, needed_px), with_legend(image, long)[: 60 + needed_px])
