@@ -9,6 +9,7 @@
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
     |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
     |-- NonFinite             a number of a training is NaN or infinite, and the run was to stop then
+    |-- CorruptCheckpoint     a checkpoint of a training differs from what was written
     |-- NotSaved              the last checkpoint of a training could not be written
     |-- Interrupted           somebody asked the work to end early; the message says how to go on
     `-- ConfigError           an unknown or unread setting, or settings that cannot be combined
@@ -54,6 +55,10 @@ class Reject(ContractError):
 
 class NonFinite(ContractError):
     """A loss, a gradient or a weight is NaN or infinite; the message names the step and the records of its batch."""
+
+
+class CorruptCheckpoint(ContractError):
+    """Bytes of a checkpoint differ from those whose hash was recorded when it was written; the message names them."""
 
 
 class NotSaved(ContractError):

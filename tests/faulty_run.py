@@ -13,8 +13,7 @@ import torch
 
 from shards.errors import Interrupted
 from tests.toy_training import ToyNetwork, toy_config, toy_train
-from vpd.training import writer
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training import checkpoint, durable_files, writer
 from vpd.training.settings import TrainConfig
 
 STEPS, STEP_S = 30, 0.01
@@ -27,20 +26,19 @@ class Slow(ToyNetwork):
         return super().forward(*inputs)
 
 
-class Faulty(CheckpointStore):
+class FaultyDisk:
     """Takes its time between weights and marker; refuses the first `refusals` checkpoints after half of one."""
 
-    def __init__(self, url: str, refusals: int, slow_s: float) -> None:
-        super().__init__(url)
+    def __init__(self, refusals: int, slow_s: float) -> None:
         self.refusals, self.slow_s = refusals, slow_s
 
-    def _created(self, path: str) -> Any:
+    def created(self, fs: Any, path: str) -> Any:
         if path.endswith("state.json"):
             time.sleep(self.slow_s)
             if self.refusals:
                 self.refusals -= 1
                 raise OSError(errno.ENOSPC, "No space left on device")
-        return super()._created(path)
+        return durable_files.created(fs, path)
 
 
 def train(folder: str, depth_set: str, refusals: int, slow_s: float) -> None:
@@ -48,9 +46,9 @@ def train(folder: str, depth_set: str, refusals: int, slow_s: float) -> None:
     writer.PAUSE_S = 0.01
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-    store, network = Faulty(folder, refusals, slow_s), Slow()
+    checkpoint.created = FaultyDisk(refusals, slow_s).created
     try:
-        toy_train(Path(folder), config(depth_set), network, store=store, asked_to_end=lambda: bool(asked))
+        toy_train(Path(folder), config(depth_set), Slow(), asked_to_end=lambda: bool(asked))
     except Interrupted:
         os._exit(ENDED)
 

@@ -1,33 +1,37 @@
 """Checkpoints on any fsspec storage: safetensors weights, a JSON state, and a marker written last.
 
 Owns the folder layout `<run>/step-000001234/{model.safetensors, optimizer.safetensors, state.json, checkpoint.json}`.
-`checkpoint.json` is the completion marker: it lists every other file with its size, and a folder without it, or with a
-file of another size, does not exist for a reader. So a run killed at any moment resumes from the newest checkpoint that
-was really finished, without asking the controller that may have died with it (every kill lost the newest registered
-one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors is left to `vpd.training.resume`,
-when they are written to `vpd.training.writer`.
+`checkpoint.json` is the completion marker (`vpd.training.marker`): it lists every other file with its size and hash. A
+folder without it is unfinished, and does not exist for a reader; what is read of a finished one is what was written, or
+CorruptCheckpoint. So a run killed at any moment resumes from the newest checkpoint that was really finished, without
+asking the controller that may have died with it (every kill lost the newest registered one:
+docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors, and which checkpoint a run goes on from, is
+left to `vpd.training.resume`, when they are written to `vpd.training.writer`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import torch
-from safetensors.torch import load_file
 
-from shards.errors import ContractError
+from shards.errors import ContractError, CorruptCheckpoint
+from vpd.training import marker
+from vpd.training.checked_files import corrupt_if_gone, read_bytes, read_json, read_shapes, read_tensors
+from vpd.training.durable_files import created, settle
+from vpd.training.marker import FileRecord
 from vpd.training.tensor_file import write_tensors
 
-MARKER = "checkpoint.json"
+STATE = "state.json"
+TENSORS = ".safetensors"
+_FOLDER = re.compile(r"step-(\d{9,})")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class Checkpoint:
     path: str  # without protocol: what the file system of the store takes
     step: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A checkpoint that was finished, and is not what was written any more."""
+
+    step: int
+    what: str  # which file, and how
 
 
 class CheckpointStore:
@@ -67,22 +80,22 @@ class CheckpointStore:
         path = self.path_of(step)
         self.discard(step)  # left over from a killed run, or this step is being saved again
         self.fs.makedirs(path, exist_ok=True)
-        sizes: dict[str, int] = {}
+        files: dict[str, FileRecord] = {}
         for stem, named in tensors.items():
-            with self._created(f"{path}/{stem}.safetensors") as file:
+            with created(self.fs, f"{path}/{stem}{TENSORS}") as file:
                 on_cpu = {name: value.detach().cpu().contiguous() for name, value in named.items()}
-                sizes[f"{stem}.safetensors"] = write_tensors(file, on_cpu)
-        text = json.dumps(state, indent=1, sort_keys=True).encode()
-        with self._created(f"{path}/state.json") as file:
-            file.write(text)
-        sizes["state.json"] = len(text)
-        scores = {name: value if math.isfinite(value) else None for name, value in (metrics or {}).items()}
-        marker = {"step": step, "files": sizes, "metrics": scores}
-        # The marker goes through a rename so that on a file system it is never seen half-written.
-        with self._created(f"{path}/{MARKER}.partial") as file:
-            file.write(json.dumps(marker, sort_keys=True).encode())
-        self.fs.mv(f"{path}/{MARKER}.partial", f"{path}/{MARKER}")
-        return Checkpoint(path, step, dict(metrics or {}))
+                head = write_tensors(file, on_cpu)
+            files[stem + TENSORS] = FileRecord(file.n_bytes, file.xxh128, *head)
+        with created(self.fs, f"{path}/{STATE}") as file:
+            file.write(json.dumps(state, indent=1, sort_keys=True).encode())
+        files[STATE] = FileRecord(file.n_bytes, file.xxh128)
+        # All of it is on the disk before there is a marker, which goes through a rename: it is never seen half-written.
+        with created(self.fs, f"{path}/{marker.NAME}.partial") as file:
+            file.write(marker.sealed(step, files, metrics or {}))
+        settle(self.fs, path, self.root)
+        self.fs.mv(f"{path}/{marker.NAME}.partial", f"{path}/{marker.NAME}")
+        settle(self.fs, path)
+        return Checkpoint(path, step, dict(metrics or {}), files)
 
     def path_of(self, step: int) -> str:
         return f"{self.root}/step-{step:09d}"
@@ -93,26 +106,20 @@ class CheckpointStore:
         if self.fs.exists(self.path_of(step)):
             self._remove(self.path_of(step))
 
-    @contextmanager
-    def _created(self, path: str) -> Iterator[Any]:
-        """A new file of the store, whose bytes are on the disk when it is closed, where there is one to ask."""
-        with self.fs.open(path, "wb") as file:
-            yield file
-            file.flush()
-            with suppress(AttributeError, OSError):  # io.UnsupportedOperation is one: a stream to somewhere else
-                os.fsync(file.fileno())
+    def sweep(self) -> list[str]:
+        """Remove what killed writers left: folders of checkpoints without a marker. Not while one is being written."""
+        left = [path for path, _ in self._folders() if not self.fs.exists(f"{path}/{marker.NAME}")]
+        for path in left:
+            self._remove(path)
+        return left
 
     def complete(self) -> list[Checkpoint]:
-        """All finished checkpoints, oldest first."""
-        if not self.fs.isdir(self.root):
-            return []
-        self.fs.invalidate_cache()
-        found = [
-            marked
-            for entry in self.fs.ls(self.root, detail=False)
-            if Path(entry).name.startswith("step-") and (marked := self._marked(entry)) is not None
-        ]
-        return sorted(found, key=lambda c: c.step)
+        """All finished checkpoints whose files have the sizes that were written, oldest first."""
+        return self._scanned()[0]
+
+    def damaged(self) -> list[Damage]:
+        """Finished ones that do not, or whose marker is not what was written, oldest first."""
+        return self._scanned()[1]
 
     def latest(self) -> Checkpoint | None:
         """The newest finished checkpoint, or None."""
@@ -130,15 +137,24 @@ class CheckpointStore:
 
         Raises:
             ContractError: there is no such checkpoint; the message lists those that exist.
+            CorruptCheckpoint: it is damaged, or a damaged one may be the one that is meant.
         """
+        complete, damaged = self._scanned()
         if which == "last":
-            found = self.latest()
+            found = next(iter(complete[::-1]), None)
+            damaged = [one for one in damaged if found is None or one.step > found.step]
         elif which == "best":
-            found = self.best(metric, higher_is_better=higher_is_better) or self.latest()
+            found = self.best(metric, higher_is_better=higher_is_better) or next(iter(complete[::-1]), None)
         else:
-            found = next((c for c in self.complete() if which.isdigit() and c.step == int(which)), None)
+            found = next((c for c in complete if which.isdigit() and c.step == int(which)), None)
+            damaged = [one for one in damaged if which.isdigit() and one.step == int(which)]
+        steps = [c.step for c in complete]
+        if damaged:
+            raise CorruptCheckpoint(
+                f"{self.url}: '{which}' may be step {damaged[-1].step}, which is damaged: {damaged[-1].what}. "
+                f"Name another one (steps {steps or 'none'}), train on from there, or copy this one again."
+            )
         if found is None:
-            steps = [c.step for c in self.complete()]
             raise ContractError(
                 f"{self.url}: no finished checkpoint '{which}'; finished steps found: {steps or 'none'}. "
                 "Name one of them, 'last' or 'best', or train first."
@@ -146,58 +162,82 @@ class CheckpointStore:
         return found
 
     def load(self, checkpoint: Checkpoint, stem: str) -> dict[str, torch.Tensor]:
-        """The tensors of one file of a checkpoint, on the CPU."""
-        source = f"{checkpoint.path}/{stem}.safetensors"
-        if "file" in _protocols(self.fs):
-            return load_file(source)
-        with tempfile.TemporaryDirectory() as scratch:
-            self.fs.get_file(source, f"{scratch}/{stem}.safetensors")
-            return load_file(f"{scratch}/{stem}.safetensors")
+        """The tensors of one file of a checkpoint, on the CPU.
 
-    def holds(self, checkpoint: Checkpoint, stem: str) -> bool:
-        """Whether a checkpoint has a file of this stem."""
-        return bool(self.fs.exists(f"{checkpoint.path}/{stem}.safetensors"))
+        Raises:
+            CorruptCheckpoint: they are not what was written; so do the three below.
+        """
+        name = stem + TENSORS
+        return read_tensors(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name])
+
+    def load_all(self, checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
+        """The same of every file of tensors, by its stem."""
+        stems = [name.removesuffix(TENSORS) for name in checkpoint.files if name.endswith(TENSORS)]
+        return {stem: self.load(checkpoint, stem) for stem in stems}
 
     def shapes(self, checkpoint: Checkpoint, stem: str) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor of one file of a checkpoint; reads its header only."""
-        with self.fs.open(f"{checkpoint.path}/{stem}.safetensors", "rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        name = stem + TENSORS
+        return read_shapes(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name])
 
     def load_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """The JSON state of a checkpoint."""
-        return json.loads(self.fs.cat_file(f"{checkpoint.path}/state.json"))
+        return read_json(self.fs, f"{checkpoint.path}/{STATE}", checkpoint.files[STATE])
+
+    def holds(self, checkpoint: Checkpoint, stem: str) -> bool:
+        """Whether a checkpoint has a file of this stem."""
+        return stem + TENSORS in checkpoint.files
 
     def prune(self, keep_last: int, metric: str, *, higher_is_better: bool = True) -> None:
-        """Delete all but the newest `keep_last` finished checkpoints and the best one."""
-        finished = self.complete()
+        """Delete all but the newest `keep_last` finished checkpoints and the best one. Damaged ones go, too, if they
+        are older than the newest."""
+        finished, damaged = self._scanned()
         best = self.best(metric, higher_is_better=higher_is_better)
-        kept = {c.path for c in finished[-max(keep_last, 1) :]} | ({best.path} if best else set())
-        for old in finished:
-            if old.path not in kept:
-                self._remove(old.path)
+        newest = finished[-max(keep_last, 1) :]
+        kept = {c.path for c in newest} | ({best.path} if best else set())
+        past = [self.path_of(one.step) for one in damaged if newest and one.step < newest[-1].step]
+        for path in [*(c.path for c in finished if c.path not in kept), *past]:
+            self._remove(path)
 
-    def _marked(self, path: str) -> Checkpoint | None:
-        """The checkpoint of a folder, if a marker says that it is finished: one that cannot be read says nothing."""
+    def _folders(self) -> list[tuple[str, int]]:
+        """Folders of checkpoints with their steps, finished or not, oldest first."""
+        self.fs.invalidate_cache()
+        if not self.fs.isdir(self.root):
+            return []
+        named = [(str(path), _FOLDER.fullmatch(Path(path).name)) for path in self.fs.ls(self.root, detail=False)]
+        return sorted(((path, int(name[1])) for path, name in named if name), key=lambda known: known[1])
+
+    def _scanned(self) -> tuple[list[Checkpoint], list[Damage]]:
+        complete, damaged = [], []
+        for path, step in self._folders():
+            try:
+                found = self._marked(path, step)
+            except CorruptCheckpoint as error:
+                damaged.append(Damage(step, str(error)))
+                continue
+            complete += [found] if found else []
+        return complete, damaged
+
+    def _marked(self, path: str, step: int) -> Checkpoint | None:
+        """The checkpoint of a folder; None without a marker."""
+        name = f"{path}/{marker.NAME}"
+        if not self.fs.exists(name):
+            return None
         try:
-            marker = json.loads(self.fs.cat_file(f"{path}/{MARKER}"))
-            whole = all(self.fs.size(f"{path}/{name}") == size for name, size in marker["files"].items())
-            step = int(marker["step"])
-            scores = {
-                str(name): math.nan if value is None else float(value) for name, value in marker["metrics"].items()
-            }
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):  # not the marker of this version
-            return None
-        return Checkpoint(path, step, scores) if whole else None
+            marked, files, metrics = marker.opened(read_bytes(self.fs, name, marker.LIMIT_BYTES))
+        except ValueError as error:
+            raise CorruptCheckpoint(f"{name}: {error}") from error
+        if marked != step:
+            raise CorruptCheckpoint(f"{name}: is the marker of step {marked}")
+        for file, record in files.items():
+            with corrupt_if_gone(f"{path}/{file}"):
+                n_bytes = self.fs.size(f"{path}/{file}")
+            if n_bytes != record.n_bytes:
+                raise CorruptCheckpoint(f"{path}/{file}: has {n_bytes} bytes, {record.n_bytes} were written")
+        return Checkpoint(path, step, metrics, files)
 
     def _remove(self, path: str) -> None:
         # Marker first: a removal that is interrupted leaves an unfinished folder, never a plausible one.
-        if self.fs.exists(f"{path}/{MARKER}"):
-            self.fs.rm_file(f"{path}/{MARKER}")
+        if self.fs.isfile(f"{path}/{marker.NAME}"):
+            self.fs.rm_file(f"{path}/{marker.NAME}")
         self.fs.rm(path, recursive=True)
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

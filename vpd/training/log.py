@@ -54,6 +54,7 @@ class RunLog:
         self._open(resume_step)
 
     def _open(self, step: int) -> None:
+        self.begun_at = step
         self._drop_after(step)
         self._file = self.path.open("a", buffering=1)
         self._board = SummaryWriter(self._board_folder, purge_step=step + 1)

@@ -5,16 +5,19 @@ Owns when files are copied. A store that refuses costs nothing but its copy: it 
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
 
 EVERY_S = 30.0
+PREFIX, HELD = "run-log-", ".held"  # of the folder; in it, a file that is locked as long as its process lives
 
 
 class Mirror:
@@ -29,7 +32,11 @@ class Mirror:
     ) -> None:
         self.url, self._say, self._every_s = url, say, every_s
         self.fs, self.root = fsspec.core.url_to_fs(url)
-        self.folder = Path(tempfile.mkdtemp(prefix="run-log-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._held = (self.folder / f"{HELD}.new").open("wb")
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+        Path(self._held.name).rename(self.folder / HELD)  # it has that name only once it is locked
         self._copied: dict[Path, tuple[int, int]] = {}  # size and time of the last copy
         self._copying = threading.Lock()
         self._due_s, self._refused = time.monotonic() + every_s, False
@@ -41,7 +48,7 @@ class Mirror:
         """Copy what has changed."""
         with self._copying:
             try:
-                for path in sorted(file for file in self.folder.rglob("*") if file.is_file()):
+                for path in sorted(file for file in self.folder.rglob("*") if file.is_file() and file.name != HELD):
                     self._copy(path)
                 self._refused = False
             except OSError as error:
@@ -59,6 +66,7 @@ class Mirror:
         """Copy the rest, and remove the folder."""
         self.push()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
 
     def _copy(self, path: Path) -> None:
         known = path.stat()
@@ -68,3 +76,11 @@ class Mirror:
         self.fs.makedirs(there.rpartition("/")[0], exist_ok=True)
         self.fs.put_file(str(path), there)
         self._copied[path] = known.st_size, known.st_mtime_ns
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    for held in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{HELD}"):
+        with suppress(OSError), held.open("rb") as file:  # refused: of a living process, or of another user
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(held.parent, ignore_errors=True)

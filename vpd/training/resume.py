@@ -1,8 +1,9 @@
 """What a checkpoint of a run holds, and how a run goes on from one.
 
 Owns the content: model, optimiser and averaged tensors by parameter name, the position, the fingerprint of the training
-set and the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s. Random states
-are not saved: they are functions of the position (`vpd.training.run`).
+set and the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s, the choice
+among several `vpd.training.newest`'s. Random states are not saved: they are functions of the position
+(`vpd.training.run`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from vpd.model.regimes import merged
 from vpd.model.settings import ModelConfig
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.newest import newest_loaded, newest_readable
+from vpd.training.worker import Worker
 
 AVERAGE = "average"  # stem of the averaged weights, of those that learn
 SHOWN = 3  # weights in a message
@@ -71,38 +74,48 @@ def restore_run(
     batch_size: int,
     say: Callable[[str], None] | None = None,
     average: WeightAverage | None = None,
+    worker: Worker | None = None,
 ) -> int:
-    """Load the newest finished checkpoint into model and optimiser; returns the step to go on from (0: none found).
+    """Load the newest sound checkpoint into model and optimiser; returns the step to go on from (0: none found).
 
     Raises:
-        FingerprintMismatch, ConfigError: as of `resumable`.
+        FingerprintMismatch, ConfigError, CorruptCheckpoint: as of `resumable`.
     """
-    checkpoint = resumable(store, manifest, batch_size)
-    if checkpoint is None:
+    loaded = newest_loaded(store, worker or Worker())
+    if loaded is None:
         return 0
+    checkpoint, tensors = loaded.checkpoint, loaded.tensors
+    _check_same_run(store, loaded.state, manifest, batch_size)
     check_network(store, checkpoint, model)
-    model.load_state_dict(store.load(checkpoint, "model"))
-    _load_optimizer(model, optimizer, store.load(checkpoint, "optimizer"))
-    averaged = store.holds(checkpoint, AVERAGE)
+    model.load_state_dict(tensors["model"])
+    _load_optimizer(model, optimizer, tensors["optimizer"])
+    averaged = AVERAGE in tensors
     if average:
-        average.restore(store.load(checkpoint, AVERAGE) if averaged else None)
+        average.restore(tensors.get(AVERAGE))
     if say:
         anew = "; the average of the weights begins here" if average and not averaged else ""
-        say(f"resumed from {checkpoint.path} at step {checkpoint.step}{anew}")
+        passed = f"; {loaded.passed}" if loaded.passed else ""
+        say(f"resumed from {checkpoint.path} at step {checkpoint.step}{anew}{passed}")
     return checkpoint.step
 
 
 def resumable(store: CheckpointStore, manifest: Manifest, batch_size: int) -> Checkpoint | None:
-    """The checkpoint a run goes on from; None for a new run.
+    """The checkpoint a run goes on from, as far as is known without reading its tensors; None for a new run.
 
     Raises:
         FingerprintMismatch: the run was trained on another build of its set; the message lists every difference.
         ConfigError: the global batch size changed, so the position has no meaning.
+        CorruptCheckpoint: all that were finished are damaged.
     """
-    checkpoint = store.latest()
-    if checkpoint is None:
+    newest = newest_readable(store)
+    if newest is None:
         return None
-    state = store.load_state(checkpoint)
+    checkpoint, state = newest
+    _check_same_run(store, state, manifest, batch_size)
+    return checkpoint
+
+
+def _check_same_run(store: CheckpointStore, state: Mapping[str, Any], manifest: Manifest, batch_size: int) -> None:
     if state["fingerprint"] != manifest.fingerprint:
         difference = "\n  ".join(recipe_difference(state["recipe"], manifest.recipe))
         raise FingerprintMismatch(
@@ -115,7 +128,6 @@ def resumable(store: CheckpointStore, manifest: Manifest, batch_size: int) -> Ch
             f"{store.url} was trained with data.batch_size {state['batch_size']}, now it is {batch_size}. The position "
             "of a run is counted in its batches: keep the size, or start a new run under another name (run.name)."
         )
-    return checkpoint
 
 
 def check_network(store: CheckpointStore, checkpoint: Checkpoint, model: nn.Module) -> None:
@@ -162,7 +174,7 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
     }
 
 
-def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for full, value in tensors.items():
         key, name = full.split("/", 1)

@@ -68,6 +68,10 @@ class Run:
 
         self.average = WeightAverage(model, config.optim.ema_decay) if config.optim.ema_decay else None
         self.step = self.first_step = self._restored()
+        if log and log.begun_at != self.step:
+            log.rewind(self.step)  # newer checkpoints turned out to be damaged
+        if worker.rank == 0:
+            store.sweep()
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.curve)
         move_schedule(self.scheduler, self.step)
         if loop.compile:
@@ -265,7 +269,14 @@ class Run:
     def _restored(self) -> int:
         manifest = self.parts.train_set.manifest
         return restore_run(
-            self.store, self.model, self.optimizer, manifest, self.batch_size, say=self._say, average=self.average
+            self.store,
+            self.model,
+            self.optimizer,
+            manifest,
+            self.batch_size,
+            say=self._say,
+            average=self.average,
+            worker=self.worker,
         )
 
     def _say(self, text: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import torch
+import xxhash
 
 NAMES = {
     torch.float64: "F64",
@@ -32,8 +33,8 @@ class Writable(Protocol):
     def write(self, data: memoryview | bytes, /) -> object: ...
 
 
-def write_tensors(file: Writable, tensors: Mapping[str, torch.Tensor]) -> int:
-    """Write named tensors; returns the bytes.
+def write_tensors(file: Writable, tensors: Mapping[str, torch.Tensor]) -> tuple[int, str]:
+    """Write named tensors; returns size and XXH3 hash of what precedes them: their names, types and shapes.
 
     Args:
         tensors: on the CPU and contiguous.
@@ -47,8 +48,9 @@ def write_tensors(file: Writable, tensors: Mapping[str, torch.Tensor]) -> int:
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
+    head = len(text).to_bytes(8, "little") + text
+    file.write(head)
     for name in names:
         if tensors[name].numel():
             file.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return 8 + len(text) + end
+    return len(head), xxhash.xxh3_128_hexdigest(head)

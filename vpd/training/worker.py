@@ -57,6 +57,12 @@ class Worker:
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return raised.bool()
 
+    def of_the_first(self, number: int) -> int:
+        """What the first worker says."""
+        said = torch.tensor([number], device=self.device)
+        self.take_the_first([said])
+        return int(said)
+
     def take_the_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Every worker's tensors become those of the first, in place."""
         if self.world > 1:

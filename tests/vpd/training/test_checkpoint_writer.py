@@ -15,7 +15,7 @@ import torch
 
 from shards.errors import NotSaved
 from tests.toy_training import STEPS, final_tensors, toy_config, toy_train
-from vpd.training import writer
+from vpd.training import mirror, writer
 from vpd.training.checkpoint import CheckpointStore
 from vpd.training.writer import CheckpointWriter
 
@@ -150,6 +150,24 @@ def test_the_log_of_a_checkpoint_is_there_before_it(memory: Any, depth_set: Path
     toy_train(tmp_path, toy_config(depth_set), store=Looking("memory://runs/seen"), read_losses=False)
     assert len(seen) == 3
     assert min(seen) >= 0
+
+
+def test_the_local_log_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    memory.makedirs("/runs/x")
+    killed = tmp_path / f"{mirror.PREFIX}killed"
+    (killed / "tensorboard").mkdir(parents=True)
+    (killed / mirror.HELD).touch()
+    living = mirror.Mirror("memory://runs/x", (), print)
+    other = mirror.Mirror("memory://runs/x", (), print)
+    assert not killed.exists()
+    assert living.folder.is_dir()
+    for one in (living, other):
+        one.close()
+    assert list(tmp_path.iterdir()) == []
+    assert memory.find("/runs/x") == []
 
 
 def test_a_log_that_cannot_be_copied_stops_nothing(

@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+import xxhash
 from safetensors.torch import load, save
 
 from vpd.training.tensor_file import NAMES, write_tensors
@@ -22,8 +23,9 @@ TENSORS = {
 
 def test_the_library_reads_what_was_written() -> None:
     file = io.BytesIO()
-    n_bytes = write_tensors(file, TENSORS)
-    assert n_bytes == len(file.getvalue())
+    n_bytes, digest = write_tensors(file, TENSORS)
+    assert xxhash.xxh3_128_hexdigest(file.getvalue()[:n_bytes]) == digest
+    assert n_bytes + sum(tensor.nbytes for tensor in TENSORS.values()) == len(file.getvalue())
     read = load(file.getvalue())
     assert set(read) == set(TENSORS)
     for name, tensor in TENSORS.items():

@@ -1,0 +1,203 @@
+"""Damaged checkpoints: every flipped bit is found, a run goes on from the older one, and says so once."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from shards.contract.manifest import Manifest
+from shards.errors import ContractError, CorruptCheckpoint
+from tests.toy_training import ToyNetwork, toy_config, toy_train
+from vpd.training import marker
+from vpd.training.checkpoint import CheckpointStore
+from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.resume import restore_run, resumable
+from vpd.training.settings import OptimConfig
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json", marker.NAME)
+ROUNDS = 250
+Change = Callable[[bytes, random.Random], bytes | None]  # None: the file is gone
+
+
+def flip(data: bytes, moments: random.Random) -> bytes:
+    changed = bytearray(data)
+    changed[moments.randrange(len(data))] ^= 1 << moments.randrange(8)
+    return bytes(changed)
+
+
+def overwrite(data: bytes, moments: random.Random) -> bytes:
+    begin = moments.randrange(len(data))
+    return data[:begin] + moments.randbytes(min(64, len(data) - begin)) + data[begin + 64 :]
+
+
+CHANGES: dict[str, Change] = {
+    "flip": flip,
+    "overwrite": overwrite,
+    "cut": lambda data, moments: data[: moments.randrange(len(data))],
+    "longer": lambda data, moments: data + moments.randbytes(1 + moments.randrange(64)),
+    "zeros": lambda data, moments: bytes(len(data)),
+    "garbage": lambda data, moments: moments.randbytes(len(data)),
+    "nested": lambda data, moments: b"[" * 100_000,
+    "gone": lambda data, moments: None,
+}
+
+
+@pytest.fixture(scope="module")
+def run(depth_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the checkpoints of steps 3, 6 and 9."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    toy_train(folder, toy_config(depth_set, keep_last=9))
+    return folder
+
+
+class Restored:
+    """What a start of the run finds."""
+
+    def __init__(self, folder: Path, depth_set: Path) -> None:
+        self.network, settings, self.said = ToyNetwork(), OptimConfig(), list[str]()
+        optimizer = build_optimizer(named_groups(self.network, settings), settings)
+        manifest, store = Manifest.load(str(depth_set)), CheckpointStore(str(folder))
+        resumable(store, manifest, 2)
+        self.step = restore_run(store, self.network, optimizer, manifest, 2, say=self.said.append)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_older_one(run: Path, depth_set: Path, tmp_path: Path) -> None:
+    moments, folder = random.Random(0), tmp_path / "run"
+    shutil.copytree(run, folder)
+    newest, older = folder / "step-000000009", CheckpointStore(str(run))
+    (known,) = (older.load(one, "model") for one in older.complete() if one.step == 6)
+    for number in range(ROUNDS):
+        name, kind = moments.choice(FILES), moments.choice(list(CHANGES))
+        data = (newest / name).read_bytes()
+        changed = CHANGES[kind](data, moments)
+        if changed == data:
+            continue
+        (newest / name).unlink()
+        if changed is not None:
+            (newest / name).write_bytes(changed)
+        elif number % 2:
+            (newest / name).mkdir()
+        what = f"{kind} of {name}, round {number}"
+
+        found = Restored(folder, depth_set)
+        assert found.step == 6, what
+        assert all(torch.equal(value, known[key]) for key, value in found.network.state_dict().items()), what
+        unfinished = changed is None and name == marker.NAME and not number % 2
+        assert len(found.said) == 1, what
+        assert ("step 9 is damaged" in found.said[0] and name in found.said[0]) != unfinished, what
+
+        if (newest / name).is_dir():
+            (newest / name).rmdir()
+        (newest / name).write_bytes(data)
+    assert Restored(folder, depth_set).step == 9
+
+
+def test_every_bit_of_a_marker_counts(run: Path) -> None:
+    raw = (run / "step-000000009" / marker.NAME).read_bytes()
+    marker.opened(raw)
+    for place in range(len(raw)):
+        for bit in range(8):
+            changed = bytearray(raw)
+            changed[place] ^= 1 << bit
+            with pytest.raises(ValueError, match="its own hash"):
+                marker.opened(bytes(changed))
+
+
+def test_a_marker_of_another_version_is_named_so(run: Path) -> None:
+    with pytest.raises(ValueError, match="its own hash"):
+        marker.opened(b'{"files": {"model.safetensors": 12}, "metrics": {}, "step": 9}')
+
+
+def test_the_run_trains_on_from_the_older_one_and_writes_over_the_damage(
+    run: Path, depth_set: Path, tmp_path: Path
+) -> None:
+    whole = toy_train(tmp_path / "whole", toy_config(depth_set, steps=12))
+    folder = tmp_path / "run"
+    config = toy_config(depth_set, steps=12, keep_last=9)
+    toy_train(folder, toy_config(depth_set, steps=12, keep_last=9, stop_after_steps=9))
+    weights = folder / "step-000000009" / "model.safetensors"
+    weights.write_bytes(flip(weights.read_bytes(), random.Random(1)))
+    assert toy_train(folder, config) == whole
+    store = CheckpointStore(str(folder))
+    assert [one.step for one in store.complete()] == [3, 6, 9, 12]
+    assert len(store.load_all(store.complete()[2])) == 2  # of sound files
+
+
+def test_where_all_are_damaged_nothing_is_begun_anew(run: Path, depth_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    for number, name in zip((3, 6, 9), FILES, strict=False):
+        (folder / f"step-{number:09d}" / name).write_bytes(b"")
+    with pytest.raises(CorruptCheckpoint, match=r"no finished checkpoint can be read: step 9 .*step 6 .*step 3 .*anew"):
+        Restored(folder, depth_set)
+
+
+def test_a_damaged_one_is_not_evaluated_for_another(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    store = CheckpointStore(str(folder))
+    (folder / "step-000000009" / marker.NAME).write_bytes(b"{}")
+    for which in ("last", "best", "9"):
+        with pytest.raises(CorruptCheckpoint, match=r"may be step 9, which is damaged.*steps \[3, 6\]"):
+            store.named(which, "rmse")
+    assert store.named("6", "rmse").step == 6
+    with pytest.raises(ContractError, match=r"no finished checkpoint '4'"):
+        store.named("4", "rmse")
+    data = (folder / "step-000000006" / "model.safetensors").read_bytes()
+    (folder / "step-000000006" / "model.safetensors").write_bytes(flip(data, random.Random(2)))
+    with pytest.raises(CorruptCheckpoint, match=r"model\.safetensors"):
+        store.load(store.named("6", "rmse"), "model")
+
+
+def test_what_killed_writers_left_is_swept_at_the_next_start(depth_set: Path, tmp_path: Path) -> None:
+    config = toy_config(depth_set, keep_last=9)
+    toy_train(tmp_path, toy_config(depth_set, keep_last=9, stop_after_steps=6))
+    half = tmp_path / "step-000000005"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half of it")
+    (half / f"{marker.NAME}.partial").write_bytes(b"{")
+    (tmp_path / "step-by-step").mkdir()  # somebody else's
+    toy_train(tmp_path, config)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == [
+        "step-000000003",
+        "step-000000006",
+        "step-000000009",
+        "step-by-step",
+    ]
+
+
+def test_damaged_ones_are_deleted_once_a_newer_one_is_sound(depth_set: Path, tmp_path: Path) -> None:
+    store = CheckpointStore(str(tmp_path))
+    for step in (1, 2, 3):
+        store.save(step, {"model": {"w": torch.zeros(1)}}, {})
+    (tmp_path / "step-000000002" / marker.NAME).write_bytes(b"{}")
+    store.prune(9, "rmse")
+    assert [one.step for one in store.complete()] == [1, 3]
+    assert store.damaged() == []
+    assert not (tmp_path / "step-000000002").exists()
+
+
+def test_files_and_folders_are_on_the_disk_before_there_is_a_marker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order in which a disk is asked, a marker is the last."""
+    seen: list[str] = []
+    real_sync, real_rename = os.fsync, os.rename
+
+    def sync(descriptor: int) -> None:
+        seen.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real_sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(
+        "shutil.move", lambda source, target, **known: (seen.append("renamed"), real_rename(source, target))
+    )
+    CheckpointStore(str(tmp_path / "run")).save(1, {"model": {"w": torch.zeros(1)}}, {})
+    files, marked = ["model.safetensors", "state.json", "checkpoint.json.partial"], "step-000000001"
+    assert seen == [*files, marked, "run", "renamed", marked]
