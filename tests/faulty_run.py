@@ -1,4 +1,4 @@
-"""A toy run in a process of its own, slow enough to be killed, on a store that may be slow and refuse."""
+"""A toy run in a process of its own, or in two, slow enough to be killed, on a disk that may be slow and refuse."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
-from shards.errors import Interrupted
+from shards.errors import Interrupted, NotSaved
 from tests.toy_training import ToyNetwork, toy_config, toy_train
 from vpd.training import checkpoint, durable_files, writer
 from vpd.training.settings import TrainConfig
+from vpd.training.worker import Worker
 
 STEPS, STEP_S = 30, 0.01
-ENDED = 7  # exit status of a run that was asked to end
+ENDED, NOT_SAVED = 7, 8  # exit status of a run that was asked to end, and of one whose last checkpoint was refused
 
 
 class Slow(ToyNetwork):
@@ -41,16 +44,27 @@ class FaultyDisk:
         return durable_files.created(fs, path)
 
 
-def train(folder: str, depth_set: str, refusals: int, slow_s: float) -> None:
+def train(folder: str, depth_set: str, refusals: int = 0, slow_s: float = 0.0, rank: int = 0, world: int = 1) -> None:
+    """What each process does; what the run says is kept beside its folder."""
     torch.set_num_threads(1)
     writer.PAUSE_S = 0.01
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     checkpoint.created = FaultyDisk(refusals, slow_s).created
-    try:
-        toy_train(Path(folder), config(depth_set), Slow(), asked_to_end=lambda: bool(asked))
-    except Interrupted:
-        os._exit(ENDED)
+    known: dict[str, Any] = {"asked_to_end": lambda: bool(asked)}
+    if world > 1:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        dist.init_process_group("gloo", init_method=f"file://{folder}.meeting", rank=rank, world_size=world)
+        known |= {"worker": Worker(rank, world), "wrap": DistributedDataParallel, "read_losses": False}
+    with Path(f"{folder}.said").open("a", buffering=1) as said:
+        try:
+            toy_train(Path(folder), config(depth_set), Slow(), echo=lambda text: print(text, file=said), **known)
+        except Interrupted:
+            os._exit(ENDED)
+        except NotSaved:
+            os._exit(NOT_SAVED)
+    if world > 1:
+        dist.destroy_process_group()
 
 
 def config(depth_set: Path | str) -> TrainConfig:

@@ -39,7 +39,7 @@ HOMES = {
     "scipy": ("pipeline/sources/",),
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "webdataset": ("shards/writing/",),
-    "xxhash": ("shards/contract/", "shards/reading/"),
+    "xxhash": ("shards/contract/", "shards/reading/", "vpd/training/"),
     "fsspec": (
         "shards/storage/",
         "vpd/training/",

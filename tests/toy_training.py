@@ -61,6 +61,7 @@ def toy_train(
     echo: Callable[[str], None] = lambda text: None,
     evaluated: bool = False,
     read_losses: bool = True,
+    worker: Worker | None = None,
     **known: Any,
 ) -> dict[int, float]:
     """Train, or go on; returns the loss of every logged step."""
@@ -72,12 +73,14 @@ def toy_train(
         val_set=shards if evaluated else None,
     )
     store = store or CheckpointStore(str(folder))
-    newest = store.latest()
-    log = RunLog(store.url, resume_step=newest.step if newest else 0, echo=echo)
+    newest, worker, log = store.latest(), worker or Worker(), None
+    if worker.rank == 0:
+        log = RunLog(store.url, resume_step=newest.step if newest else 0, echo=echo)
     try:
-        loop.train(config, parts, Worker(), store, log, **known)
+        loop.train(config, parts, worker, store, log, **known)
     finally:
-        log.close()
+        if log:
+            log.close()
     return toy_losses(folder) if read_losses else {}
 
 

@@ -2,8 +2,8 @@
 
 Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values, null for one that is not finite)
 and keeps it consistent with the checkpoint a run resumes from: lines past the resumed step are dropped, so the file
-reads as one uninterrupted run. Which values are logged, and when, is left to `vpd.training.run`. Only rank 0 owns a
-RunLog.
+reads as one uninterrupted run. A disk that is full stops nothing: lines wait (`vpd.training.lines`). Which values are
+logged, and when, is left to `vpd.training.run`. Only rank 0 owns a RunLog.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
 from shards.errors import ConfigError
 from shards.progress import duration
+from shards.storage.atomic import sweep, write_atomic
+from vpd.training.lines import Lines
 from vpd.training.mirror import Mirror
 
 LOG = "log.jsonl"
@@ -51,13 +54,15 @@ class RunLog:
         local = self._mirror.folder if self._mirror else Path(folder)
         self.path, self._board_folder = local / LOG, str(local / "tensorboard")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._board: SummaryWriter | None = None
+        self._refused = False
         self._open(resume_step)
 
     def _open(self, step: int) -> None:
         self.begun_at = step
         self._drop_after(step)
-        self._file = self.path.open("a", buffering=1)
-        self._board = SummaryWriter(self._board_folder, purge_step=step + 1)
+        self._lines = Lines(self.path)
+        self._draw({}, step + 1)
 
     def rewind(self, step: int) -> None:
         """Drop what is later than a step, which the run goes back to."""
@@ -65,19 +70,21 @@ class RunLog:
         self._open(step)
 
     def _drop_after(self, step: int) -> None:
+        sweep(self.path.parent)
         if not self.path.exists():
             return
         if not self.path.is_file():
             raise ConfigError(f"{self.path}: is no file, expected the run's log. Take it away, or name another run.")
-        kept = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        kept, text = [], self.path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             try:
                 later = json.loads(line)["step"] > step
             except (ValueError, KeyError, TypeError):  # the last line of a killed run can be cut short
                 continue
             if not later:
                 kept.append(line)
-        self.path.write_text("".join(line + "\n" for line in kept))
+        if text != (text := "".join(line + "\n" for line in kept)):
+            write_atomic(self.path, text.encode())
 
     def write(
         self,
@@ -91,9 +98,14 @@ class RunLog:
         not kept."""
         known = {key: value if math.isfinite(value) else None for key, value in values.items()}  # JSON has no NaN
         entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **known}
-        self._file.write(json.dumps(entry) + "\n")
-        for key, value in values.items():
-            self._board.add_scalar(f"{prefix}/{key}", value, step)
+        try:
+            self._lines.add(json.dumps(entry))
+            self._refused = False
+        except OSError as error:
+            if not self._refused:
+                self._echo(f"{self.path} could not be written, {type(error).__name__}: {error}; its lines wait")
+            self._refused = True
+        self._draw({f"{prefix}/{key}": value for key, value in values.items()}, step)
         self._echo(step_line(step, values, prefix, total, left_s))
         if self._mirror:
             self._mirror.push_if_due()
@@ -103,9 +115,16 @@ class RunLog:
         self._echo(text)
 
     def bring_to_safety(self) -> None:
-        """What is written so far is where the run's checkpoints are."""
+        """What is written so far is where the run's checkpoints are.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        self._lines.bring_to_safety()
         if self._mirror:
-            self._board.flush()
+            if self._board:
+                with suppress(OSError):  # a curve may have a gap
+                    self._board.flush()
             self._mirror.push()
 
     def close(self) -> None:
@@ -113,6 +132,24 @@ class RunLog:
         if self._mirror:
             self._mirror.close()
 
+    def _draw(self, values: Mapping[str, float], step: int) -> None:
+        """Points of TensorBoard's curves, which have a gap where the disk is full; the lines have none."""
+        try:
+            self._board = self._board or SummaryWriter(self._board_folder, purge_step=step)
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+        except OSError:
+            self._close_board()  # its thread has ended; another one is begun at the next step
+
     def _close_files(self) -> None:
-        self._file.close()
-        self._board.close()
+        try:
+            self._lines.close()
+        except OSError as error:
+            self._echo(f"{self.path} lacks its last lines, {type(error).__name__}: {error}")
+        self._close_board()
+
+    def _close_board(self) -> None:
+        board, self._board = self._board, None
+        if board:
+            with suppress(OSError):
+                board.close()
