@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 from toy_runs import CLASSES, HEADS, TOKENS, UNET, WIDTH
 
 from diffusion_perception.assemble import build_head
+from tests import forked
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
@@ -122,8 +121,6 @@ def test_dropout_falls_as_the_seed_says(seed: int) -> None:
 
 
 def take_part(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = {}
     for case in ("refer", "seg, labelled pixels"):
         task = CASES[case]()
@@ -136,11 +133,10 @@ def take_part(rank: int, folder: str) -> None:
         slopes = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         found[case] = (loss.item(), slopes)
     torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_workers_in_parts_give_what_one_gives_whole(tmp_path: Path) -> None:
-    spawn(take_part, args=(str(tmp_path),), nprocs=2)
+    forked.together(take_part, str(tmp_path), meeting=tmp_path / "meeting")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for case in ranks[0]:
         task = CASES[case]()

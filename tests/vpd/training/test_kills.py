@@ -6,37 +6,25 @@ KILL_ROUNDS=60 plays more rounds than the usual ones, each at other moments.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests import forked
 from tests.faulty_run import ENDED, NOT_SAVED, STEP_S, STEPS, config, train
 from tests.toy_training import final_tensors, toy_losses, toy_train
 from vpd.training.checkpoint import CheckpointStore
 
-ROOT = Path(__file__).resolve().parents[3]
-PROCESSES = multiprocessing.get_context("forkserver")
 DISK_BYTES = 512 << 10
 FULL = "could not be written"  # what a run says of its log
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imported_once() -> None:
-    """One process imports torch and then becomes every run, which a start from nothing would take seconds for."""
-    PROCESSES.set_forkserver_preload(["tests.faulty_run", "torch._dynamo"])  # optimisers load the latter
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", str(ROOT))
-        forkserver.ensure_running()
 
 
 class Disturbed:
@@ -64,9 +52,7 @@ class Disturbed:
             time.sleep(0.002)
 
     def _started(self, *known: float) -> BaseProcess:
-        process = PROCESSES.Process(target=train, args=(str(self.folder), str(self.depth_set), *known))
-        process.start()
-        return process
+        return forked.started(train, str(self.folder), str(self.depth_set), *known)
 
 
 def killed(*processes: BaseProcess) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import yaml
-from torch.multiprocessing.spawn import spawn
 
+from tests import forked
 from tests.toy_training import ToyNetwork
 from vpd.model.settings import ModelConfig
 from vpd.training.norms import joins_norms, norm_statistics
@@ -48,8 +47,7 @@ def test_configurations_have_what_was_published(config: str, published: str) -> 
     assert yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["batch_norm"] == published
 
 
-def _differently_trained(rank: int, meeting: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+def _differently_trained(rank: int) -> None:
     network = ToyNetwork()
     network.train()(torch.full((2, 4, 8, 8), rank + 1.0) * torch.linspace(0, 1, 8), torch.zeros(2), (8, 8))
     own = [value.clone() for value in norm_statistics(network)]
@@ -59,8 +57,7 @@ def _differently_trained(rank: int, meeting: str) -> None:
     found = torch.cat([value.flatten().double() for value in norm_statistics(network)])
     assert torch.equal(found, firsts)
     assert rank == 0 or not torch.equal(found, torch.cat([value.flatten().double() for value in own]))
-    dist.destroy_process_group()
 
 
 def test_every_worker_evaluates_with_the_first_ones_statistics(tmp_path: Path) -> None:
-    spawn(_differently_trained, (str(tmp_path / "meeting"),), nprocs=2)
+    forked.together(_differently_trained, meeting=tmp_path / "meeting")

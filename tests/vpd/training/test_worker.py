@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
 
+from tests import forked
 from vpd.training.worker import Worker
 
 LENGTHS = (3, 0)
@@ -18,17 +17,14 @@ def rows_of(rank: int) -> torch.Tensor:
 
 
 def take_part(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(LENGTHS))
     worker = Worker(rank, len(LENGTHS))
     rows = worker.gathered(rows_of(rank))
     total = worker.summed(torch.ones(2) * (rank + 1))
     torch.save({"rows": rows, "total": total}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_every_worker_receives_the_rows_of_all(tmp_path: Path) -> None:
-    spawn(take_part, args=(str(tmp_path),), nprocs=len(LENGTHS))
+    forked.together(take_part, str(tmp_path), meeting=tmp_path / "meeting", workers=len(LENGTHS))
     for rank in range(len(LENGTHS)):
         found = torch.load(tmp_path / f"{rank}.pt")
         assert [rows.shape for rows in found["rows"]] == [(length, 2) for length in LENGTHS]
