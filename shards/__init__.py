@@ -17,6 +17,7 @@ from shards.errors import (
     Reject,
     SchemaMismatch,
     SourceError,
+    StoreFailed,
 )
 from shards.reading.batch import Sample, SampleBatch
 from shards.reading.order import Order
@@ -49,6 +50,7 @@ __all__ = [
     "ShardEntry",
     "ShardSet",
     "SourceError",
+    "StoreFailed",
     "StoredRecord",
     "TableEntry",
     "WindowedOrder",

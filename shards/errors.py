@@ -5,6 +5,7 @@
     |-- FingerprintMismatch   the set was built from another recipe than the one in hand
     |-- CorruptShard          bytes on disk differ from what was written
     |-- IncompleteSet         no manifest, or a file named by it is missing
+    |-- StoreFailed           a store of files (a bucket, a web server) refuses, or does not answer again and again
     |-- LabelsFailed          a caller's labels function raised; names the record, keeps the cause
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
     |-- Reject                one source sample is unusable (goes to rejects.jsonl, the build goes on)
@@ -39,6 +40,10 @@ class CorruptShard(ContractError):
 
 class IncompleteSet(ContractError):
     """The manifest, or a file that it names, does not exist."""
+
+
+class StoreFailed(ContractError):
+    """A store of files refuses a request, or fails at it again and again; nothing is known about the file."""
 
 
 class LabelsFailed(ContractError):

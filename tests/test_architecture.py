@@ -40,6 +40,7 @@ HOMES = {
     "pycocotools": ("pipeline/sources/", "vpd/tasks/"),
     "webdataset": ("shards/writing/",),
     "xxhash": ("shards/contract/", "shards/reading/", "vpd/training/"),
+    "obstore": ("shards/storage/",),
     "fsspec": (
         "shards/storage/",
         "vpd/training/",

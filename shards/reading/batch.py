@@ -15,6 +15,7 @@ from shards.contract.canonical import parse_meta
 from shards.contract.schema import META
 from shards.reading.gather import BatchPlan
 from shards.reading.reader import ShardSet, StoredRecord
+from shards.storage.maps import TarBytes
 
 
 class SampleBatch:
@@ -30,7 +31,7 @@ class SampleBatch:
         arrays: dict[str, np.ndarray],
         plan: BatchPlan,
         shards: ShardSet,
-        sources: list[np.ndarray],
+        sources: list[TarBytes],
         n_samples: int,
     ) -> None:
         self.arrays = arrays  # each [b, *row_shape]
@@ -148,7 +149,7 @@ class Sample:
         if member is None:
             return self.record.payload(field)
         starts, ends, hashes = member
-        payload = batch._sources[place].data[starts[place] : ends[place]]
+        payload = batch._sources[place][starts[place] : ends[place]].data
         # the stream has hashed every meta already
         if field != META and batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != hashes[place]:
             raise batch._shards.corrupt(batch._shards.schema.field(field), int(batch._plan.records[place]), 0)

@@ -25,9 +25,10 @@ from shards.contract.schema import META, Field
 from shards.contract.tables import read_table
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
 from shards.reading.setindex import SetIndex, join
-from shards.storage.atomic import sha256_bytes
 from shards.storage.cache import CacheConfig, ShardCache
-from shards.storage.storage import Folder, open_folder
+from shards.storage.maps import TarBytes
+from shards.storage.options import StorageOptions
+from shards.storage.storage import Folder, Hold, open_folder
 
 _OPEN_THREADS = 8
 
@@ -59,25 +60,28 @@ class ShardSet:
         *,
         verify: bool = True,
         cache: ShardCache | CacheConfig | None = None,
+        storage_options: StorageOptions | None = None,
+        by_range: bool = False,
     ) -> ShardSet:
-        """Open the set at a folder path or fsspec URL; remote ones need `cache`.
+        """Open the set at a folder path or URL. A remote one needs `cache`, or is read `by_range`: each row by a
+        request of its own, which suits a few small fields or records, and no training.
 
-        `verify=False` skips the hash of each read, not the checks made here. Raises IncompleteSet for a
-        missing manifest, tar or index, CorruptShard for one that is not as recorded.
+        `verify=False` skips the hash of each read, not the checks made here. `storage_options` are the store's
+        (docs/storage.md). Raises IncompleteSet for a missing manifest, tar or index, CorruptShard for one that is not
+        as recorded, StoreFailed for a store that does not answer.
         """
         cache = cache.build() if isinstance(cache, CacheConfig) else cache
-        folder = open_folder(url, cache)
-        if folder.is_remote and cache is None:
-            raise ConfigError(f"{folder} is remote; open it with cache=CacheConfig(folder, max_bytes)")
+        folder = open_folder(url, cache, storage_options)
+        if folder.is_remote and cache is None and not by_range:
+            raise ConfigError(
+                f"{folder} is remote; open it with cache=CacheConfig(folder, max_bytes), or by_range=True for a few"
+            )
         manifest = Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
 
         def load(shard: ShardEntry) -> ShardIndex:
-            folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
-            payload = folder.read(f"{shard.name}.idx")
-            if sha256_bytes(payload) != shard.idx_sha256:
-                raise CorruptShard(
-                    f"{shard.name}.idx: sha256 differs from the manifest's, in {folder}; rebuild this shard"
-                )
+            if not folder.is_remote:  # a round trip a shard; what is fetched is checked then
+                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+            payload = folder.read(f"{shard.name}.idx", shard.idx_sha256)
             return ShardIndex.load(payload, manifest.schema, f"{shard.name}.idx")
 
         with ThreadPoolExecutor(_OPEN_THREADS) as pool:  # one round trip per shard for remote sets
@@ -117,15 +121,15 @@ class ShardSet:
         names = [table.name for table in self.manifest.tables]
         raise IncompleteSet(f"{self.manifest.name} has no table {name!r}, only {names}; rebuild it with one")
 
-    def shard_bytes(self, shard: int) -> np.ndarray:
+    def shard_bytes(self, shard: int) -> TarBytes:
         """A shard's tar as read-only uint8 [tar_bytes]."""
-        named = self.manifest.shards[shard]
-        return self.folder.array(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
+        return self.hold(shard)()
 
-    def prefetch(self, shard: int) -> None:
-        """Say that a shard will be read soon."""
+    def hold(self, shard: int) -> Hold:
+        """Start bringing a shard to this machine, and keep it there while the result is referenced; calling it gives
+        the bytes."""
         named = self.manifest.shards[shard]
-        self.folder.prefetch(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
+        return self.folder.hold(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
 
     def read(self, field: Field, record: int, first: int = 0, n: int | None = None) -> memoryview:
         """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; valid while it is
@@ -139,7 +143,7 @@ class ShardSet:
             raise SchemaMismatch(f"{where}: rows {first} to {first + n} asked for, it has {rows}")
         row_bytes = int(table.length[record]) // rows if rows else 0
         start = int(table.offset[record]) + first * row_bytes
-        payload = self.shard_bytes(int(self.index.shard[record])).data[start : start + n * row_bytes]
+        payload = self.shard_bytes(int(self.index.shard[record]))[start : start + n * row_bytes].data
         if self.verify:
             expected = table.hash[int(table.first_hash[record]) + first :][:n].tolist()
             for row in range(n):

@@ -25,9 +25,11 @@ from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch
 from shards.reading.order import SampleOrder
 from shards.reading.reader import ShardSet
 from shards.reading.window import WindowedOrder
+from shards.storage.maps import TarBytes
+from shards.storage.storage import Hold
 
 _HELD_BATCHES = 2  # the one in the caller's hands and the one before
-_SHARDS_AHEAD = 2
+_SHARDS_AHEAD = 2  # that enter the window next
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
@@ -95,6 +97,8 @@ class BatchStream:
         unit: str = "item",
     ) -> None:
         _check(shards, order, unit, threads, ahead)
+        batches = (ahead + 1 if threads else 1) + _HELD_BATCHES + (world > 1)  # ranks are in step within one
+        _check_cache(shards, order, batches * batch_size)
         self.position = position  # global samples handed out so far
         self._shards = shards
         self._order = order
@@ -107,6 +111,7 @@ class BatchStream:
         self._ahead = ahead if threads else 0
         self._buffers = [_Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
         self._planned = 0
+        self._window: dict[int, Hold] = {}  # shards in use at the last planned position, and the next
         self._pending: deque[Future[SampleBatch]] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shard-read") if threads else None
         self._closed = False
@@ -138,30 +143,33 @@ class BatchStream:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pending.clear()
+        self._window.clear()
 
     def _next_batch(self) -> SampleBatch | None:
         # Asking for batch j frees the buffers of batch j - 2, so with `ahead` + 2 sets of buffers, batches up
         # to j + `ahead` may be under way: a job never has to wait for a buffer.
         if self._pool is None:
             plan = next(self._plans, None)
-            return None if plan is None else self._read(plan, self._take_buffers())
+            return None if plan is None else self._read(plan, self._holds_of(plan), self._take_buffers())
         while len(self._pending) <= self._ahead and (plan := next(self._plans, None)) is not None:
-            self._announce(plan)
-            self._pending.append(self._pool.submit(self._read, plan, self._take_buffers()))
+            self._pending.append(self._pool.submit(self._read, plan, self._holds_of(plan), self._take_buffers()))
         return self._pending.popleft().result() if self._pending else None
 
     def _take_buffers(self) -> _Buffers:
         self._planned += 1
         return self._buffers[self._planned % len(self._buffers)]
 
-    def _announce(self, plan: BatchPlan) -> None:
-        if self._shards.folder.cache is not None and isinstance(self._order, WindowedOrder):
-            for shard in self._order.shards_near(plan.position, _SHARDS_AHEAD):
-                self._shards.prefetch(shard)
+    def _holds_of(self, plan: BatchPlan) -> dict[int, Hold]:
+        """The shards of a batch, on their way from now on; those of the window stay here until it has moved on."""
+        shards, before = self._shards, self._window
+        if shards.folder.cache is not None and isinstance(self._order, WindowedOrder):
+            near = self._order.shards_near(plan.position, _SHARDS_AHEAD)
+            self._window = {shard: before.get(shard) or shards.hold(shard) for shard in near}
+        return {shard: self._window.get(shard) or shards.hold(shard) for shard in dict.fromkeys(plan.shards)}
 
-    def _read(self, plan: BatchPlan, buffers: _Buffers) -> SampleBatch:
+    def _read(self, plan: BatchPlan, holds: dict[int, Hold], buffers: _Buffers) -> SampleBatch:
         shards, count = self._shards, len(plan.items)
-        tars = {shard: shards.shard_bytes(shard) for shard in dict.fromkeys(plan.shards)}
+        tars = {shard: hold() for shard, hold in holds.items()}
         sources = [tars[shard] for shard in plan.shards]
         if shards.verify:
             _check_meta(shards, plan, sources)
@@ -180,7 +188,7 @@ def _copy_rows(
     shards: ShardSet,
     plan: BatchPlan,
     field: Field,
-    sources: list[np.ndarray],
+    sources: list[TarBytes],
     offsets: list[int],
     hashes: list[int],
     targets: list[np.ndarray],
@@ -196,7 +204,7 @@ def _copy_rows(
             raise shards.corrupt(field, int(plan.records[place]), row)
 
 
-def _check_meta(shards: ShardSet, plan: BatchPlan, sources: list[np.ndarray]) -> None:
+def _check_meta(shards: ShardSet, plan: BatchPlan, sources: list[TarBytes]) -> None:
     """Hash every sample's meta, read or not: it says what the tensors are."""
     digest = xxhash.xxh3_64_intdigest
     for place, (source, start, end, expected) in enumerate(zip(sources, *plan.members[META], strict=True)):
@@ -252,16 +260,22 @@ def _check(shards: ShardSet, order: SampleOrder, unit: str, threads: int, ahead:
             f"the windowed order has other shard sizes than {shards.manifest.name}; "
             f"use order_of(shards, seed=..., window_shards=..., unit={unit!r})"
         )
+
+
+def _check_cache(shards: ShardSet, order: SampleOrder, n_samples: int) -> None:
+    """ConfigError if the cache cannot hold what `n_samples` samples in a row and the shards read ahead need: then
+    shards would be fetched more than once an epoch."""
     cache = shards.folder.cache
     if cache is None:
         return
-    sizes = [shard.tar_bytes for shard in shards.manifest.shards]
+    sizes = sorted(shard.tar_bytes for shard in shards.manifest.shards)
     if isinstance(order, WindowedOrder):
-        needed_bytes = sum(sorted(sizes)[-(order.window + 1) :])
-        advice = f"raise limit_bytes or lower window={order.window}"
+        sizes = sizes[-(order.most_shards(n_samples) + _SHARDS_AHEAD) :]
+        advice = f"raise limit_bytes (data.cache_gb), or lower window={order.window}, ahead or the batch size"
     else:
-        needed_bytes, advice = sum(sizes), "raise limit_bytes or use a WindowedOrder"
-    if needed_bytes > cache.limit_bytes:
+        advice = "raise limit_bytes (data.cache_gb) or use a WindowedOrder"
+    if sum(sizes) > cache.limit_bytes:
         raise ConfigError(
-            f"this order uses {needed_bytes} bytes at a time, the cache holds {cache.limit_bytes}; {advice}"
+            f"this order uses {len(sizes)} shards, {sum(sizes)} bytes, at a time, the cache holds {cache.limit_bytes}; "
+            f"{advice}"
         )

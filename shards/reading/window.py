@@ -64,6 +64,21 @@ class WindowedOrder:
             near += _epoch_table(self, epoch + 1).shards[: min(missing, ahead)].tolist()
         return list(dict.fromkeys(near))
 
+    def most_shards(self, n_samples: int) -> int:
+        """A bound on the shards that any `n_samples` samples in a row come from, or would with equal bytes a shard.
+
+        With j phases touched they are `window` + j - 1 at most. Phases are smallest, and most are touched, around the
+        end of an epoch, where they hold one piece, then two, and so on, on either side.
+        """
+        piece = min(self.shard_items) // self.window
+        if not piece:
+            return len(self.shard_items)
+        whole, samples = 0, n_samples - 2  # phases touched by their first or last sample alone
+        while whole < len(self.shard_items) and samples >= piece * min(whole // 2 + 1, self.window):
+            samples -= piece * min(whole // 2 + 1, self.window)
+            whole += 1
+        return min(len(self.shard_items), self.window + whole + 1)
+
     def _in_epoch(self, epoch: int, places: np.ndarray) -> np.ndarray:
         table = _epoch_table(self, epoch)
         phase = np.searchsorted(table.phase_ends, places, side="right")  # [P]

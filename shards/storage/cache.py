@@ -1,49 +1,54 @@
-"""A bounded local cache for the tars of remote sets: fetched ahead of use, checked by sha256, evicted when
-full.
+"""A bounded folder of a machine for the tars of remote sets, shared by all its processes: each tar is fetched once,
+checked by sha256, and taken away only when nobody uses it.
 
-Files are named by their hash, so sets and versions never collide and a later run finds what an earlier one
-left. The least recently used file goes first. Readers hold memory maps: a file evicted under a reader stays
-readable until the reader lets go (POSIX), and its disk space is freed then. Several processes may share a
-folder; each keeps to the limit on its own account.
+Files are named by their hash, so sets and versions never collide and a later run finds what an earlier one left. All
+that processes know of each other are locks of `fcntl.flock`, which a killed process gives back:
+    <sha256>.part   locked by whoever fetches it; sized in full at once, so that its room is taken; renamed when whole
+    <sha256>.tar    locked, shared, by every map of its bytes, which keeps the descriptor; evicted if nobody locks it
+    .room           locked while room is counted and made
+A tar's modification time is a number made of its hash, set once its bytes were checked: any later writing changes it,
+so a file that has it needs no second check. Its access time is when a process last opened it: the oldest goes first.
+Where everything is in use, the limit is passed, after a while and with a word about it, and not the reader stopped.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import mmap
 import os
+import sys
 import tempfile
 import threading
-from collections import OrderedDict
+import time
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from weakref import WeakValueDictionary
 
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
-from shards.storage.atomic import temporary_files, writer_process
+from shards.storage.maps import MAPS, Positioned, TarBytes, map_descriptor, read_file, try_lock
+from shards.storage.store import Store
 
-_BLOCK_BYTES = 1 << 20
-_ATTEMPTS = 3
+_ATTEMPTS = 3  # of a file that comes with another hash; broken connections are the store's
+_RECENT = 2  # tars kept mapped after their last use, for who reads record by record
+_LOOK_AGAIN_S = 0.02
+PATIENCE_S = 10.0  # for room that others use, before the limit is passed
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One remote tar: the fsspec file system that serves it, its path there, and what it must be."""
+    """One remote tar: the store that has it, its name there, and what it must be."""
 
-    files: Any
-    path: str
+    store: Store
+    name: str
     n_bytes: int
     sha256: str
 
-
-def map_file(path: Path) -> np.ndarray:
-    """A file's bytes as a read-only memory map."""
-    with path.open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)  # [file bytes]
+    def __str__(self) -> str:
+        return f"{self.store}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class CacheConfig:
     """Settings of a cache. An empty folder means one of this user's in the system's temporary folder."""
 
     folder: str = ""
-    max_bytes: int = 50_000_000_000
+    max_bytes: int = 50_000_000_000  # of all processes together that share the folder
     threads: int = 2
 
     def build(self) -> ShardCache:
@@ -62,25 +67,24 @@ class CacheConfig:
 
 
 class ShardCache:
-    """At most `limit_bytes` of tars in `folder`, fetched by `threads` threads.
+    """At most `limit_bytes` of tars in `folder`, whichever processes read them; this one fetches by `threads` threads.
 
-    Raises ConfigError for a file larger than the limit, IncompleteSet for one that cannot be fetched,
-    CorruptShard for one whose bytes keep having another hash.
+    Raises ConfigError for a file larger than the limit or a folder without locks, IncompleteSet for a file that is not
+    there, StoreFailed for one that cannot be fetched, CorruptShard for one whose bytes keep having another hash.
     """
 
     def __init__(self, folder: Path | str, limit_bytes: int, threads: int = 2) -> None:
         self.folder = Path(folder)
         self.limit_bytes = limit_bytes
+        self.n_fetched = 0  # tars that this process has downloaded
         self.folder.mkdir(parents=True, exist_ok=True)
-        _sweep_dead(self.folder)
-        self._changed = threading.Condition()
-        self._mapped: dict[str, np.ndarray] = {}
-        self._pending: dict[str, Future[np.ndarray]] = {}
-        self._reserved_bytes = 0
-        # Least recently used first. Files of an earlier run are held, and mapped once their hash was checked.
-        self._held: OrderedDict[str, int] = OrderedDict(
-            (path.stem, path.stat().st_size) for path in sorted(self.folder.glob("*.tar"))
-        )
+        self._changed = threading.Lock()
+        self._alive: WeakValueDictionary[str, TarBytes] = WeakValueDictionary()
+        self._recent: deque[TarBytes] = deque(maxlen=_RECENT)
+        self._pending: dict[str, Future[TarBytes]] = {}
+        self._closed = False
+        with self._room():
+            self._remove_dead_parts()
         self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="shard-fetch")
 
     def __enter__(self) -> ShardCache:
@@ -91,144 +95,232 @@ class ShardCache:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes on disk now, with room reserved for files on their way."""
-        with self._changed:
-            return sum(self._held.values()) + self._reserved_bytes
+        """Bytes on disk now, with the room of files on their way."""
+        return sum(size for _, _, size in self._files())
 
-    def array(self, file: RemoteFile) -> np.ndarray:
+    def array(self, file: RemoteFile) -> TarBytes:
         """The file as read-only uint8 [n_bytes]; waits until it has arrived."""
-        with self._changed:
-            mapped = self._mapped.get(file.sha256)
-            if mapped is not None:
-                self._held.move_to_end(file.sha256)
-                return mapped
-            future = self._start(file)
-        return future.result()
+        return self.hold(file).result()
 
-    def prefetch(self, file: RemoteFile) -> None:
-        """Start fetching the file unless it is here or on its way. A failure shows when `array` is asked for
-        it.
-        """
+    def hold(self, file: RemoteFile) -> Future[TarBytes]:
+        """Bring the file here unless it is. It stays while the future, or what it gives, is referenced."""
+        if file.n_bytes > self.limit_bytes:
+            raise ConfigError(
+                f"{file} has {file.n_bytes} bytes, the cache holds {self.limit_bytes}; raise limit_bytes "
+                "(data.cache_gb)"
+            )
         with self._changed:
-            if file.sha256 not in self._mapped:
-                self._start(file)
+            alive = self._alive.get(file.sha256)
+            if alive is not None:
+                self._note_use(alive)
+                done: Future[TarBytes] = Future()
+                done.set_result(alive)
+                return done
+            future = self._pending.get(file.sha256)
+            if future is None:
+                future = self._pending[file.sha256] = self._pool.submit(self._bring, file)
+            return future
 
     def close(self) -> None:
         """Stop fetching and join the threads. Files stay for the next run."""
+        self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         with self._changed:
-            self._mapped.clear()
+            self._recent.clear()
 
-    def _start(self, file: RemoteFile) -> Future[np.ndarray]:
-        if file.n_bytes > self.limit_bytes:
-            raise ConfigError(
-                f"{file.path} has {file.n_bytes} bytes, the cache holds {self.limit_bytes}; raise limit_bytes"
-            )
-        future = self._pending.get(file.sha256)
-        if future is None:
-            future = self._pending[file.sha256] = self._pool.submit(self._bring, file)
-        return future
+    def _note_use(self, tar: TarBytes) -> None:
+        if not any(tar is other for other in self._recent):
+            self._recent.append(tar)
 
-    def _bring(self, file: RemoteFile) -> np.ndarray:
+    def _bring(self, file: RemoteFile) -> TarBytes:
         try:
-            mapped = self._adopt(file)
-            if mapped is not None:
-                return mapped
+            tar = self._claim(file)
+            if tar is None:
+                tar = self._fetch(file)
             with self._changed:
-                self._make_room(file.n_bytes)
-                self._reserved_bytes += file.n_bytes
-            with ExitStack() as on_error:
-                on_error.callback(self._release, file.n_bytes)
-                mapped = self._download(file)
-                on_error.pop_all()
-            with self._changed:  # released and admitted in one step, so that no byte counts twice
-                self._release(file.n_bytes)
-                self._admit(file, mapped)
-            return mapped
+                self._alive[file.sha256] = tar
+                self._note_use(tar)
+            return tar
         finally:
             with self._changed:
                 self._pending.pop(file.sha256, None)
 
-    def _adopt(self, file: RemoteFile) -> np.ndarray | None:
-        """A file left by an earlier run, if its hash is right; a wrong one is removed."""
-        with self._changed:
-            if file.sha256 not in self._held:
+    def _path(self, file: RemoteFile) -> Path:
+        return self.folder / f"{file.sha256}.tar"
+
+    def _claim(self, file: RemoteFile) -> TarBytes | None:
+        """A file that is here, locked against eviction, if it is what it must be; a wrong one is removed."""
+        path = self._path(file)
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
                 return None
-        with suppress(FileNotFoundError, ValueError):  # evicted by another process, or empty
-            mapped = map_file(self._path(file.sha256))
-            if hashlib.sha256(mapped.data).hexdigest() == file.sha256:
-                with self._changed:
-                    self._admit(file, mapped)
-                return mapped
-        with self._changed:
-            self._evict(file.sha256)
-        return None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if not _is_at(descriptor, path):
+                    continue  # evicted between the two lines above
+                found = os.fstat(descriptor)
+                if found.st_size != file.n_bytes or (
+                    found.st_mtime_ns != _checked_mark(file) and _sha256(descriptor) != file.sha256
+                ):
+                    path.unlink(missing_ok=True)
+                    return None
+                os.utime(path, ns=(time.time_ns(), _checked_mark(file)))
+                return self._mapped(descriptor, file)
+            finally:
+                os.close(descriptor)
 
-    def _release(self, n_bytes: int) -> None:
-        with self._changed:
-            self._reserved_bytes -= n_bytes
-            self._changed.notify_all()
+    def _mapped(self, descriptor: int, file: RemoteFile) -> TarBytes:
+        """The map of an open, locked file; beyond the number of maps, reads that each find the file again."""
+        mapped = MAPS.adopt(lambda: map_descriptor(descriptor))
+        if mapped is not None:
+            return mapped
 
-    def _admit(self, file: RemoteFile, mapped: np.ndarray) -> None:
-        self._held[file.sha256] = file.n_bytes
-        self._held.move_to_end(file.sha256)
-        self._mapped[file.sha256] = mapped
+        def read(start: int, end: int) -> bytes:
+            with suppress(FileNotFoundError):
+                return read_file(self._path(file), start, end)
+            return self.array(file)[start:end].tobytes()  # evicted: fetched again
 
-    def _path(self, sha256: str) -> Path:
-        return self.folder / f"{sha256}.tar"
+        return Positioned(read, file.n_bytes)
 
-    def _make_room(self, n_bytes: int) -> None:
-        """Evict until `n_bytes` fit; with nothing left, wait for a running fetch and evict that."""
-        while sum(self._held.values()) + self._reserved_bytes + n_bytes > self.limit_bytes:
-            if self._held:
-                self._evict(next(iter(self._held)))
-            else:
-                self._changed.wait()
-
-    def _evict(self, sha256: str) -> None:
-        self._held.pop(sha256, None)
-        self._mapped.pop(sha256, None)
-        self._path(sha256).unlink(missing_ok=True)
-
-    def _download(self, file: RemoteFile) -> np.ndarray:
-        target, found = self._path(file.sha256), ""
-        for attempt in range(1, _ATTEMPTS + 1):
-            with temporary_files(target) as (path,):
+    def _fetch(self, file: RemoteFile) -> TarBytes:
+        part = self.folder / f"{file.sha256}.part"
+        while True:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                while not try_lock(descriptor, fcntl.LOCK_EX):  # another process is fetching it
+                    self._check_open(file)
+                    time.sleep(_LOOK_AGAIN_S)
+                if not _is_at(descriptor, part):  # it has arrived, or its process gave up
+                    tar = self._claim(file)
+                    if tar is None:
+                        continue
+                    return tar
                 try:
-                    found = _copy(file, path)
+                    tar = self._claim(file)
+                    return self._download(file, part, descriptor) if tar is None else tar
+                finally:
+                    if _is_at(descriptor, part):
+                        part.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+    def _download(self, file: RemoteFile, part: Path, descriptor: int) -> TarBytes:
+        self._take_room(file, descriptor)
+        found = ""
+        for _ in range(_ATTEMPTS):
+            with open(descriptor, "r+b", closefd=False) as local:
+                try:
+                    found = file.store.download(file.name, local)
                 except FileNotFoundError as error:
                     raise IncompleteSet(
-                        f"{file.path}: named by the manifest but not found; upload this shard again"
+                        f"{file}: named by the manifest but not found; upload this shard again"
                     ) from error
-                except OSError as error:
-                    if attempt == _ATTEMPTS:
-                        raise IncompleteSet(
-                            f"{file.path}: fetching failed {attempt} times, last with: {error}"
-                        ) from error
-                    continue
-                if found == file.sha256:
-                    mapped = map_file(path)  # before the rename: another process may evict it right after
-                    path.replace(target)
-                    return mapped
+            if found == file.sha256:
+                os.fsync(descriptor)  # before the mark that says it was checked
+                os.utime(descriptor, ns=(time.time_ns(), _checked_mark(file)))
+                part.replace(self._path(file))
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                self.n_fetched += 1
+                return self._mapped(descriptor, file)
         raise CorruptShard(
-            f"{file.path}: fetched {_ATTEMPTS} times, sha256 is {found[:12]}…, "
+            f"{file}: fetched {_ATTEMPTS} times, sha256 is {found[:12]}…, "
             f"the manifest says {file.sha256[:12]}…; the remote file is damaged: upload this shard again"
         )
 
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """While room is counted, nobody else takes any."""
+        with (self.folder / ".room").open("wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                raise ConfigError(
+                    f"{self.folder} has no file locks ({error.strerror}); put the cache on a local disk "
+                    "(data.cache_dir)"
+                ) from error
+            yield
 
-def _copy(file: RemoteFile, path: Path) -> str:
-    """Copy the remote file to `path`; returns the sha256 of what came."""
-    digest = hashlib.sha256()
-    with file.files.open(file.path, "rb") as source, path.open("wb") as local:
-        while block := source.read(_BLOCK_BYTES):
-            digest.update(block)
-            local.write(block)
-    return digest.hexdigest()
+    def _take_room(self, file: RemoteFile, descriptor: int) -> None:
+        """Evict until the file fits, and size it, which takes its room."""
+        os.ftruncate(descriptor, 0)
+        patient_until = time.monotonic() + PATIENCE_S
+        while True:
+            with self._room():
+                late = time.monotonic() > patient_until
+                if self._make_room(file.n_bytes) or late:
+                    os.ftruncate(descriptor, file.n_bytes)
+                    break
+            self._check_open(file)
+            with self._changed:
+                self._recent.clear()  # nothing waits for these
+            time.sleep(_LOOK_AGAIN_S)
+        if late:
+            print(
+                f"[cache] {self.folder}: over its limit of {self.limit_bytes} bytes, since all of it is in use; "
+                "raise it (data.cache_gb), or lower data.window_shards",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _check_open(self, file: RemoteFile) -> None:
+        if self._closed:
+            raise ConfigError(f"{file}: the cache was closed before it arrived")
+
+    def _make_room(self, n_bytes: int) -> bool:
+        self._remove_dead_parts()
+        files = sorted(self._files())
+        over_bytes = sum(size for _, _, size in files) + n_bytes - self.limit_bytes
+        for _, path, size in files:
+            if over_bytes <= 0:
+                break
+            if path.suffix == ".tar" and _remove_unused(path):
+                over_bytes -= size
+        return over_bytes <= 0
+
+    def _remove_dead_parts(self) -> None:
+        for path in self.folder.glob("*.part"):
+            _remove_unused(path)
+
+    def _files(self) -> Iterator[tuple[int, Path, int]]:
+        """(last use, path, bytes) of every file that takes room."""
+        for path in self.folder.iterdir():
+            if path.suffix in (".tar", ".part"):
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    yield found.st_atime_ns, path, found.st_size
 
 
-def _sweep_dead(folder: Path) -> None:
-    """Remove temporary files whose process is gone; a running one may share the folder."""
-    for path in folder.glob(".*.tmp"):
-        process = writer_process(path)
-        if process is None or not Path(f"/proc/{process}").exists():
-            path.unlink(missing_ok=True)
+def _remove_unused(path: Path) -> bool:
+    """Remove a file unless a process holds a lock on it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        if not try_lock(descriptor, fcntl.LOCK_EX):
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _checked_mark(file: RemoteFile) -> int:
+    """The modification time, in nanoseconds, of a file whose bytes were checked."""
+    return int(file.sha256[:7], 16) * 1_000_000_000 + int(file.sha256[7:14], 16)
+
+
+def _sha256(descriptor: int) -> str:
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()

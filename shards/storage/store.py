@@ -1,0 +1,189 @@
+"""A store of files behind a URL: every request tried again while its failure may pass, checked where it can be, and
+one error of ours at the end.
+
+Raises FileNotFoundError for a file that is not there and StoreFailed for everything else a store does; the client's
+own text may hold a credential, so it is shown without secrets and never chained. What the files mean is the folder's
+business (`shards.storage.storage`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from shards.errors import ConfigError, CorruptShard, StoreFailed
+from shards.storage.clients import PART_BYTES, Client, client_of
+from shards.storage.options import Secrets, StorageOptions, shown_url
+from shards.storage.retry import Retry
+
+RETRY = Retry()
+_MISTAKES = (
+    TypeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    NameError,
+    ImportError,
+    MemoryError,
+)  # ours: not hidden
+_REFUSED = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
+_FINAL = ("NotSupportedError", "NotImplementedError", "InvalidPathError", "UnknownConfigurationKeyError")
+_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "ExpiredToken", "InvalidAccessKeyId")
+_SHOWN_CHARACTERS = 240
+
+T = TypeVar("T")
+
+
+class Store:
+    """The files below `url`. Make one with `Store.open`."""
+
+    def __init__(self, url: str, client: Client, secrets: Secrets) -> None:
+        self.url = shown_url(url)
+        self.client = client
+        self._secrets = secrets
+
+    @staticmethod
+    def open(url: str, options: StorageOptions | None = None) -> Store:
+        """The store at a URL. ConfigError for an unknown kind, or for options that its client refuses."""
+        client, used = client_of(url, options)
+        return Store(url, client, Secrets(url, used))
+
+    def __str__(self) -> str:
+        return self.url
+
+    def read(self, name: str) -> bytes:
+        """A file, whole."""
+        return self._try(name, "reading", lambda: self.client.read(name))
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Bytes `start` to `end` of a file."""
+        payload = self._try(name, "reading", lambda: self._range(name, start, end))
+        if len(payload) != end - start:
+            raise StoreFailed(f"{self.url}/{name}: asked for bytes {start} to {end}, got {len(payload)} of them")
+        return payload
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return self._try(name, "asking for the size of", lambda: self.client.size(name))
+
+    def download(self, name: str, file: BinaryIO) -> str:
+        """Copy a file into an open local one from its beginning; returns the sha256 of what came. What a broken
+        connection has brought is kept, and the rest asked for."""
+        digest, done = hashlib.sha256(), 0
+        file.seek(0)
+
+        def copy() -> None:
+            nonlocal digest, done
+            try:
+                for block in self.client.blocks(name, done):
+                    digest.update(block)
+                    done += file.write(block)
+            except Exception as error:
+                if done and type(error).__name__ in _FINAL:  # a plain web server has no ranges: from the beginning
+                    digest, done = hashlib.sha256(), 0
+                    file.seek(0)
+                    raise ConnectionError(f"{type(error).__name__} after a broken connection") from error
+                raise
+
+        self._try(name, "fetching", copy)
+        file.truncate(done)
+        return digest.hexdigest()
+
+    def write(self, name: str, payload: bytes) -> None:
+        """Create or replace a small file in one step, and read it back."""
+        self._check_writable()
+        self._try(name, "writing", lambda: self.client.put(name, payload))
+        if self.read(name) != payload:
+            raise CorruptShard(
+                f"{self.url}/{name}: holds other bytes than were written; try again, or look at the store"
+            )
+
+    def upload(self, path: Path, name: str, sha256: str) -> None:
+        """Create or replace a file from a local one, and make sure that the store has its very bytes: by the MD5 that
+        it computed, where its tag is one, else by reading them back. CorruptShard if it has others each time."""
+        self._check_writable()
+        for _ in range(RETRY.attempts):
+            tag = self._try(name, "uploading", lambda: self.client.put_file(name, path))
+            if self.size(name) == path.stat().st_size and (tag in md5_tags(path) or self.sha256(name) == sha256):
+                return
+        raise CorruptShard(f"{self.url}/{name}: uploaded {RETRY.attempts} times, and each time other bytes arrived")
+
+    def sha256(self, name: str) -> str:
+        """sha256 of a file's bytes as the store gives them out."""
+
+        def digest() -> str:
+            found = hashlib.sha256()
+            for block in self.client.blocks(name, 0):
+                found.update(block)
+            return found.hexdigest()
+
+        return self._try(name, "reading back", digest)
+
+    def names(self, folder: str = "") -> list[str]:
+        """All files below a folder, sorted."""
+        try:
+            return sorted(self._try(folder or ".", "listing", lambda: self.client.names(folder)))
+        except FileNotFoundError:
+            return []
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        self._check_writable()
+        self._try(name, "removing", lambda: self.client.delete(name))
+
+    def _range(self, name: str, start: int, end: int) -> bytes:
+        try:
+            return self.client.read_range(name, start, end) if end > start else b""
+        except Exception as error:
+            if type(error).__name__ not in _FINAL:
+                raise
+            return self.client.read(name)[start:end]  # a web server without ranges
+
+    def _check_writable(self) -> None:
+        if not self.client.writable:
+            raise ConfigError(f"{self.url} can be read and not written; write to s3://, gs://, az:// or a folder")
+
+    def _try(self, name: str, doing: str, action: Callable[[], T]) -> T:
+        cause: Any = None
+        for _ in RETRY.tries():
+            try:
+                return action()
+            except (FileNotFoundError, NotADirectoryError, *_MISTAKES):
+                raise
+            except Exception as error:
+                cause = error
+                if self._is_final(error):
+                    break
+        raise StoreFailed(self._words(name, doing, cause)) from None
+
+    def _is_final(self, error: Exception) -> bool:
+        kind = type(error).__name__
+        return kind in (*_REFUSED, *_FINAL) or any(word in str(error) for word in _NO_CREDENTIALS)
+
+    def _words(self, name: str, doing: str, error: Exception) -> str:
+        kind, text = type(error).__name__, " ".join(self._secrets.without(str(error)).split("Debug source")[0].split())
+        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+        where = f"{self.url}/{name}: {doing} it"
+        if kind in _REFUSED or any(word in str(error) for word in _NO_CREDENTIALS):
+            return (
+                f"{where} was refused ({kind}: {shown}). Check that this machine has credentials, that they have not "
+                "expired, and that they allow it (docs/storage.md)"
+            )
+        if kind in _FINAL:
+            return f"{where} is nothing this store can do ({kind}: {shown})"
+        return (
+            f"{where} failed {RETRY.attempts} times, last with {kind}: {shown}; look at the network, then run it again"
+        )
+
+
+def md5_tags(path: Path) -> tuple[str, str]:
+    """The tags that S3 gives a file sent in one piece, and one sent in parts of `PART_BYTES`."""
+    whole, parts, n_parts = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False), 0
+    with path.open("rb") as file:
+        while part := file.read(PART_BYTES):
+            whole.update(part)
+            parts.update(hashlib.md5(part, usedforsecurity=False).digest())
+            n_parts += 1
+    return whole.hexdigest(), f"{parts.hexdigest()}-{n_parts}"
