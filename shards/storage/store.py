@@ -9,6 +9,7 @@ business (`shards.storage.storage`).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -164,6 +165,8 @@ class Store:
 
     def _words(self, name: str, doing: str, error: Exception) -> str:
         kind, text = type(error).__name__, " ".join(self._secrets.without(str(error)).split("Debug source")[0].split())
+        said = re.search("<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text)  # by S3 and Azure
+        text = f"{said[1]}, {said[2]}" if said else text
         shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
         where = f"{self.url}/{name}: {doing} it"
         if kind in _REFUSED or any(word in str(error) for word in _NO_CREDENTIALS):

@@ -1,0 +1,129 @@
+"""Store: a plain web server, what may be written to, and where options and credentials come from."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from shards.errors import ConfigError, IncompleteSet, StoreFailed
+from shards.reading.reader import ShardSet
+from shards.storage import store
+from shards.storage.cache import ShardCache
+from shards.storage.options import Secrets, check_printable, options_for, shown_url
+from shards.storage.retry import Retry
+from shards.storage.store import Store
+from tests.fault_proxy import Fault, FaultProxy, proxy_before
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "RETRY", Retry(3, 0.001, 0.01))
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def web(toy_root: Path) -> Iterator[FaultProxy]:
+    """The toy set on a web server that has no ranges, behind a proxy."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Silent, directory=str(toy_root.parent)))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with proxy_before(server.server_port) as proxy:
+        yield proxy
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["cut", "503", "flip"])
+def test_a_set_on_a_web_server_without_ranges_survives_what_networks_do(
+    web: FaultProxy, tmp_path: Path, kind: str
+) -> None:
+    web.faults = [Fault(kind, name) for name in ("manifest.json", "toy-000000.idx", "toy-000000.tar")]
+    with ShardCache(tmp_path, 10**9) as cache:
+        shards = ShardSet.open(f"http://127.0.0.1:{web.port}/toy", cache=cache)
+        assert shards.record(1).meta["number"] == 1
+    assert all(fault.happened for fault in web.faults)
+
+
+def test_a_web_server_is_read_by_ranges_even_where_it_has_none(web: FaultProxy) -> None:
+    shards = ShardSet.open(f"http://127.0.0.1:{web.port}/toy", by_range=True)
+    assert shards.record(5).meta["number"] == 5
+
+
+def test_what_is_not_there_and_who_does_not_answer_are_told_apart(web: FaultProxy) -> None:
+    with pytest.raises(IncompleteSet, match="written last"):
+        ShardSet.open(f"http://127.0.0.1:{web.port}/another", by_range=True)
+    with pytest.raises(StoreFailed, match=r"manifest\.json: reading it failed 3 times"):
+        ShardSet.open("http://127.0.0.1:1/toy", by_range=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://host/toy?X-Amz-Signature=abcdef", "has a query"),
+        ("nothing://host/toy", "unknown kind of URL"),
+    ],
+)
+def test_a_url_that_cannot_be_a_set_is_refused(url: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Store.open(url)
+    assert "abcdef" not in str(caught.value)
+
+
+def test_a_web_server_is_not_written_to() -> None:
+    with pytest.raises(ConfigError, match="can be read and not written"):
+        Store.open("https://host/toy").write("a", b"")
+
+
+def test_options_that_a_store_does_not_know_are_refused_without_their_values() -> None:
+    with pytest.raises(ConfigError, match=r"its options \['bukcet', 'secret_access_key'\]") as caught:
+        Store.open("s3://bucket/toy", {"bukcet": "x", "secret_access_key": "hush-hush"})
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_waits_double_and_differ_within_their_bound(attempts: int) -> None:
+    retry = Retry(attempts, 1.0, 4.0)
+    for failures, bound in ((1, 1.0), (2, 2.0), (3, 4.0), (9, 4.0)):
+        waits = {retry.wait_s(failures) for _ in range(20)}
+        assert len(waits) > 1
+        assert all(bound / 2 <= wait <= bound for wait in waits)
+    assert list(Retry(attempts, 0, 0).tries()) == list(range(1, attempts + 1))
+
+
+def test_secrets_are_taken_out_of_texts_and_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "tok-en-value")
+    secrets = Secrets("https://me:pass-word@host/x", {"secret_access_key": "s3cr3t", "region": "eu-1"})
+    text = "s3cr3t and tok-en-value and pass-word in eu-1 at https://host/x?sig=abc"
+    assert secrets.without(text) == "*** and *** and *** in eu-1 at https://host/x?***"
+    assert shown_url("https://me:pass-word@host/x?sig=1") == "https://***@host/x"
+
+
+def test_options_come_from_profile_files_unless_the_environment_or_the_caller_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id=a\naws_secret_access_key=%b\n[mine]\n")
+    (tmp_path / "config").write_text("[default]\nregion=eu-1\n[profile mine]\nendpoint_url=http://here\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert options_for("s3", None) == {"access_key_id": "a", "secret_access_key": "%b", "region": "eu-1"}
+    assert options_for("s3", {"profile": "mine"}) == {"endpoint": "http://here"}
+    assert options_for("s3", {"key": "b", "endpoint_url": "http://there"})["access_key_id"] == "b"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "c")
+    assert options_for("s3", None) == {"region": "eu-1"}, "never half of a pair"
+
+
+def test_a_secret_among_settings_is_refused_with_the_place_for_it() -> None:
+    check_printable({"endpoint": "http://here", "region": "eu-1", "account_name": "me"}, "storage")
+    for name in ("secret_access_key", "key", "access_key_id", "sas_token", "account_key", "connection_string"):
+        with pytest.raises(ConfigError, match=f"setting 'storage' holds '{name}'.*AWS_ACCESS_KEY_ID"):
+            check_printable({name: "x"}, "storage")
