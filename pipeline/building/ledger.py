@@ -10,7 +10,6 @@ set is finished, because the manifest then says everything.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ from typing import Any
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, fingerprint, recipe_difference
 from shards.errors import CorruptShard, FingerprintMismatch, IncompleteSet
-from shards.storage.atomic import sweep, write_atomic
+from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import BUILD_FOLDER
 
-_RECIPE_NAME = "recipe.json"
+_RECIPE = f"{BUILD_FOLDER}/recipe.json"
+
+Place = Path | str | Folder  # of a set: a path, a URL, or a folder that was opened with options
 
 
 @dataclass(frozen=True)
@@ -54,78 +55,76 @@ class FinishedShard:
         return sum(reject.whole for reject in self.rejects)
 
 
-def open_build(folder: Path, recipe: Mapping[str, Any]) -> Manifest | None:
-    """Prepares a set folder for building by `recipe`; call it once, before any worker starts.
+def open_build(place: Place, recipe: Mapping[str, Any]) -> Manifest | None:
+    """Prepares a set's folder, at a path or URL, for building by `recipe`; call it once, before any worker starts.
 
     Returns the manifest if the set is already finished, None if there is something to do. Raises FingerprintMismatch,
     field by field, if the folder was built or begun by another recipe, and IncompleteSet if it holds shards of
     unknown origin.
     """
+    folder = open_folder(place)
     manifest = read_manifest(folder)
     if manifest is not None:
         manifest.check_fingerprint(recipe)
         remove_ledger(folder)  # a build may have been killed between its manifest and this
-        sweep(folder)
+        folder.sweep()
         return manifest
-    path = folder / BUILD_FOLDER / _RECIPE_NAME
-    if path.exists():
-        begun = parse_json(path.read_bytes(), str(path))
+    if folder.exists(_RECIPE):
+        begun = parse_json(folder.read(_RECIPE), f"{folder}/{_RECIPE}")
         if fingerprint(begun) != fingerprint(recipe):
             lines = "\n  ".join(recipe_difference(json.loads(canonical_json(recipe)), begun, folder.name))
             raise FingerprintMismatch(
                 f"{folder} holds an unfinished build by another recipe:\n  {lines}\n"
                 "Restore these settings to continue it, or build into another set name. Nothing was deleted."
             )
-    elif strangers := sorted(path.name for path in folder.glob("*.tar")):
+    elif strangers := folder.names("*.tar"):
         raise IncompleteSet(
             f"{folder} holds {len(strangers)} shards, such as {strangers[0]}, but neither {MANIFEST_NAME} nor "
-            f"{BUILD_FOLDER}/{_RECIPE_NAME} to say where they are from. Move them away, or build into another set name"
+            f"{_RECIPE} to say where they are from. Move them away, or build into another set name"
         )
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, canonical_json(dict(recipe), "recipe", indent=1) + b"\n")
-    sweep(folder)
-    sweep(path.parent)
+        folder.write(_RECIPE, canonical_json(dict(recipe), "recipe", indent=1) + b"\n")
+    folder.sweep()
     return None
 
 
-def recipe_in(folder: Path) -> dict[str, Any] | None:
+def recipe_in(place: Place) -> dict[str, Any] | None:
     """The recipe a folder was built by, or begun with; None for a new one. Nothing is changed."""
+    folder = open_folder(place)
     manifest = read_manifest(folder)
     if manifest is not None:
         return manifest.recipe
-    path = folder / BUILD_FOLDER / _RECIPE_NAME
-    return parse_json(path.read_bytes(), str(path)) if path.exists() else None
+    return parse_json(folder.read(_RECIPE), f"{folder}/{_RECIPE}") if folder.exists(_RECIPE) else None
 
 
-def remove_ledger(folder: Path) -> None:
+def remove_ledger(place: Place) -> None:
     """Removes the ledger of a set whose manifest says everything."""
-    if (folder / BUILD_FOLDER).is_dir():
-        shutil.rmtree(folder / BUILD_FOLDER)
+    open_folder(place).remove_folder(BUILD_FOLDER)
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    return Manifest.load(folder) if (folder / MANIFEST_NAME).exists() else None
+def read_manifest(place: Place) -> Manifest | None:
+    folder = open_folder(place)
+    return Manifest.load(folder) if folder.exists(MANIFEST_NAME) else None
 
 
-def write_finished(folder: Path, finished: FinishedShard) -> None:
+def write_finished(place: Place, finished: FinishedShard) -> None:
     content = {
         "keys_sha256": finished.keys_sha256,
         "shard": None if finished.shard is None else finished.shard.to_json(),
         "rejects": [reject.to_json() for reject in finished.rejects],
         "cut_sentences": finished.cut_sentences,
     }
-    path = _path(folder, finished.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json(content, path.name))
+    open_folder(place).write(_entry(finished.name), canonical_json(content, _entry(finished.name)))
 
 
-def read_finished(folder: Path, name: str) -> FinishedShard | None:
+def read_finished(place: Place, name: str) -> FinishedShard | None:
     """None if the shard is not finished. Raises CorruptShard for a record that cannot be understood."""
-    path = _path(folder, name)
-    if not path.exists():
+    folder = open_folder(place)
+    path = f"{folder}/{_entry(name)}"
+    try:
+        content = parse_json(folder.read(_entry(name)), path)
+    except IncompleteSet:
         return None
-    content = parse_json(path.read_bytes(), str(path))
     try:
         shard = None if content["shard"] is None else ShardEntry(**content["shard"])
         rejects = tuple(Rejected(**reject) for reject in content["rejects"])
@@ -134,5 +133,5 @@ def read_finished(folder: Path, name: str) -> FinishedShard | None:
         raise CorruptShard(f"{path} does not record a finished shard ({error!r}); delete it to rebuild") from error
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / BUILD_FOLDER / f"{name}.json"
+def _entry(name: str) -> str:
+    return f"{BUILD_FOLDER}/{name}.json"

@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.building.ledger import FinishedShard, read_finished, read_manifest
+from pipeline.building.ledger import Place, read_finished, read_manifest
 from pipeline.building.recipe import TEXT_MODES
 from shards.contract.manifest import ShardEntry
 from shards.contract.schema import Field
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SourceError
+from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import check_shard
 
 # One H200, SD 1.5 encoder at 512 x 512. Estimates from operation counts: docs/methods/performance.md#encoder-speed.
 GPU_IMAGES_PER_S = {"float16": (280, 400), "tf32": (150, 200)}
 
+_LOOKS_AT_ONCE = 8
 _MEMBER_OVERHEAD_BYTES = 512 + 128 + 256  # tar header, npy header, half a block of padding
 _META_BYTES_PER_REF = 1000  # one RLE mask and its ids, about
 _META_BYTES_PER_VIEW = 300  # a View record
@@ -54,27 +56,29 @@ def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> l
     ]
 
 
-def remaining(planned: Sequence[PlannedShard], folder: Path) -> list[PlannedShard]:
-    """Tasks whose shard is absent, was built from other keys, or is not on disk as recorded.
+def remaining(planned: Sequence[PlannedShard], place: Place) -> list[PlannedShard]:
+    """Tasks whose shard is absent, was built from other keys, or is not in its place as recorded.
 
     Sizes and index hashes are compared, tar hashes are not: `shards.verify` reads every byte when asked to.
     """
+    folder = open_folder(place)
     manifest = read_manifest(folder)
-    if manifest is None:
-        finished = {shard.name: read_finished(folder, shard.name) for shard in planned}
-        return [shard for shard in planned if not _is_finished(shard, finished[shard.name], folder)]
-    shards = {shard.name: shard for shard in manifest.shards}
     # A shard the manifest does not name had no usable example: finished sets hold no empty shards.
-    return [shard for shard in planned if shard.name in shards and not _is_on_disk(shards[shard.name], folder)]
+    named = None if manifest is None else {shard.name: shard for shard in manifest.shards}
+
+    def is_done(shard: PlannedShard) -> bool:
+        if named is not None:
+            return shard.name not in named or _is_in_place(named[shard.name], folder)
+        finished = read_finished(folder, shard.name)
+        if finished is None or finished.keys_sha256 != shard.keys_sha256:
+            return False
+        return finished.shard is None or _is_in_place(finished.shard, folder)
+
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:  # a store takes a round trip for each
+        return [shard for shard, done in zip(planned, pool.map(is_done, planned), strict=True) if not done]
 
 
-def _is_finished(shard: PlannedShard, finished: FinishedShard | None, folder: Path) -> bool:
-    if finished is None or finished.keys_sha256 != shard.keys_sha256:
-        return False
-    return finished.shard is None or _is_on_disk(finished.shard, folder)
-
-
-def _is_on_disk(shard: ShardEntry, folder: Path) -> bool:
+def _is_in_place(shard: ShardEntry, folder: Folder) -> bool:
     try:
         check_shard(folder, shard)
     except (IncompleteSet, CorruptShard):

@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from pipeline.building.ledger import (
     FinishedShard,
+    Place,
     Rejected,
     read_finished,
     read_manifest,
@@ -39,6 +39,7 @@ from pipeline.views import ViewPlan
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry
 from shards.contract.schema import Record, Schema
 from shards.errors import CorruptShard, IncompleteSet
+from shards.storage.storage import open_folder
 from shards.writing.writer import seal_set, write_shard
 
 Progress = Callable[[int, int], None]  # (records written, examples rejected) of this shard so far
@@ -52,12 +53,13 @@ def build_shard(
     view_plan: ViewPlan,
     vae: ImageEncoder,
     text: TextEncoder | None,
-    folder: Path,
+    folder: Place,
     settings: BuildSettings,
     progress: Progress | None = None,
     turn: Lock | None = None,
 ) -> FinishedShard:
-    """Writes `<planned.name>.tar` and `.idx` into `folder`, then `_build/<planned.name>.json`; returns what that says.
+    """Writes `<planned.name>.tar` and `.idx` into `folder`, a path or URL, then `_build/<planned.name>.json`; returns
+    what that says.
 
     The bytes depend on the recipe and the source alone, not on threads or on how often this was tried. Whoever calls
     it has called `ledger.open_build` on the folder. Raises SourceError and the encoder's own errors; the folder then
@@ -109,7 +111,7 @@ def build_shards(
     view_plan: ViewPlan,
     vae: ImageEncoder,
     text: TextEncoder | None,
-    folder: Path,
+    folder: Place,
     settings: BuildSettings,
 ) -> Iterator[FinishedShard]:
     """`build_shard` of one shard after the other, each encoding while the one before it is hashed and synced."""
@@ -127,18 +129,19 @@ def finish_set(
     split: str,
     schema: Schema,
     recipe: Mapping[str, Any],
-    folder: Path,
+    place: Place,
     settings: BuildSettings,
     tables: Sequence[TableEntry] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Turns the `planned` shards, all finished, into a set named after `folder`: rejects, card, and the manifest last.
+    """Turns the `planned` shards, all finished, into a set named after its folder: rejects, card, the manifest last.
     `say` is told what the set lacks of its source, a line at a time.
 
     On a set that is already finished, it only checks that shards built again are the ones the manifest names. Raises
     IncompleteSet if a shard is missing, SourceError if more than `max_rejects` of the examples or of their entries were
     left out or no example is left, CorruptShard if a shard built again differs.
     """
+    folder = open_folder(place)
     results = {shard.name: read_finished(folder, shard.name) for shard in planned}
     manifest = read_manifest(folder)
     if manifest is not None:

@@ -15,8 +15,9 @@ from typing import Any
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.schema import Schema
 from shards.errors import CorruptShard, FingerprintMismatch, SchemaMismatch
-from shards.storage.atomic import sha256_bytes, write_atomic
-from shards.storage.storage import open_folder
+from shards.storage.atomic import sha256_bytes
+from shards.storage.options import StorageOptions
+from shards.storage.storage import Folder, open_folder
 
 VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -82,9 +83,10 @@ class Manifest:
     version: int = VERSION
 
     @staticmethod
-    def load(url: str | Path) -> Manifest:
+    def load(url: str | Path | Folder, storage_options: StorageOptions | None = None) -> Manifest:
         """The manifest of the set at a folder path or URL. IncompleteSet if there is none."""
-        return Manifest.parse(open_folder(url).read(MANIFEST_NAME), str(url))
+        folder = open_folder(url, storage_options=storage_options)
+        return Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
 
     @staticmethod
     def parse(payload: bytes, where: str) -> Manifest:
@@ -118,9 +120,9 @@ class Manifest:
         data = {**asdict(self), "schema": self.schema.to_json()}
         return canonical_json(data, MANIFEST_NAME, indent=1) + b"\n"
 
-    def write(self, root: Path) -> None:
-        """Write `manifest.json` into `root` in one step."""
-        write_atomic(root / MANIFEST_NAME, self.to_bytes())
+    def write(self, root: Path | str | Folder) -> None:
+        """Write `manifest.json` into `root`, a path or URL, in one step."""
+        open_folder(root).write(MANIFEST_NAME, self.to_bytes())
 
     def check_fingerprint(self, recipe: Mapping[str, Any]) -> None:
         """FingerprintMismatch naming every differing field, unless the set was built by this recipe."""

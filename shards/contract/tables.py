@@ -19,29 +19,35 @@ from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.manifest import TableEntry
 from shards.contract.schema import check_key
 from shards.errors import CorruptShard, IncompleteSet, SchemaMismatch
-from shards.storage.atomic import sha256_bytes, write_atomic
+from shards.storage.atomic import sha256_bytes
 from shards.storage.storage import Folder, open_folder
 
 TABLES = "tables"
 
 
 def write_table(
-    root: Path,
+    root: Path | str | Folder,
     name: str,
     arrays: Mapping[str, np.ndarray],
     info: Mapping[str, Any],
 ) -> TableEntry:
-    """Write one table into the set folder `root`; hand the result to `seal_set`."""
-    return save_table(root / TABLES / name, arrays, info)
+    """Write one table into the set folder `root`, a path or URL; hand the result to `seal_set`."""
+    return _write(open_folder(root), f"{TABLES}/", name, arrays, info)
 
 
-def save_table(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> TableEntry:
+def save_table(path: Path | str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> TableEntry:
     """Write a table as `<path>.safetensors` and `<path>.json`, replacing one of that name.
 
     Raises:
         SchemaMismatch: arrays of different lengths, a name that is not a key, or an info that JSON cannot hold.
     """
-    name = path.name
+    folder, name = _split(path)
+    return _write(open_folder(folder), "", name, arrays, info)
+
+
+def _write(
+    files: Folder, below: str, name: str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]
+) -> TableEntry:
     check_key(name)
     rows = {len(array) for array in arrays.values()}
     if len(rows) != 1:
@@ -49,9 +55,8 @@ def save_table(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, 
     # safetensors stores the buffer as it lies, so a transposed array would come back with its rows mixed up
     payload = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     text = canonical_json(dict(info), f"table {name}", indent=1) + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path.with_name(f"{name}.safetensors"), payload)
-    write_atomic(path.with_name(f"{name}.json"), text)
+    files.write(f"{below}{name}.safetensors", payload)
+    files.write(f"{below}{name}.json", text)
     return TableEntry(name, sha256_bytes(payload), rows.pop(), sha256_bytes(text))
 
 
@@ -71,9 +76,9 @@ def load_table(url: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         IncompleteSet: one of the two files is missing.
         CorruptShard: the arrays cannot be read, or have different lengths.
     """
-    folder, _, name = str(url).rpartition("/")
+    folder, name = _split(url)
     name = name.removesuffix(".safetensors").removesuffix(".json")
-    files = open_folder(folder or ("/" if str(url).startswith("/") else "."))
+    files = open_folder(folder)
     try:
         arrays = safetensors.numpy.load(_read(files, f"{name}.safetensors", url))
     except SafetensorError as error:
@@ -81,6 +86,12 @@ def load_table(url: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if len({len(array) for array in arrays.values()}) != 1:
         raise CorruptShard(f"{name}.safetensors in {files}: not a table, its arrays differ in length")
     return arrays, parse_json(_read(files, f"{name}.json", url), f"{name}.json")
+
+
+def _split(path: str | Path) -> tuple[str, str]:
+    """(folder, last part) of a path or URL."""
+    folder, _, name = str(path).rpartition("/")
+    return folder or ("/" if str(path).startswith("/") else "."), name
 
 
 def _read(files: Folder, name: str, url: str | Path) -> bytes:

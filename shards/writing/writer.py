@@ -1,17 +1,17 @@
 """Writes shards and finishes sets: equal records give equal bytes, and a killed writer leaves nothing that
 looks whole.
 
-A shard is written under a temporary name, synced, hashed, indexed from what is on disk, then renamed: index
-first, tar second, so a tar under its final name always has its index. The tar is plain USTAR with fixed times
-and owners, one member after the other in schema order. The caller keeps the ShardEntry (a build keeps it
-under `_build/`); `seal_set` writes the manifest, which is what makes the set readable. Which records go
-into which shard is the caller's plan.
+A shard is written under a temporary name on this machine, synced, hashed, indexed from what is on disk, then
+published: renamed in a folder, or uploaded to a store and checked there. Index first, tar second, so a tar under its
+final name always has its index. The tar is plain USTAR with fixed times and owners, one member after the other in
+schema order. The caller keeps the ShardEntry (a build keeps it under `_build/`); `seal_set` writes the manifest, which
+is what makes the set readable. Which records go into which shard is the caller's plan.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ from shards.contract.index import ShardIndex, build_index
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
 from shards.contract.schema import Record, Schema, check_key
 from shards.errors import CorruptShard, SchemaMismatch
-from shards.storage.atomic import flush, publish, sha256_file, temporary_files, write_atomic
-from shards.storage.storage import LocalFolder
+from shards.storage.atomic import flush, sha256_file
+from shards.storage.storage import Folder, open_folder
 from shards.writing.card import render_card
 
 BUILD_FOLDER = "_build"
+_LOOKS_AT_ONCE = 8
 _OWNERSHIP: dict[str, Any] = {"user": "shards", "group": "shards", "mode": 0o444}
 
 
-def write_shard(folder: Path, name: str, schema: Schema, records: Iterable[Record]) -> ShardEntry:
-    """Write `<name>.tar` and `<name>.idx` into `folder` and return what the manifest will say about them.
+def write_shard(folder: Path | str | Folder, name: str, schema: Schema, records: Iterable[Record]) -> ShardEntry:
+    """Write `<name>.tar` and `<name>.idx` into `folder`, a path or URL, and return what the manifest will say of them.
 
     An existing shard of that name is replaced in one step. Raises SchemaMismatch for a record that does not
     fit, for a key used twice and for no records at all; nothing stays behind in any of these cases.
@@ -37,10 +38,9 @@ def write_shard(folder: Path, name: str, schema: Schema, records: Iterable[Recor
     from webdataset.writer import TarWriter  # imports torch, which readers do not need
 
     check_key(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    tar_path, idx_path = folder / f"{name}.tar", folder / f"{name}.idx"
+    place, tar_name, idx_name = open_folder(folder), f"{name}.tar", f"{name}.idx"
     keys: set[str] = set()
-    with temporary_files(tar_path, idx_path) as (new_tar, new_idx):
+    with place.staged(tar_name, idx_name) as (new_tar, new_idx):
         with new_tar.open("wb") as file:
             with TarWriter(file, mtime=0, encoder=False, compress=False, **_OWNERSHIP) as tar:
                 for record in records:
@@ -66,30 +66,28 @@ def write_shard(folder: Path, name: str, schema: Schema, records: Iterable[Recor
             sha256_file(new_tar),
             sha256_file(new_idx),
         )
-        publish(new_idx, idx_path)
-        publish(new_tar, tar_path)
+        place.publish(new_idx, idx_name, shard.idx_sha256)
+        place.publish(new_tar, tar_name, shard.tar_sha256)
     return shard
 
 
-def check_shard(folder: Path, shard: ShardEntry, *, deep: bool = False) -> None:
+def check_shard(folder: Path | str | Folder, shard: ShardEntry, *, deep: bool = False) -> None:
     """IncompleteSet or CorruptShard unless the shard's files are as recorded: size and index hash, or all
     (`deep`).
     """
-    files = LocalFolder(folder)
+    files = open_folder(folder)
     files.check_size(f"{shard.name}.tar", shard.tar_bytes)
-    files.read(f"{shard.name}.idx")
-    checks = [("idx", shard.idx_sha256)] + ([("tar", shard.tar_sha256)] if deep else [])
-    for suffix, expected in checks:
-        found = sha256_file(folder / f"{shard.name}.{suffix}")
-        if found != expected:
-            raise CorruptShard(
-                f"{shard.name}.{suffix}: sha256 is {found[:12]}…, recorded {expected[:12]}…, "
-                f"in {folder}; rebuild this shard or download it again"
-            )
+    files.read(f"{shard.name}.idx", shard.idx_sha256)
+    found = files.sha256(f"{shard.name}.tar") if deep else shard.tar_sha256
+    if found != shard.tar_sha256:
+        raise CorruptShard(
+            f"{shard.name}.tar: sha256 is {found[:12]}…, recorded {shard.tar_sha256[:12]}…, "
+            f"in {files}; rebuild this shard or download it again"
+        )
 
 
 def seal_set(
-    root: Path,
+    root: Path | str | Folder,
     *,
     name: str,
     split: str,
@@ -107,7 +105,8 @@ def seal_set(
     Raises IncompleteSet or CorruptShard if a shard is not as recorded, SchemaMismatch if counts or keys do
     not add up.
     """
-    counts = _count(root, schema, shards)
+    folder = open_folder(root)
+    counts = _count(folder, schema, shards)
     if counts["rejects"] != len(rejects):
         raise SchemaMismatch(
             f"{name}: shards count {counts['rejects']} rejects, {len(rejects)} were given; pass all of them"
@@ -116,24 +115,28 @@ def seal_set(
     plain: dict[str, Any] = parse_json(canonical_json(dict(recipe), "recipe"), "recipe")
     manifest = Manifest(name, split, plain, fingerprint(plain), schema, tuple(shards), counts, tuple(tables))
     lines = [canonical_json(dict(reject), "rejects.jsonl") + b"\n" for reject in rejects]
-    write_atomic(root / "rejects.jsonl", b"".join(lines))
-    write_atomic(root / "README.md", render_card(manifest, card or {}).encode())
-    write_atomic(root / "wids.json", canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n")
-    manifest.write(root)
-    if (root / BUILD_FOLDER).is_dir():
-        shutil.rmtree(root / BUILD_FOLDER)
+    folder.write("rejects.jsonl", b"".join(lines))
+    folder.write("README.md", render_card(manifest, card or {}).encode())
+    folder.write("wids.json", canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n")
+    manifest.write(folder)
+    folder.remove_folder(BUILD_FOLDER)
     return manifest
 
 
-def _count(root: Path, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:
+def _count(folder: Folder, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:
     """records, items, rejects and rows per axis, from the index files; also checks the shards and that keys
     differ.
     """
     totals = dict.fromkeys(("records", "items", "rejects", *schema.axes), 0)
     owner: dict[str, str] = {}
-    for shard in shards:
-        check_shard(root, shard)
-        index = ShardIndex.load((root / f"{shard.name}.idx").read_bytes(), schema, f"{shard.name}.idx")
+
+    def load(shard: ShardEntry) -> ShardIndex:
+        folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+        return ShardIndex.load(folder.read(f"{shard.name}.idx", shard.idx_sha256), schema, f"{shard.name}.idx")
+
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:  # a store takes a round trip for each
+        indexes = list(pool.map(load, shards))
+    for shard, index in zip(shards, indexes, strict=True):
         for count in ("records", "items", "rejects"):
             totals[count] += getattr(shard, count)
         for axis, rows in index.axis_rows(schema).items():

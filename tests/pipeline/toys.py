@@ -22,6 +22,7 @@ from shards.contract.manifest import Manifest
 from shards.contract.schema import Field
 from shards.errors import Reject
 from shards.geometry.view import Size
+from shards.storage.storage import Folder
 
 SETTINGS = BuildSettings(records_per_shard=4, image_batch=3, text_batch=5, max_rejects=0.5)
 
@@ -127,7 +128,7 @@ class ToyText:
 class Build:
     """One set, built by a plain loop: what a job does, without Ray."""
 
-    folder: Path
+    folder: Path | Folder
     source: ToySource = field(default_factory=ToySource)
     vae: ImageEncoder = field(default_factory=ToyVae)
     text: TextEncoder | None = field(default_factory=ToyText)

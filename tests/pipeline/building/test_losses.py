@@ -46,7 +46,7 @@ def test_entries_are_limited_as_pictures_are(tmp_path: Path) -> None:
 def test_sentences_that_are_cut_are_counted_through_the_ledger(tmp_path: Path) -> None:
     build = Build(tmp_path / "toys", ToySource(words=" with far too many words"))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("shards.writing.writer.write_atomic", stopped)
+        patched.setattr("shards.writing.writer.render_card", stopped)
         with pytest.raises(RuntimeError, match="stopped"):
             build.run()
     finished = [read_finished(build.folder, shard.name) for shard in build.planned]
