@@ -1,13 +1,15 @@
 """The refer step as it was published, restated with the same weights, to measure ours beside it.
 
-What it does that ours does not, each stated by the published code (docs/methods/performance.md#operations-of-a-step):
+What it does that ours does not, each stated by the published code (docs/methods/performance.md#the-published-step):
 every step encodes its pictures with the VAE and its sentences with CLIP; everything is float32; attention writes its
-whole matrix; every layer is computed a second time in backward; the cross-attention maps of all layers are stored for
-the whole pass; the host waits for the loss, and for the device, in every step.
+whole matrix; every layer is computed a second time in backward; every layer's matrix, of self-attention too, is
+averaged over its heads, and up to 32 x 32 pixels stored for the whole pass, a second time when it is computed again;
+the host waits for the loss and the device, collects garbage and empties the allocator's cache in every step.
 """
 
 from __future__ import annotations
 
+import gc
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,10 +27,11 @@ CLIP: dict[str, Any] = {
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
 }
+STORED_PIXELS = 32 * 32
 
 
 class StoringAttention:
-    """Attention as the published code writes it: every probability matrix in memory, and kept where it is a map."""
+    """Attention as the published code writes it: every probability matrix in memory, its mean kept where it is small."""
 
     def __init__(self) -> None:
         self.stored: list[torch.Tensor] = []
@@ -45,10 +48,11 @@ class StoringAttention:
         projected = (attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
         probabilities = (query @ key.transpose(-1, -2) * attn.scale).softmax(-1)  # [B, H, N, T]
-        if encoder_hidden_states is not None:
-            self.stored.append(probabilities.detach())
-            if maps is not None:
-                maps.append(probabilities.detach().mean(1))
+        mean = probabilities.detach().mean(1)  # [B, N, T], of every layer, stored or not
+        if mean.shape[1] <= STORED_PIXELS:
+            self.stored.append(mean)
+        if encoder_hidden_states is not None and maps is not None:
+            maps.append(mean)
         return attn.to_out[0]((probabilities @ value).transpose(1, 2).flatten(2))
 
 
@@ -113,7 +117,12 @@ class PublishedStep(nn.Module):
         loss.backward()
         if loss.device.type == "cuda":
             torch.cuda.synchronize()
-        return loss.item()
+        value = loss.item()
+        gc.collect()
+        if loss.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.synchronize()
+        return value
 
 
 def published_numerics() -> AbstractContextManager[None]:

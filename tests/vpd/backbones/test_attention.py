@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from shards.errors import ConfigError
-from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean, attention_probabilities
+from vpd.backbones.sd_unet.attention import (
+    LEAST_CHANNELS,
+    LEAST_PIXELS,
+    AttentionProcessor,
+    MapMean,
+    attention_probabilities,
+    fused_attention,
+)
 
 
 def layer(heads: int = 2, width: int = 8, context: int = 6) -> SimpleNamespace:
@@ -96,3 +103,16 @@ def test_the_mean_is_plain_over_layers_and_laid_out_by_rows():
     assert joined.shape == (1, 6, 2, 3)
     torch.testing.assert_close(joined[0, 2:, 1, 2], ((first + second + third) / 3)[0, 5])
     assert maps.append_to(features, 1) is features
+
+
+@pytest.mark.parametrize("channels", [4, LEAST_CHANNELS, 24])
+def test_narrow_heads_are_widened_without_changing_an_output_or_a_gradient(channels: int):
+    torch.manual_seed(0)
+    given = [torch.randn(2, 3, length, channels, dtype=torch.float64, requires_grad=True) for length in (LEAST_PIXELS, 5, 5)]
+    query, key, value = given
+    found = fused_attention(query, key, value, 0.3)
+    expected = (query @ key.transpose(-1, -2) * 0.3).softmax(-1) @ value
+    torch.testing.assert_close(found, expected)
+    slope = torch.randn_like(expected)
+    pairs = (torch.autograd.grad(output, given, slope, retain_graph=True) for output in (found, expected))
+    torch.testing.assert_close(*pairs)

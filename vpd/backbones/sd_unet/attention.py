@@ -29,6 +29,8 @@ import torch.nn.functional as F
 
 from shards.errors import ConfigError
 
+LEAST_CHANNELS, LEAST_PIXELS = 16, 512  # of a head on a CPU, and that attend for the former to matter
+
 
 def attention_probabilities(query: torch.Tensor, key: torch.Tensor, scale: float) -> torch.Tensor:
     """Softmax over the tokens, in float32 whatever the autocast type.
@@ -90,13 +92,26 @@ class AttentionProcessor:
             output = probabilities.to(value.dtype) @ value  # [B, H, N, d]
             maps.append(probabilities.mean(dim=1))  # [B, N, T]
         else:
-            key_of_each, value_of_each = _for_each(key, len(query)), _for_each(value, len(query))
-            output = F.scaled_dot_product_attention(query, key_of_each, value_of_each, scale=attn.scale)  # [B, H, N, d]
+            output = fused_attention(query, _for_each(key, len(query)), _for_each(value, len(query)), attn.scale)
             if maps is not None:
                 with torch.no_grad():
                     maps.append(attention_probabilities(query, key, attn.scale).mean(dim=1))  # [B, N, T]
 
         return _projected(attn, output.transpose(1, 2).flatten(2))  # [B, N, C]
+
+
+def fused_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    """`[B, H, N, d]` by the fused kernel, from queries `[B, H, N, d]`, keys and values `[B, H, T, d]`.
+
+    On a CPU heads of fewer than LEAST_CHANNELS are widened with zeros, which change no score: the backward pass of its
+    kernel takes 1.6 times as long for 8 channels as for 16 (docs/methods/performance.md#attention). Where few pixels
+    attend that is not worth a copy.
+    """
+    pixels, channels = query.shape[-2:]
+    if query.device.type != "cpu" or channels >= LEAST_CHANNELS or pixels < LEAST_PIXELS:
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
+    query, key, value = (F.pad(x, (0, LEAST_CHANNELS - channels)) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :channels]
 
 
 def _for_each(shared: torch.Tensor, batch: int) -> torch.Tensor:
