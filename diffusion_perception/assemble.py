@@ -7,10 +7,8 @@ and network belong together. Which frozen encoder (`pipeline`) stands in for wha
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import fit, plugins
@@ -43,14 +41,13 @@ SAME_IN_BOTH = tuple(
 )
 
 
-def open_set(url: str, data: DataConfig, rank: int = 0) -> ShardSet:
-    """A shard set; if it is remote, through this worker's own part of the configured local cache."""
+def open_set(url: str, data: DataConfig) -> ShardSet:
+    """A shard set; if it is remote, through the configured cache, which all workers of a node share."""
     from shards.reading.reader import ShardSet
     from shards.storage.cache import CacheConfig
 
-    folder = Path(data.cache_dir or Path(tempfile.gettempdir(), "diffusion-perception-shards"), f"worker-{rank}")
-    cache = CacheConfig(str(folder), max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
-    return ShardSet.open(url, cache=cache)
+    cache = CacheConfig(data.cache_dir, max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
+    return ShardSet.open(url, cache=cache, storage_options=data.storage)
 
 
 def check_sets(job: TrainJob) -> Manifest:
@@ -63,7 +60,7 @@ def check_sets(job: TrainJob) -> Manifest:
     """
     from vpd.tasks import Scored
 
-    train = Manifest.load(job.data.train)
+    train = Manifest.load(job.data.train, job.data.storage)
     task, facts = build_task(job), backbone_facts(job.backbone)
     fit.check_set(job, task, facts, train, "data.train")
     rows, _ = class_table(job, task, train)
@@ -72,7 +69,7 @@ def check_sets(job: TrainJob) -> Manifest:
     if job.data.val:
         if not isinstance(task, Scored):
             raise ConfigError(f"task {task.name} has no scores, so nothing can be evaluated: leave data.val empty.")
-        val = Manifest.load(job.data.val)
+        val = Manifest.load(job.data.val, job.data.storage)
         fit.check_set(job, task, facts, val, "data.val")
         apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_IN_BOTH)]
         if apart:
@@ -197,18 +194,18 @@ def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarr
             f"task {task.name} needs class embeddings, and {manifest.name} was built without `prompts`. Make a "
             "table with jobs/build_prompts.py and name it in data.table, or rebuild the set with prompts."
         )
-    arrays, info = read_table(open_folder(job.data.train), stored)
+    arrays, info = read_table(open_folder(job.data.train, storage_options=job.data.storage), stored)
     return arrays["embeddings"], tuple(info["names"])
 
 
-def build_parts(job: TrainJob, device: torch.device, rank: int = 0) -> Parts:
+def build_parts(job: TrainJob, device: torch.device) -> Parts:
     """Everything the training loop needs."""
     from vpd.exchange.pretrained import initialise
     from vpd.model.regimes import apply_regime
     from vpd.training.feeding import Parts
 
-    train_set = open_set(job.data.train, job.data, rank)
-    val_set = open_set(job.data.val, job.data, rank) if job.data.val else None
+    train_set = open_set(job.data.train, job.data)
+    val_set = open_set(job.data.val, job.data) if job.data.val else None
     task = build_task(job)
     load_pixels = pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
     rows, names = class_table(job, task, train_set.manifest)

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_perception import places, plugins, settings
@@ -20,6 +19,8 @@ from pipeline.building.recipe import BuildSettings
 from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
 from shards.errors import ConfigError
+from shards.storage.options import check_printable
+from shards.storage.storage import Folder, open_folder
 
 if TYPE_CHECKING:
     from pipeline.encoders import ImageEncoder, TextEncoder
@@ -55,9 +56,13 @@ class BuildJob:
     text: EncoderPlugin | None = None  # text encoder, for sentences or class prompts
     prompts: PromptSettings | None = None  # also store a table of the source's class names, encoded
     views_of: Mapping[str, ViewsPlugin] = field(default_factory=dict)  # split -> another view plan than `views`
-    out: str = "data/shards"  # folder every node reaches
+    out: str = "data/shards"  # folder that every node reaches, or a URL: s3://, gs://, az:// (docs/storage.md)
+    storage: Mapping[str, Any] = field(default_factory=dict)  # of a URL: endpoint, region and such, but no secret
     settings: BuildSettings = field(default_factory=BuildSettings)
     resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        check_printable(self.storage, "storage")
 
     def view_spec(self, split: str) -> Plugin:
         return self.views_of.get(split, self.views)
@@ -74,6 +79,13 @@ def placed(job: BuildJob) -> BuildJob:
             "text": places.located(job.text, "text") if job.text else None,
         },
     )
+
+
+def set_folder(job: BuildJob, split: str) -> Folder:
+    """Where a split's set is built. ConfigError for a URL that nothing can be built to."""
+    folder = open_folder(f"{job.out.rstrip('/')}/{job.name}-{split}", storage_options=job.storage)
+    folder.check_writable()
+    return folder
 
 
 def prompted_names(job: BuildJob, source: Source) -> tuple[str, ...]:
@@ -150,7 +162,7 @@ class ShardBuilder:
             recipe["classes"] = dict(table.info)
         return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
 
-    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
+    def build(self, split: str, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, examples rejected)."""
         from pipeline.building.shard import build_shard
 
@@ -169,7 +181,7 @@ class ShardBuilder:
                 views,
                 image,
                 sentences,
-                Path(folder),
+                set_folder(self.job, split),
                 self.job.settings,
                 note,
                 self._turn,

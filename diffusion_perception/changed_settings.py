@@ -27,6 +27,7 @@ FREE: Mapping[str, str] = {
     "data.eval_batch_size": "packs samples that are scored one by one",
     "data.threads": "is about when a batch is read, not which",
     "data.ahead": "is about when a batch is read, not which",
+    "data.storage": "says how the place of the set is reached; which it is, its fingerprint tells",
     "data.cache_dir": "is about where a copy of the set lies",
     "data.cache_gb": "is about how much of a copy of the set is kept",
     "encoders.model": "says where the encoders lie; whether they are the set's, its recipe tells",

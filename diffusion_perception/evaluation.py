@@ -17,10 +17,13 @@ from diffusion_perception.prediction_outputs import check_writable
 from diffusion_perception.train_job import check_workers
 from shards.errors import ConfigError
 from shards.progress import reports
+from shards.storage.staging import staging_folder
+from shards.storage.storage import open_folder
 
 if TYPE_CHECKING:
     from diffusion_perception.trained import Trained
     from shards.reading.reader import ShardSet
+    from shards.storage.options import StorageOptions
 
 # The metric's states of all parts of a set: (url, opened set, tag of what is said meanwhile) -> one state a part.
 Parts = Callable[[str, "ShardSet", str], list[Any]]
@@ -59,8 +62,8 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     """
     import torch
 
+    from diffusion_perception.assemble import open_set
     from diffusion_perception.trained import load_trained
-    from shards.reading.reader import ShardSet
     from vpd.inference.evaluate import check_count
 
     _check_outputs(job)
@@ -71,7 +74,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     sets = job.sets or ((trained.data.val,) if trained.data.val else ())
     if not sets:
         raise ConfigError(f"{job.run} names no data.val: say which sets to evaluate, sets=[PATH, ...].")
-    opened = {url: ShardSet.open(url) for url in sets}  # so does a damaged or missing set
+    opened = {url: open_set(url, trained.data) for url in sets}  # so does a damaged or missing set
     parts = here.parts if here else place()  # pyright: ignore[reportOptionalCall]
     results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
     results["averaged"] = trained.averaged
@@ -84,7 +87,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
         print(f"{tag} done", flush=True)
         if table_of_classes := task.report(metric, names):
             print(table_of_classes, flush=True)
-    _write(job.out or f"{job.run}/evaluation-step-{trained.step}.json", results)
+    _write(job.out or f"{job.run}/evaluation-step-{trained.step}.json", results, trained.data.storage)
     return results
 
 
@@ -131,7 +134,7 @@ class Evaluator:
         from vpd.training.numerics import autocast_of
 
         self.scored = 0
-        shards = open_set(url, self.trained.data, rank)
+        shards = open_set(url, self.trained.data)
         export = self.job.export
         metric = evaluate(
             self.trained.model,
@@ -146,7 +149,7 @@ class Evaluator:
             text=self.trained.data.text,
             limit=self.job.limit,
             progress=progress or self._note,
-            on_record=_exporter(self.trained.task, Path(export, shards.manifest.name)) if export else None,
+            on_record=self._exporter(f"{export}/{shards.manifest.name}") if export else None,
         )
         return metric.state
 
@@ -156,6 +159,27 @@ class Evaluator:
 
     def _note(self, scored: int, total: int) -> None:
         self.scored = scored
+
+    def _exporter(self, place: str) -> Any:
+        """Writes each prediction of a record as <key>.png, or <key>-<n>.png where a record has several; .json for
+        pose."""
+        task, folder = self.trained.task, open_folder(place, storage_options=self.trained.data.storage)
+        if not folder.is_remote:
+            Path(place).mkdir(parents=True, exist_ok=True)
+
+        def export(record: Any, outputs: Any) -> None:
+            answers = list(task.answers(record, outputs))
+            for number, answer in enumerate(answers):
+                suffix = f"-{number:03d}" if len(answers) > 1 else ""
+                name = f"{record.key}{suffix}{task.export_suffix}"
+                if not folder.is_remote:
+                    task.export(answer, Path(place, name))
+                    continue
+                with staging_folder() as here:
+                    task.export(answer, here / name)
+                    folder.write(name, (here / name).read_bytes())
+
+        return export
 
     def parts(self, url: str, shards: ShardSet, tag: str) -> list[Any]:
         """The whole set as one part, with a word every few seconds."""
@@ -173,27 +197,14 @@ def _check_outputs(job: EvaluateJob) -> None:
             raise ConfigError(f"export={job.export}: the folder cannot be made ({error.strerror or error}).") from error
 
 
-def _exporter(task: Any, folder: Path) -> Any:
-    """Writes each prediction of a record as <key>.png, or <key>-<n>.png where a record has several; .json for pose."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def export(record: Any, outputs: Any) -> None:
-        answers = list(task.answers(record, outputs))
-        for number, answer in enumerate(answers):
-            suffix = f"-{number:03d}" if len(answers) > 1 else ""
-            task.export(answer, folder / f"{record.key}{suffix}{task.export_suffix}")
-
-    return export
-
-
-def _write(path: str, results: dict[str, Any]) -> None:
-    import fsspec
-
+def _write(path: str, results: dict[str, Any], storage_options: StorageOptions) -> None:
+    """One JSON file, at a path or URL."""
     # A score over nothing is null there: JSON knows no NaN.
     sets = {
         name: {score: None if value != value else value for score, value in scores.items()}
         for name, scores in results["sets"].items()
     }
-    with fsspec.open(path, "w") as file:
-        json.dump({**results, "sets": sets}, file, indent=1, allow_nan=False)  # type: ignore[arg-type]
+    folder, _, name = path.rpartition("/")
+    payload = json.dumps({**results, "sets": sets}, indent=1, allow_nan=False).encode()
+    open_folder(folder or ".", storage_options=storage_options).write(name, payload)
     print(f"[evaluate] wrote {path}")

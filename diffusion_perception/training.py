@@ -53,7 +53,7 @@ def train(
     worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     if worker.device.type == "cpu":
         torch.set_num_threads(min(max(int(job.run.cpus_per_worker), 1), os.cpu_count() or 1))
-    parts = build_parts(job, worker.device, worker.rank)
+    parts = build_parts(job, worker.device)
     store = CheckpointStore(job.folder)
     latest = resumable(store, parts.train_set.manifest, job.data.batch_size)
     if latest:

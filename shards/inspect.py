@@ -1,4 +1,4 @@
-"""python -m shards.inspect FOLDER [--record N]: what is in a set, for a person.
+"""python -m shards.inspect PLACE [--record N]: what is in a set, in a folder or at a URL, for a person.
 
 Prints the schema, the counts, the recipe, where the bytes go, and one record. Reads only the manifest, the
 indexes and that record; whether all bytes are sound is `verify`'s question.
@@ -77,11 +77,11 @@ def _spread(values: np.ndarray) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the report; 1 with one line if the set cannot be opened."""
     parser = argparse.ArgumentParser(prog="python -m shards.inspect", description="Show what a set holds.")
-    parser.add_argument("folder", help="folder of the set: the one that holds manifest.json")
+    parser.add_argument("place", help="folder or URL of the set: the one that holds manifest.json")
     parser.add_argument("--record", type=int, default=0, metavar="N", help="number of the record to show")
     options = parser.parse_args(arguments)
     try:
-        print(describe(ShardSet.open(options.folder), options.record))
+        print(describe(ShardSet.open(options.place, by_range=True), options.record))
     except (ContractError, IndexError) as error:
         print(error, file=sys.stderr)
         return 1

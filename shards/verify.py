@@ -1,5 +1,5 @@
-"""python -m shards.verify FOLDER: is every byte of a set what the manifest says? One line per fault, exit
-status 1.
+"""python -m shards.verify PLACE: is every byte of a set, in a folder or at a URL, what the manifest says? One line per
+fault, exit status 1.
 
 Checks the manifest against itself, sizes and sha256 of all tars and indexes, every member against the schema,
 every row hash and offset of the indexes against the tars, item counts, axis totals, tables and rejects. Goes
@@ -19,14 +19,19 @@ from shards.contract.index import ShardIndex, build_index
 from shards.contract.manifest import Manifest, ShardEntry
 from shards.contract.schema import Schema
 from shards.contract.tables import read_table
-from shards.errors import ContractError
+from shards.errors import ContractError, IncompleteSet, StoreFailed
 from shards.progress import reports
-from shards.storage.storage import LocalFolder
+from shards.storage.atomic import sha256_file
+from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import check_shard
 
 
-def find_faults(root: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Iterator[str]:
-    """One line per fault of the set in a local folder; none if it is sound. `progress` is called after each shard."""
+def find_faults(
+    place: Path | str | Folder, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[str]:
+    """One line per fault of the set at a path or URL; none if it is sound. `progress` is called after each shard. A
+    remote shard is fetched for the look at it, one at a time."""
+    root = open_folder(place)
     try:
         manifest = Manifest.load(root)
     except ContractError as error:
@@ -42,31 +47,41 @@ def find_faults(root: Path, progress: Callable[[int, int], None] = lambda done, 
             yield f"manifest.json: counts.{axis} is {manifest.counts.get(axis)}, the sound tars hold {rows}"
     for table in manifest.tables:
         try:
-            read_table(LocalFolder(root), table)
+            read_table(root, table)
         except ContractError as error:
             yield str(error)
     yield from _reject_faults(root, manifest)
 
 
-def find_strays(root: Path) -> list[str]:
-    """Tars and indexes that the manifest does not name: not a fault, but somebody may wonder."""
+def find_strays(place: Path | str | Folder) -> list[str]:
+    """Tars and indexes that the manifest does not name: not a fault, but somebody may wonder. None of a web server,
+    which lists nothing."""
+    root = open_folder(place)
     named = {shard.name for shard in Manifest.load(root).shards}
-    found = [path for path in root.iterdir() if path.suffix in (".tar", ".idx")]
-    return sorted(path.name for path in found if path.stem not in named)
+    try:
+        found = [*root.names("*.tar"), *root.names("*.idx")]
+    except StoreFailed:
+        return []
+    return sorted(name for name in found if name[:-4] not in named)
 
 
 def _shard_faults(
-    root: Path, shard: ShardEntry, schema: Schema, totals: dict[str, int], seen: dict[str, str]
+    root: Folder, shard: ShardEntry, schema: Schema, totals: dict[str, int], seen: dict[str, str]
 ) -> Iterator[str]:
     try:
-        check_shard(root, shard, deep=True)
+        check_shard(root, shard)
     except ContractError as error:
         yield str(error)
     try:
-        found = build_index(root / f"{shard.name}.tar", schema)
-        payload = LocalFolder(root).read(f"{shard.name}.idx")
-        recorded = ShardIndex.load(payload, schema, f"{shard.name}.idx")
-    except FileNotFoundError:
+        with root.local_copy(f"{shard.name}.tar") as tar:
+            if (sha256 := sha256_file(tar)) != shard.tar_sha256:
+                yield (
+                    f"{shard.name}.tar: sha256 is {sha256[:12]}…, recorded {shard.tar_sha256[:12]}…, in {root}; "
+                    "rebuild this shard or download it again"
+                )
+            found = build_index(tar, schema)
+        recorded = ShardIndex.load(root.read(f"{shard.name}.idx"), schema, f"{shard.name}.idx")
+    except IncompleteSet:
         return  # named above
     except ContractError as error:
         yield str(error)
@@ -106,9 +121,9 @@ def _index_faults(name: str, schema: Schema, found: ShardIndex, recorded: ShardI
             yield f"{name}: record {key}, field {field.name}, row {row}: bytes differ from their hash"
 
 
-def _reject_faults(root: Path, manifest: Manifest) -> Iterator[str]:
+def _reject_faults(root: Folder, manifest: Manifest) -> Iterator[str]:
     try:
-        lines = LocalFolder(root).read("rejects.jsonl").splitlines()
+        lines = root.read("rejects.jsonl").splitlines()
     except ContractError as error:
         yield str(error)
         return
@@ -119,9 +134,13 @@ def _reject_faults(root: Path, manifest: Manifest) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the faults of a set; 0 if there are none, else 1."""
     parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Check every byte of a set.")
-    parser.add_argument("folder", type=Path, help="folder of the set: the one that holds manifest.json")
-    root = parser.parse_args(arguments).folder
-    faults = 0
+    parser.add_argument("place", help="folder or URL of the set: the one that holds manifest.json")
+    faults, place = 0, parser.parse_args(arguments).place
+    try:
+        root = open_folder(place)
+    except ContractError as error:
+        print(f"FAULT {error}")
+        return 1
     for fault in find_faults(root, reports(f"{root}:", "shards")):
         print(f"FAULT {fault}", flush=True)
         faults += 1

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from diffusion_perception import plugins
-from diffusion_perception.builder import BuildJob, prompted_names
+from diffusion_perception.builder import BuildJob, prompted_names, set_folder
 from pipeline.building import ledger
 from pipeline.building.plan import Estimate, PlannedShard, estimate, plan_shards
 from pipeline.encoders import ImageFacts, TextFacts
@@ -111,12 +110,9 @@ def notices_of(source: Source, split: str) -> tuple[str, ...]:
 
 
 def _check_names(job: BuildJob) -> None:
-    if "://" in job.out:
-        raise ConfigError(
-            f"out={job.out}: shards are written to a file system. Build into a folder, then copy it there."
-        )
     if not job.splits or len(set(job.splits)) < len(job.splits):
         raise ConfigError(f"splits is {list(job.splits)}; expected one or more different splits of the source.")
+    set_folder(job, job.splits[0])
     if unknown := [split for split in job.views_of if split not in job.splits]:
         raise ConfigError(
             f"views_of names the split {unknown[0]!r}, which is not built; splits: {list(job.splits)}."
@@ -140,7 +136,7 @@ def _try_views(source: Source, split: str, plan: ViewPlan, key: str) -> None:
 
 def _check_folder(job: BuildJob, source: Source, split: str, plan: ViewPlan) -> None:
     """FingerprintMismatch if the folder holds a set, or one begun, that surely has another recipe."""
-    folder = Path(job.out, f"{job.name}-{split}")
+    folder = set_folder(job, split)
     recipe = ledger.recipe_in(folder)
     if recipe is None:
         return

@@ -55,7 +55,7 @@ def lacking_sets(job: TrainJob) -> dict[str, str]:
     for setting, url in (("data.train", job.data.train), ("data.val", job.data.val)):
         try:
             if url:
-                Manifest.load(url)
+                Manifest.load(url, job.data.storage)
         except IncompleteSet as error:
             found[setting] = str(error)
     return found

@@ -89,6 +89,10 @@ class Folder(Protocol):
         """Remove a folder and what is in it, if it is there."""
         ...
 
+    def check_writable(self) -> None:
+        """ConfigError if nothing can be written there, whoever asks."""
+        ...
+
     def sweep(self) -> None:
         """Remove what killed writers left behind; before a build starts writers, never beside running ones."""
         ...
@@ -174,6 +178,9 @@ class LocalFolder:
         if (self.root / name).is_dir():
             shutil.rmtree(self.root / name)
 
+    def check_writable(self) -> None:
+        """The first write will say."""
+
     def sweep(self) -> None:
         for folder in (self.root, *(path for path in self.root.glob("_*") if path.is_dir())):
             sweep(folder)
@@ -237,7 +244,7 @@ class RemoteFolder:
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
         with staging_folder() as folder:
-            path = folder / "copy"
+            path = folder / Path(name).name
             try:
                 with path.open("wb") as file:
                     self.store.download(name, file)
@@ -263,6 +270,9 @@ class RemoteFolder:
     def remove_folder(self, name: str) -> None:
         for found in self.store.names(name):
             self.store.delete(found)
+
+    def check_writable(self) -> None:
+        self.store.check_writable()
 
     def sweep(self) -> None:
         sweep_staging()

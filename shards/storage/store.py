@@ -94,7 +94,7 @@ class Store:
 
     def write(self, name: str, payload: bytes) -> None:
         """Create or replace a small file in one step, and read it back."""
-        self._check_writable()
+        self.check_writable()
         self._try(name, "writing", lambda: self.client.put(name, payload))
         if self.read(name) != payload:
             raise CorruptShard(
@@ -104,7 +104,7 @@ class Store:
     def upload(self, path: Path, name: str, sha256: str) -> None:
         """Create or replace a file from a local one, and make sure that the store has its very bytes: by the MD5 that
         it computed, where its tag is one, else by reading them back. CorruptShard if it has others each time."""
-        self._check_writable()
+        self.check_writable()
         for _ in range(RETRY.attempts):
             tag = self._try(name, "uploading", lambda: self.client.put_file(name, path))
             if self.size(name) == path.stat().st_size and (tag in md5_tags(path) or self.sha256(name) == sha256):
@@ -131,7 +131,7 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
-        self._check_writable()
+        self.check_writable()
         self._try(name, "removing", lambda: self.client.delete(name))
 
     def _range(self, name: str, start: int, end: int) -> bytes:
@@ -142,7 +142,8 @@ class Store:
                 raise
             return self.client.read(name)[start:end]  # a web server without ranges
 
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
+        """ConfigError for a place that can only be read."""
         if not self.client.writable:
             raise ConfigError(f"{self.url} can be read and not written; write to s3://, gs://, az:// or a folder")
 

@@ -84,7 +84,7 @@ WRONG_BUILDS = [
     ("settings.records_per_shard=0", "records_per_shard is 0"),
     ("settings.image_bach=4", "Did you mean 'image_batch'"),
     ("resources.actors=-1", "actors -1"),
-    ("out=s3://bucket/x", "written to a file system"),
+    ("out=https://host/x", "can be read and not written"),
 ]
 
 

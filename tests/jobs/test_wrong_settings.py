@@ -115,7 +115,7 @@ BUILD_WORDS = [
     (["settings.max_rejects=2"], ["settings.max_rejects is 2", "a fraction from 0 to 1"]),
     (["records_per_shard=3"], ["Did you mean 'settings.records_per_shard'?"]),
     (["resources.actors=two"], ["'resources.actors' is 'two'", "expected int"]),
-    (["out=s3://bucket/x"], ["out=s3://bucket/x", "Build into a folder"]),
+    (["out=https://host/x"], ["https://host/x", "can be read and not written"]),
 ]
 
 FILES = [  # text of a training configuration; parts of the message. FILE is its path.

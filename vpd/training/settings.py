@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from shards.errors import ConfigError
+from shards.storage.options import check_printable
 from vpd.model.settings import ModelConfig
 
 Plugin = Mapping[str, Any]
@@ -27,7 +28,7 @@ SourcePlugin = Annotated[Plugin, "pipeline.sources"]
 class DataConfig:
     """Which shard sets are read, and how."""
 
-    train: str  # shard set to train on: absolute path or fsspec URL
+    train: str  # shard set to train on: absolute path or URL
     val: str = ""  # shard set evaluated while training; empty = none
     batch_size: int = 32  # GLOBAL batch: the same items per step on any number of workers
     micro_batch_size: int = (
@@ -42,11 +43,15 @@ class DataConfig:
     table: str = ""  # class embeddings made by jobs/build_prompts.py; empty = those stored in the training set
     threads: int = 2  # of each worker, that read batches and make their labels
     ahead: int = 4  # batches prefetched by each worker
-    cache_dir: str = ""  # remote sets: folder of the local shard cache; empty = a per-user temporary folder
-    cache_gb: float = 50.0  # remote sets: least recently used shards are evicted above this size
+    storage: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # remote sets: endpoint, region and such of their store, but no secret (docs/storage.md)
+    cache_dir: str = ""  # remote sets: folder on a local disk for all workers of a node; empty = a temporary one
+    cache_gb: float = 50.0  # remote sets: of a node; shards that nobody uses are evicted above this size
     window_shards: int = 0  # >0: shuffle inside a moving window of this many shards (remote sets); 0 = whole set
 
     def __post_init__(self) -> None:
+        check_printable(self.storage, "data.storage")
         _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
         _at_least("data", self, 0, "micro_batch_size", "threads", "cache_gb", "window_shards")
 
