@@ -122,6 +122,10 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
         f"memory of a worker: weights {size_text(memory.weight_bytes)}, gradients {size_text(memory.gradient_bytes)}, "
         f"AdamW {size_text(memory.optimiser_bytes)}, {averaged}activations {_activations(forecast)}"
     )
+    peaks = [f"{size_text(amount)} in {name}" for name, amount in forecast.peak_bytes.items() if amount is not None]
+    if peaks:
+        aside = " beside its frozen encoders" if forecast.encoders else ""
+        yield f"at the peak of a step a worker holds {' or '.join(peaks)}{aside}; leave a tenth of its memory free"
 
 
 def _activations(forecast: TrainingForecast) -> str:

@@ -6,7 +6,8 @@ the hub, or an assumption that is stated); the hub itself is not asked. Counting
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins
@@ -58,16 +59,38 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) 
     """
     from vpd.training.activations import saved_bytes
 
-    sample, share = found.sample, job.data.batch_size // job.run.world
-    samples = min(share, job.data.micro_batch_size or share)
+    share = job.data.batch_size // job.run.world
+    return _counted(job, task, model, found, min(share, job.data.micro_batch_size or share), saved_bytes)
+
+
+def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dict[str, int | None]:
+    """Bytes that a step holds at once on one worker, likewise: everything but frozen encoders.
+
+    Raises:
+        ConfigError: the network does not run on such a batch.
+    """
+    from vpd.training import step_memory
+
+    count = partial(
+        step_memory.peak_bytes,
+        ema_decay=job.optim.ema_decay,
+        micro_batch=job.data.micro_batch_size,
+        summed_apart=job.run.world > 1,
+    )
+    return _counted(job, task, model, found, job.data.batch_size // job.run.world, count)
+
+
+def _counted(
+    job: TrainJob, task: Task, model: Perception, found: Sets, samples: int, count: Callable[..., int | None]
+) -> dict[str, int | None]:
+    """A count of what a step does with so many samples, by precision."""
+    sample = found.sample
     if sample is None:
         return {}
     view_px = model.backbone.facts.latents.size_px(*sample.latents.shape[-2:])
     learned: Any = task if found.train else unbuilt.WithoutLabels(view_px)
     try:
-        return {
-            name: saved_bytes(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in _precisions(job)
-        }
+        return {name: count(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in _precisions(job)}
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ConfigError(
             f"the network does not run on {samples} sample(s) a worker with latents of "

@@ -41,6 +41,7 @@ class TrainingForecast:
         model: on the meta device; None where `absent` says why.
         groups: of the optimiser, on the model's parameters.
         activation_bytes: precision -> what a step keeps for backward on one worker, estimated.
+        peak_bytes: precision -> the most that a step holds at once on one worker; counted for a dry run.
     """
 
     job: TrainJob
@@ -55,6 +56,7 @@ class TrainingForecast:
     absent: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
     activation_bytes: Mapping[str, int | None] = field(default_factory=dict)
+    peak_bytes: Mapping[str, int | None] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
 
     @property
@@ -108,7 +110,8 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
     _learning(job, model, store, checkpoint, assumed=bool(facts.assumed))
     groups = named_groups(model, job.optim)
     activation_bytes = network.activation_bytes(job, task, model, found)
-    return TrainingForecast(*known, model, groups=groups, activation_bytes=activation_bytes, changed=changed)
+    peak_bytes = network.peak_bytes(job, task, model, found) if dry else {}
+    return TrainingForecast(*known, model, "", groups, activation_bytes, peak_bytes, changed)
 
 
 def _without_val(job: TrainJob) -> TrainJob:

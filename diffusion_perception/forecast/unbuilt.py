@@ -48,6 +48,10 @@ class WithoutLabels:
 
         return main_output(logits).sum()
 
+    def loss_weight(self, batch: DeviceBatch) -> torch.Tensor | None:
+        """A part of a batch counts as much as it is."""
+        return batch.latents.new_ones(())
+
 
 def lacking_sets(job: TrainJob) -> dict[str, str]:
     """The settings that name no finished set, each with the reason."""

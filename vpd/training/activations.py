@@ -1,33 +1,22 @@
 """How much a training step keeps for its backward pass, counted from shapes alone.
 
 Owns the count: a forward pass and loss on tensors without data, and the bytes of every storage that autograd saves on
-the way. Weights are left out; their copies in lower precision are not. It is an estimate of a GPU's memory: what a
-kernel needs only while it runs, and what the allocator wastes, nobody can see here. Parameters, gradients and the
-optimiser are arithmetic and left to the caller.
+the way. Weights are left out; their copies in lower precision are not. What is alive beside them, and when, is
+`vpd.training.step_memory`'s, the pass without data `vpd.training.without_data`'s.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
-from torch.overrides import TorchFunctionMode
 
 from vpd.model.device_batch import DeviceBatch
 from vpd.tasks import Learned
-
-ASKS_FOR_VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
+from vpd.training.without_data import as_on_gpu, asks_for_values, batch_like, model_like
 
 
 def saved_bytes(
@@ -46,32 +35,28 @@ def saved_bytes(
     """
     try:
         return _saved_bytes(model, task, sample, samples, bfloat16)
-    except ASKS_FOR_VALUES:
-        return None
+    except RuntimeError as error:
+        if asks_for_values(error):
+            return None
+        raise
 
 
 def _saved_bytes(model: nn.Module, task: Learned, sample: DeviceBatch, samples: int, bfloat16: bool) -> int:
     shaped = copy.deepcopy(task)  # a task may keep tensors, which here have no data
     saved: dict[int, torch.Tensor] = {}
     of_loss: dict[int, torch.Tensor] = {}
-    with FakeTensorMode():
-        tensors = {name: _like(tensor) for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-        batch = DeviceBatch(
-            _like(sample.latents, samples),
-            None if sample.text is None else _like(sample.text, samples),
-            {name: _like(label, samples) for name, label in sample.labels.items()},
-        )
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16), _NormsInFloat32(bfloat16):
-            inputs = (batch.latents, shaped.context(batch), shaped.out_size_px(batch))
-            with saving_into(saved):
-                prediction = torch.func.functional_call(model, tensors, inputs)
-            try:
-                with saving_into(of_loss):
-                    shaped.loss(prediction, batch)
-                saved = {**of_loss, **saved}
-            except RuntimeError:
-                of_loss.clear()  # it asks for values, or does not fit the prediction: `_loss_bytes` tells which
-    weights = {_storage(tensor) for tensor in tensors.values()}
+    network, batch = model_like(model), batch_like(sample, samples)
+    with as_on_gpu(bfloat16) as forward_pass, forward_pass():
+        inputs = (batch.latents, shaped.context(batch), shaped.out_size_px(batch))
+        with saving_into(saved):
+            prediction = network(*inputs)
+        try:
+            with saving_into(of_loss):
+                shaped.loss(prediction, batch)
+            saved = {**of_loss, **saved}
+        except RuntimeError:
+            of_loss.clear()  # it asks for values, or does not fit the prediction: `_loss_bytes` tells which
+    weights = {_storage(tensor) for tensor in [*network.parameters(), *network.buffers()]}
     kept = sum(tensor.untyped_storage().nbytes() for key, tensor in saved.items() if key not in weights)
     if of_loss:
         return kept
@@ -91,21 +76,6 @@ def saving_into(saved: dict[int, torch.Tensor]) -> Iterator[None]:
         yield
 
 
-class _NormsInFloat32(TorchFunctionMode):
-    """What a GPU's autocast does with norms and the CPU's, which stands in for it here, does not."""
-
-    def __init__(self, active: bool) -> None:
-        super().__init__()
-        self.active = active
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if self.active and func in (F.group_norm, F.layer_norm):
-            args = (args[0].float(), *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
 def _loss_bytes(task: Learned, sample: DeviceBatch, shapes: Sequence[tuple[int, ...]]) -> int:
     """What the loss of one sample keeps, on real labels and a prediction of zeros."""
     outputs = [torch.zeros(1, *shape[1:], requires_grad=True) for shape in shapes]
@@ -113,12 +83,6 @@ def _loss_bytes(task: Learned, sample: DeviceBatch, shapes: Sequence[tuple[int, 
     with saving_into(saved):
         task.loss(outputs[0] if len(outputs) == 1 else outputs, sample)
     return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-
-
-def _like(tensor: torch.Tensor, samples: int | None = None) -> torch.Tensor:
-    """A tensor of the same kind on the CPU, with `samples` rows if that is given."""
-    shape = tensor.shape if samples is None else (samples, *tensor.shape[1:])
-    return torch.empty(shape, dtype=tensor.dtype, device="cpu").requires_grad_(tensor.requires_grad)
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -45,7 +45,8 @@ def attention_probabilities(query: torch.Tensor, key: torch.Tensor, scale: float
     Returns:
         `[B, H, N, T]` float32.
     """
-    plain = query.dtype == torch.float32  # autocast never leaves a float32 query, so there is nothing to switch off
+    # Autocast never leaves a float32 query, and has no meaning without data: then there is nothing to switch off.
+    plain = query.dtype == torch.float32 or query.is_meta
     with nullcontext() if plain else torch.autocast(query.device.type, enabled=False):
         scores = query.float() @ (key.float() * scale).transpose(-1, -2)  # [B, H, N, T]
         return scores.softmax(dim=-1)

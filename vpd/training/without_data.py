@@ -1,0 +1,139 @@
+"""A network that runs on shapes alone, with the types and kernels that it has on a GPU.
+
+Owns the stand-ins on the meta device (network, batch), what autocast would do to them (torch's does nothing there), and
+how it is seen that somebody asked for values. What is counted meanwhile is `vpd.training.activations`' and
+`vpd.training.step_memory`'s.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from vpd.model.device_batch import DeviceBatch
+
+# What autocast on CUDA computes in which type, by the names of functions and methods (torch, autocast_mode.h).
+_PRODUCTS = (
+    *("linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "prelu"),
+)
+_SENSITIVE = (
+    *("group_norm", "layer_norm", "softmax", "log_softmax", "interpolate", "sum", "prod", "cumsum", "norm"),
+    *("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss"),
+    *("huber_loss", "kl_div", "softplus", "exp", "log", "log2", "log10", "log1p", "pow", "__pow__", "rsqrt"),
+    *("reciprocal", "logsumexp", "cosine_similarity"),
+)
+TYPES = dict.fromkeys(_PRODUCTS, torch.bfloat16) | dict.fromkeys(_SENSITIVE, torch.float32)
+
+
+def model_like(model: nn.Module) -> nn.Module:
+    """The same network without data; nothing is copied."""
+    stand_ins: dict[int, Any] = {id(p): nn.Parameter(like(p), p.requires_grad) for p in model.parameters()}
+    stand_ins |= {id(buffer): like(buffer) for buffer in model.buffers()}
+    return copy.deepcopy(model, stand_ins)
+
+
+def batch_like(sample: DeviceBatch, samples: int) -> DeviceBatch:
+    """A batch of so many samples of this one's kind."""
+    return DeviceBatch(
+        like(sample.latents, samples),
+        None if sample.text is None else like(sample.text, samples),
+        {name: like(label, samples) for name, label in sample.labels.items()},
+    )
+
+
+def like(tensor: torch.Tensor, samples: int | None = None) -> torch.Tensor:
+    """A tensor of the same kind without data, with `samples` rows if that is given."""
+    shape = tensor.shape if samples is None else (samples, *tensor.shape[1:])
+    return torch.empty(shape, dtype=tensor.dtype, device="meta")
+
+
+def asks_for_values(error: Exception) -> bool:
+    """Whether an operation failed because there is no data."""
+    return isinstance(error, NotImplementedError) or "meta tensor" in str(error)
+
+
+@contextmanager
+def as_on_gpu(bfloat16: bool) -> Iterator[Callable[[], Any]]:
+    """What is computed meanwhile takes the types and kernels that it takes on a GPU.
+
+    Yields:
+        The context of one forward pass, as `vpd.training.numerics.autocast_of` gives one.
+    """
+    mode = _AsOnGpu(bfloat16)
+    with torch.device("meta"), mode:
+        yield mode.forward_pass
+
+
+class _AsOnGpu(TorchFunctionMode):
+    """Autocast to bfloat16, if asked for, and attention that never holds its square; in recomputations, too."""
+
+    def __init__(self, bfloat16: bool) -> None:
+        super().__init__()
+        self._bfloat16 = bfloat16
+        self._cached: dict[int, torch.Tensor] | None = None  # copies of weights, in a forward pass
+
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """A weight has one copy meanwhile."""
+        before, self._cached = self._cached, {}
+        try:
+            yield
+        finally:
+            self._cached = before
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.Tensor.backward or func is torch.autograd.backward:
+            return self._backward(*args)
+        dtype = TYPES.get(getattr(func, "__name__", "")) if self._bfloat16 else None
+        if dtype is not None:
+            args = [self._to(value, dtype) for value in args]
+            kwargs = {key: self._to(value, dtype) for key, value in kwargs.items()}
+        if func is F.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _to(self, value: Any, dtype: torch.dtype) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(self._to(one, dtype) for one in value)
+        if not isinstance(value, torch.Tensor) or value.dtype not in (torch.float32, torch.bfloat16):
+            return value
+        if self._cached is None or dtype == torch.float32 or not isinstance(value, nn.Parameter):
+            return value.to(dtype)
+        if id(value) not in self._cached:
+            self._cached[id(value)] = value.to(dtype)
+        return self._cached[id(value)]
+
+    def _backward(self, tensors: Any, slopes: Any = None) -> None:
+        """torch's own, with this mode in force: while a mode handles a function it is not."""
+        tensors = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
+        slopes = tuple(torch.ones_like(tensor) for tensor in tensors) if slopes is None else tuple(slopes)
+        engine: Any = torch.autograd.Variable._execution_engine
+        with self:
+            engine.run_backward(tensors, slopes, False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_: Any,
+) -> torch.Tensor:
+    """One fused kernel, as a GPU has; left to itself, torch computes attention openly where there is no data."""
+    fused: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    out, _ = fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)
+    return out
