@@ -23,6 +23,7 @@ NAME = "diffusion-perception"
 COMMANDS = {
     "init": "jobs.init",
     "check": "jobs.check",
+    "data": "jobs.data",
     "build": "jobs.build_shards",
     "train": "jobs.train",
     "evaluate": "jobs.evaluate",

@@ -119,7 +119,8 @@ class Ade20kSource(LabelPairs):
         }
         return {"name": self.name, "split": split, **self.files(split), "sha256": tables}
 
-    def card(self) -> dict[str, Any]:
+    @staticmethod
+    def card() -> dict[str, Any]:
         return {
             "title": "ADE20K scene parsing (ADEChallengeData2016)",
             "origin": "SceneParse150 challenge, MIT CSAIL Computer Vision Group; photographs with full annotation.",

@@ -120,7 +120,8 @@ class CityscapesSource(LabelPairs):
         place = {"labels": self.options.labels, "label_folder": folder, "label_suffix": suffix}
         return {"name": self.name, "split": split, **place, **listed}
 
-    def card(self) -> dict[str, Any]:
+    @staticmethod
+    def card() -> dict[str, Any]:
         return {
             "title": "Cityscapes, semantic segmentation with 19 classes",
             "origin": "Daimler AG, MPI for Informatics and TU Darmstadt; street scenes of 50 cities, pixel by pixel.",

@@ -135,7 +135,8 @@ class CocoKeypointsSource:
         """What was repaired in the annotation file."""
         return list(self._split(split).notices)
 
-    def card(self) -> dict[str, Any]:
+    @staticmethod
+    def card() -> dict[str, Any]:
         return {
             "title": "COCO keypoints 2017",
             "origin": "Persons of COCO train2017 and val2017 with 17 keypoints each, annotated by the COCO consortium.",
