@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from vpd.training import marker
 from vpd.training.checked_files import corrupt_if_gone, read_bytes, read_json, read_shapes, read_tensors
 from vpd.training.durable_files import created, settle
 from vpd.training.marker import FileRecord
+from vpd.training.split import files_of, parts_of, stem_of
 from vpd.training.tensor_file import write_tensors
 
 STATE = "state.json"
-TENSORS = ".safetensors"
+STREAMS = 4  # files written side by side
 _FOLDER = re.compile(r"step-(\d{9,})")
 
 
@@ -73,19 +75,22 @@ class CheckpointStore:
         """Write one checkpoint, each byte once and to its place; it exists only once its marker is in place.
 
         Args:
-            tensors: per file stem (`model`, `optimizer`, `average`) its named tensors.
+            tensors: per kind (`model`, `optimizer`, `average`) its named tensors.
             state: JSON-able position and configuration.
             metrics: evaluation results at this step, if there were any.
         """
         path = self.path_of(step)
         self.discard(step)  # left over from a killed run, or this step is being saved again
         self.fs.makedirs(path, exist_ok=True)
-        files: dict[str, FileRecord] = {}
-        for stem, named in tensors.items():
-            with created(self.fs, f"{path}/{stem}{TENSORS}") as file:
-                on_cpu = {name: value.detach().cpu().contiguous() for name, value in named.items()}
-                head = write_tensors(file, on_cpu)
-            files[stem + TENSORS] = FileRecord(file.n_bytes, file.xxh128, *head)
+        parts = {name: part for stem, named in tensors.items() for name, part in parts_of(stem, named).items()}
+
+        def write(name: str) -> FileRecord:
+            with created(self.fs, f"{path}/{name}") as file:
+                head = write_tensors(file, parts[name])
+            return FileRecord(file.n_bytes, file.xxh128, *head)
+
+        with ThreadPoolExecutor(STREAMS, thread_name_prefix="checkpoint") as pool:
+            files = dict(zip(parts, pool.map(write, parts), strict=True))
         with created(self.fs, f"{path}/{STATE}") as file:
             file.write(json.dumps(state, indent=1, sort_keys=True).encode())
         files[STATE] = FileRecord(file.n_bytes, file.xxh128)
@@ -162,31 +167,33 @@ class CheckpointStore:
         return found
 
     def load(self, checkpoint: Checkpoint, stem: str) -> dict[str, torch.Tensor]:
-        """The tensors of one file of a checkpoint, on the CPU.
+        """The tensors of one kind of a checkpoint, on the CPU.
 
         Raises:
             CorruptCheckpoint: they are not what was written; so do the three below.
         """
-        name = stem + TENSORS
-        return read_tensors(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name])
+        names = files_of(stem, checkpoint.files)
+        read = (read_tensors(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name]) for name in names)
+        return {key: value for part in read for key, value in part.items()}
 
     def load_all(self, checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
-        """The same of every file of tensors, by its stem."""
-        stems = [name.removesuffix(TENSORS) for name in checkpoint.files if name.endswith(TENSORS)]
+        """The same of every kind, by its stem."""
+        stems = dict.fromkeys(stem for name in checkpoint.files if (stem := stem_of(name)))
         return {stem: self.load(checkpoint, stem) for stem in stems}
 
     def shapes(self, checkpoint: Checkpoint, stem: str) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor of one file of a checkpoint; reads its header only."""
-        name = stem + TENSORS
-        return read_shapes(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name])
+        """The shape of every tensor of one kind of a checkpoint; reads headers only."""
+        names = files_of(stem, checkpoint.files)
+        read = (read_shapes(self.fs, f"{checkpoint.path}/{name}", checkpoint.files[name]) for name in names)
+        return {key: shape for part in read for key, shape in part.items()}
 
     def load_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """The JSON state of a checkpoint."""
         return read_json(self.fs, f"{checkpoint.path}/{STATE}", checkpoint.files[STATE])
 
     def holds(self, checkpoint: Checkpoint, stem: str) -> bool:
-        """Whether a checkpoint has a file of this stem."""
-        return stem + TENSORS in checkpoint.files
+        """Whether a checkpoint has tensors of this kind."""
+        return bool(files_of(stem, checkpoint.files))
 
     def prune(self, keep_last: int, metric: str, *, higher_is_better: bool = True) -> None:
         """Delete all but the newest `keep_last` finished checkpoints and the best one. Damaged ones go, too, if they

@@ -34,11 +34,7 @@ class Writable(Protocol):
 
 
 def write_tensors(file: Writable, tensors: Mapping[str, torch.Tensor]) -> tuple[int, str]:
-    """Write named tensors; returns size and XXH3 hash of what precedes them: their names, types and shapes.
-
-    Args:
-        tensors: on the CPU and contiguous.
-    """
+    """Write named tensors; returns size and XXH3 hash of what precedes them: their names, types and shapes."""
     # Widest first, so that every tensor is aligned in a mapped file; then by name: equal tensors are equal bytes.
     names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header, end = {}, 0
@@ -52,5 +48,5 @@ def write_tensors(file: Writable, tensors: Mapping[str, torch.Tensor]) -> tuple[
     file.write(head)
     for name in names:
         if tensors[name].numel():
-            file.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+            file.write(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return len(head), xxhash.xxh3_128_hexdigest(head)

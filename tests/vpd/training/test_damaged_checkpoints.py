@@ -14,7 +14,7 @@ import torch
 from shards.contract.manifest import Manifest
 from shards.errors import ContractError, CorruptCheckpoint
 from tests.toy_training import ToyNetwork, toy_config, toy_train
-from vpd.training import marker
+from vpd.training import marker, split
 from vpd.training.checkpoint import CheckpointStore
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.resume import restore_run, resumable
@@ -172,6 +172,26 @@ def test_what_killed_writers_left_is_swept_at_the_next_start(depth_set: Path, tm
     ]
 
 
+def test_what_is_in_many_files_is_read_as_one_and_each_of_them_is_checked(
+    depth_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split, "PART_BYTES", 600)
+    whole = toy_train(tmp_path / "whole", toy_config(depth_set))
+    run = tmp_path / "run"
+    toy_train(run, toy_config(depth_set, keep_last=9, stop_after_steps=6))
+    parts = sorted(path.name for path in (run / "step-000000006").glob("*.safetensors"))
+    assert len(parts) > 4
+    store = CheckpointStore(str(run))
+    newest = store.complete()[-1]
+    assert set(store.shapes(newest, "model")) == set(store.load(newest, "model")) == set(ToyNetwork().state_dict())
+    for name in parts:
+        data = (run / "step-000000006" / name).read_bytes()
+        (run / "step-000000006" / name).write_bytes(flip(data, random.Random(3)))
+        assert Restored(run, depth_set).step == 3
+        (run / "step-000000006" / name).write_bytes(data)
+    assert toy_train(run, toy_config(depth_set)) == whole
+
+
 def test_damaged_ones_are_deleted_once_a_newer_one_is_sound(depth_set: Path, tmp_path: Path) -> None:
     store = CheckpointStore(str(tmp_path))
     for step in (1, 2, 3):
@@ -198,6 +218,9 @@ def test_files_and_folders_are_on_the_disk_before_there_is_a_marker(
     monkeypatch.setattr(
         "shutil.move", lambda source, target, **known: (seen.append("renamed"), real_rename(source, target))
     )
-    CheckpointStore(str(tmp_path / "run")).save(1, {"model": {"w": torch.zeros(1)}}, {})
-    files, marked = ["model.safetensors", "state.json", "checkpoint.json.partial"], "step-000000001"
-    assert seen == [*files, marked, "run", "renamed", marked]
+    tensors = {"w": torch.zeros(1), "v": torch.zeros(1)}
+    monkeypatch.setattr(split, "PART_BYTES", 4)
+    CheckpointStore(str(tmp_path / "run")).save(1, {"model": tensors}, {})
+    assert set(seen[:2]) == {"model.safetensors", "model-00001.safetensors"}  # side by side
+    files, marked = ["state.json", "checkpoint.json.partial"], "step-000000001"
+    assert seen[2:] == [*files, marked, "run", "renamed", marked]
