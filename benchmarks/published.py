@@ -31,7 +31,7 @@ STORED_PIXELS = 32 * 32
 
 
 class StoringAttention:
-    """Attention as the published code writes it: every probability matrix in memory, its mean kept where it is small."""
+    """Attention as the published code writes it: every probability matrix in memory, its mean kept where small."""
 
     def __init__(self) -> None:
         self.stored: list[torch.Tensor] = []

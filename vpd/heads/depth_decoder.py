@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from shards.errors import ConfigError, did_you_mean
 from vpd.backbones import FeatureSpec
 from vpd.heads.ops.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
+from vpd.heads.ops.resize import repeat
 
 NECK_STRIDE_PX = 32
 INITS = ("vpd", "mmseg")
@@ -92,7 +92,7 @@ class DepthDecoder(DepthStages):
     def fuse(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """All levels at 1/32 of the image, `[B, width, h, w]`, not cut."""
         f1, f2, f3, f4 = features
-        f4 = F.interpolate(f4, size=f3.shape[-2:], mode="nearest")
+        f4 = repeat(f4, f3.shape[-2:])
         return self.out_layer(torch.cat([self.layer1(f1), self.layer2(f2), f3, f4], dim=1))
 
 

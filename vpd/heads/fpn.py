@@ -19,7 +19,7 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-from vpd.heads.ops.resize import resize
+from vpd.heads.ops.resize import repeat, resize
 
 Norm = Callable[[int], nn.Module]
 
@@ -87,7 +87,7 @@ class FpnNeck(nn.Module):
         """`[B, width_i, h_i, w_i]`, finest first, to `[B, channels, h_i, w_i]`."""
         x = [conv(feature) for conv, feature in zip(self.lateral_convs, features, strict=True)]
         for fine in range(len(x) - 2, -1, -1):
-            x[fine] = x[fine] + F.interpolate(x[fine + 1], size=x[fine].shape[-2:], mode="nearest")
+            x[fine] = x[fine] + repeat(x[fine + 1], x[fine].shape[-2:])
         return [conv(level) for conv, level in zip(self.fpn_convs, x, strict=True)]
 
 

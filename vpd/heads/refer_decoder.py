@@ -14,10 +14,7 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
-
-
-def _resize(x: torch.Tensor, size_px: Sequence[int]) -> torch.Tensor:
-    return F.interpolate(x, size=tuple(size_px), mode="bilinear", align_corners=True)
+from vpd.heads.ops.resize import channels_innermost, resize
 
 
 class ReferDecoder(nn.Module):
@@ -68,12 +65,12 @@ class ReferDecoder(nn.Module):
         """
         x = features[-1]
         for suffix in self.suffixes:
-            level = features[suffix - 2]
-            x = torch.cat([_resize(x, level.shape[-2:]), level], dim=1)
+            level = channels_innermost(features[suffix - 2])
+            x = torch.cat([resize(x, level.shape[-2:], align_corners=True), level], dim=1)
             for step in (1, 2):
                 conv, norm = self.get_submodule(f"conv{step}_{suffix}"), self.get_submodule(f"bn{step}_{suffix}")
                 x = F.relu(norm(conv(x)))  # [B, hidden, h_i, w_i]
-        return _resize(self.conv1_1(x).float(), out_size_px)
+        return resize(self.conv1_1(x).float(), out_size_px, align_corners=True)
 
 
 build = ReferDecoder

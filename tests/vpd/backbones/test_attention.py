@@ -108,7 +108,9 @@ def test_the_mean_is_plain_over_layers_and_laid_out_by_rows():
 @pytest.mark.parametrize("channels", [4, LEAST_CHANNELS, 24])
 def test_narrow_heads_are_widened_without_changing_an_output_or_a_gradient(channels: int):
     torch.manual_seed(0)
-    given = [torch.randn(2, 3, length, channels, dtype=torch.float64, requires_grad=True) for length in (LEAST_PIXELS, 5, 5)]
+    given = [
+        torch.randn(2, 3, length, channels, dtype=torch.float64, requires_grad=True) for length in (LEAST_PIXELS, 5, 5)
+    ]
     query, key, value = given
     found = fused_attention(query, key, value, 0.3)
     expected = (query @ key.transpose(-1, -2) * 0.3).softmax(-1) @ value

@@ -164,5 +164,6 @@ class MapMean:
         if level not in self._sums:
             return features
         mean = self._sums[level] / self._counts[level]  # [B, N, T]
-        mean = mean.transpose(1, 2).unflatten(2, features.shape[-2:])  # [B, T, h, w]
-        return torch.cat([features, mean.to(features.dtype)], dim=1)
+        mean = mean.unflatten(1, features.shape[-2:]).to(features.dtype)  # [B, h, w, T]
+        # Joined with channels innermost, as maps are and as the head's convolutions want them.
+        return torch.cat([features.movedim(1, -1), mean], dim=-1).movedim(-1, 1)

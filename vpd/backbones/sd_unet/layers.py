@@ -7,7 +7,8 @@ Their order, the taps and the passes are `vpd.backbones.sd_unet.unet`'s; attenti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -50,6 +51,18 @@ def run_layer(
         options = {"maps": maps} if keep else None
         x = attention(x, encoder_hidden_states=context, cross_attention_kwargs=options, return_dict=False)[0]
     return x, *maps
+
+
+def enlarged(upsampler: Any, x: torch.Tensor, size: Sequence[int] | None) -> torch.Tensor:
+    """Every pixel repeated, to `(h, w)` or to twice the size, and the upsampler's convolution.
+
+    In the type of `x`: autocast would repeat a float32 copy, which the convolution rounds back to the same numbers.
+    """
+    size = tuple(size or (2 * x.shape[-2], 2 * x.shape[-1]))
+    plain = x.dtype == torch.float32  # autocast leaves it as it is
+    with nullcontext() if plain else torch.autocast(x.device.type, enabled=False):
+        x = F.interpolate(x, size=size, mode="nearest")
+    return upsampler.conv(x)
 
 
 def layers_of(block: Any) -> list[tuple[nn.Module, nn.Module | None]]:

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from shards.errors import ConfigError
 from vpd.backbones import FeatureSpec
+from vpd.heads.ops.resize import resize
 
 GROUPS = 16  # of the group norms of both heads
 DECONV_PADDING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}  # kernel -> padding, output padding, for exactly twice the size
@@ -91,13 +91,13 @@ class DepthStages(nn.Module):
         """
         rows, columns = (-(-size // self.stride_px) for size in out_size_px)
         if self.enlarged:
-            fused = F.interpolate(fused, size=(rows, columns), mode="bilinear", align_corners=False)
+            fused = resize(fused, (rows, columns))
         elif fused.shape[-2] < rows or fused.shape[-1] < columns:
             seen = tuple(side * self.stride_px for side in fused.shape[-2:])
             raise ConfigError(f"depth head: {tuple(out_size_px)} pixels are asked for, the features show {seen}.")
         x = self.conv_layers(self.deconv_layers(fused[..., :rows, :columns]))
         for _ in range(self.doublings):
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
         logits = self.last_layer_depth(x).float()[..., : out_size_px[0], : out_size_px[1]]
         return logits.sigmoid() * self.max_depth_m
 

@@ -14,7 +14,7 @@ import torch
 from shards.errors import ConfigError, did_you_mean
 from vpd.heads import Prediction
 from vpd.heads.ops.resize import resize
-from vpd.tasks.pixel_entropy import pixel_entropy
+from vpd.tasks.seg.enlarged_entropy import enlarged_entropy
 from vpd.tasks.seg.lovasz import lovasz_softmax
 
 AVERAGES = ("all", "valid")
@@ -56,12 +56,14 @@ class SegLoss:
             label: int64 `[B, H, W]`.
         """
         main, *others = [logits] if isinstance(logits, torch.Tensor) else logits
-        main = resize(main.float(), label.shape[-2:])
+        main = main.float()
+        if self.lovasz:  # orders the errors of all pixels
+            main = resize(main, label.shape[-2:]).contiguous()
         loss = self._cross_entropy(main, label)
         if self.lovasz:
             loss = loss + self.lovasz * lovasz_softmax(main, label, self.ignore_index)
         for other in others:  # with a weight of 0, too: every parameter gets a gradient, which DDP waits for
-            loss = loss + self.auxiliary * self._cross_entropy(resize(other.float(), label.shape[-2:]), label)
+            loss = loss + self.auxiliary * self._cross_entropy(other.float(), label)
         return loss
 
     def weight(self, label: torch.Tensor) -> torch.Tensor | None:
@@ -73,7 +75,7 @@ class SegLoss:
         return (label != self.ignore_index).sum().float()
 
     def _cross_entropy(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        total = pixel_entropy(logits, label, ignore_index=self.ignore_index, reduction="sum")
+        total = enlarged_entropy(logits, label, self.ignore_index)
         if self.average == "all":
             return total / label.numel()
         return total / (label != self.ignore_index).sum().clamp(min=1)
