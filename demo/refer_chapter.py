@@ -15,7 +15,7 @@ from demo.refcoco_world import write_refcoco_world
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from vpd.tasks.refer.labels import decode_rle
-from vpd.tasks.refer.metric import ReferMetric
+from vpd.tasks.refer.metric import ReferMetric, Target
 
 SPLITS = {"train": 400, "val": 40, "testA": 12, "testB": 12}
 
@@ -57,7 +57,7 @@ def baselines(shards: ShardSet) -> dict[str, float]:
                 score = torch.ones(sentences, height, width)
                 if name == "random mask":
                     score = torch.rand(sentences, height, width, generator=generator) - 0.5
-                metric.update(torch.stack([-score, score], dim=1), ref["rle"], view)  # [S, 2, h, w]
+                metric.update(torch.stack([-score, score], dim=1), Target.of(ref["rle"], view))  # [S, 2, h, w]
         scores[name] = metric.compute()["oIoU"]
     return scores
 

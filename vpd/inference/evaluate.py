@@ -2,7 +2,8 @@
 
 Owns how records become forward passes: worker r takes records r, r + world, ...; the samples of a record (the
 sentences of an image, the windows of a picture) are packed across records into full batches, all against the
-record's stored latents, so nothing is encoded twice. States are joined at the end; the joined count must
+record's stored latents, so nothing is encoded twice. Labels are decoded by reader threads while the model is at work,
+and counted where the predictions are. States are joined at the end; the joined count must
 equal the manifest's. What a sample is and how its output is scored is left to the task.
 """
 
@@ -21,9 +22,9 @@ from shards.reading.reader import ShardSet, StoredRecord
 from vpd.inference.packing import packed, read_ahead, rows_of
 from vpd.model.device_batch import Encoders, text_fields, to_batch
 from vpd.tasks import Conditioned, Task
-from vpd.tasks.metric import Metric
+from vpd.tasks.metric import Metric, counting_on
 
-AHEAD = 8  # records read ahead of the model
+AHEAD, READERS = 8, 2  # records read ahead of the model, and the threads that read and decode them
 
 R = TypeVar("R")
 
@@ -48,28 +49,31 @@ def evaluate(
 
     Args:
         model: called as `model(latents, context, out_size_px)` -> [B, ...] predictions.
-        batch_size: samples per forward; every batch but a worker's last has exactly this many.
+        batch_size: samples per forward; a worker's last batch is filled up to as many, if there was one before.
         on_record: called with each record and its outputs, e.g. to draw or export them.
         text: `stored`, `online` or `auto`, as `DataConfig.text`.
         limit: > 0: only the first so many records of the set (for a quick look; the count check is the caller's).
         progress: called after each record with the number of scored records and of all, of this worker's share.
     """
     device = torch.device(device)
-    metric = task.new_metric()
+    metric = counting_on(task.new_metric(), device)
     was_training = model.training
     model.eval()
     chosen = range(rank, min(limit, shards.n_records) if limit else shards.n_records, world)
     fields = text_fields(shards.schema, text) if task.uses_text else ()
 
-    def read(index: int) -> tuple[StoredRecord, Mapping[str, np.ndarray]]:
+    def read(index: int) -> tuple[tuple[StoredRecord, Any], Mapping[str, np.ndarray]]:
         record = shards.record(index)
-        return record, task.samples(record, *fields)
+        return (record, task.targets(record)), task.samples(record, *fields)
 
     with torch.inference_mode():
-        records = read_ahead(chosen, read, AHEAD)
-        passes = outputs_of(model, task, records, batch_size, device, encoders or Encoders(), autocast)
-        for scored, (record, outputs) in enumerate(passes, 1):
-            task.score(metric, record, outputs)
+        records = read_ahead(chosen, read, AHEAD, READERS)
+        passes = outputs_of(model, task, records, batch_size, device, encoders or Encoders(), autocast, fills=True)
+        for scored, ((record, targets), outputs) in enumerate(passes, 1):
+            if targets is None:
+                task.score(metric, record, outputs)
+            else:
+                task.score(metric, record, outputs, targets)
             if on_record:
                 on_record(record, outputs)
             if progress:
@@ -87,6 +91,8 @@ def outputs_of(
     encoders: Encoders,
     autocast: Callable[[], AbstractContextManager[Any]] | None,
     alike: Callable[[Mapping[str, np.ndarray]], Hashable] = lambda row: None,
+    *,
+    fills: bool = False,
 ) -> Iterator[tuple[R, torch.Tensor]]:
     """Every record with the outputs `[N, C, h, w]` of its samples, float32, in order; a record whose samples are an
     empty mapping comes out with an empty tensor.
@@ -95,16 +101,24 @@ def outputs_of(
 
     Args:
         alike: what samples of one batch have in common; those of a set are alike.
+        fills: after the first full batch, fill a smaller one with copies of its last sample, whose outputs nobody sees:
+            a compiled model meets no second shape.
 
     Raises:
         ConfigError: outputs of one record that differ in size.
     """
 
+    filled = False  # whether a batch has been full
+
     def run(rows: list[dict[str, np.ndarray]]) -> torch.Tensor:
+        nonlocal filled
+        wanted, filled = len(rows), filled or len(rows) == batch_size
+        if fills and filled:
+            rows = rows + rows[-1:] * (batch_size - wanted)
         batch = to_batch({name: np.stack([row[name] for row in rows]) for name in rows[0]}, encoders, device)
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
             outputs = model(batch.latents, task.context(batch), task.out_size_px(batch))  # [B, C, H, W]
-        return outputs.float()
+        return outputs[:wanted].float()
 
     owners = ((record, rows_of(samples) if samples else ()) for record, samples in records)
     for record, outputs in packed(owners, batch_size, run, alike):

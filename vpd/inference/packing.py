@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -89,23 +89,27 @@ def kind_of(row: Mapping[str, np.ndarray]) -> Hashable:
     return tuple((name, value.shape, value.tobytes() if name.endswith("_px") else b"") for name, value in row.items())
 
 
-def read_ahead(items: Iterable[T], read: Callable[[T], R], ahead: int) -> Iterator[R]:
-    """`read` of every item in order, by one thread that is up to `ahead` items ahead; it takes the items, too.
+def read_ahead(items: Iterable[T], read: Callable[[T], R], ahead: int, threads: int = 1) -> Iterator[R]:
+    """`read` of every item in order, by threads that are up to `ahead` items ahead; one of their own takes the items.
 
     Where taking or reading one raises, that comes in its turn.
     """
-    rest, end = iter(items), object()
+    rest = iter(items)
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as readers,
+        ThreadPoolExecutor(1, thread_name_prefix="take-ahead") as taker,
+    ):
 
-    def following() -> Any:
-        item = next(rest, end)
-        return end if item is end else read(cast(T, item))
+        def following() -> Future[R] | None:
+            for item in rest:
+                return readers.submit(read, item)
+            return None
 
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        futures = deque(pool.submit(following) for _ in range(ahead))
+        futures = deque(taker.submit(following) for _ in range(ahead))
         try:
-            while (found := futures.popleft().result()) is not end:
-                yield found
-                futures.append(pool.submit(following))
+            while found := futures.popleft().result():
+                yield found.result()
+                futures.append(taker.submit(following))
         finally:
             for future in futures:
                 future.cancel()

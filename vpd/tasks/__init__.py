@@ -102,8 +102,14 @@ class Scored(Conditioned, Protocol):
         sentences' field (`text` or `tokens`) for a task that uses text."""
         return {"latent": record.array("latent")}  # [V, C, h, w]: one sample a view
 
-    def score(self, metric: Any, record: StoredRecord, outputs: torch.Tensor) -> None:
-        """Count the predictions `[N, C, H, W]` of a record's samples, in the order of `samples`."""
+    def targets(self, record: StoredRecord) -> Any:
+        """What a record's predictions are compared with, decoded on a reader thread while the model is at work and
+        handed to `score`; None, and `score` is not handed any."""
+        return None
+
+    def score(self, metric: Any, record: StoredRecord, outputs: torch.Tensor, targets: Any = None) -> None:
+        """Count the predictions `[N, C, H, W]` of a record's samples, in the order of `samples`. A task that gives
+        `targets` takes them, and without them reads the record."""
         ...
 
     def report(self, metric: Any, names: Sequence[str]) -> str:

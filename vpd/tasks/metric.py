@@ -1,13 +1,15 @@
 """Metrics over several workers: update per record, join the workers' states, divide once at the end.
 
-Owns what a metric promises. What is counted, and how, is each task's.
+Owns what a metric promises, and where it counts: one that says `counts_on_device` is moved to where the predictions
+are, so that no record waits for a GPU. What is counted, and how, is each task's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 
 
@@ -34,3 +36,18 @@ class Metric(Protocol):
 def added(states: Sequence[torch.Tensor]) -> torch.Tensor:
     """The state of metrics whose states are sums, in the order given; none of `states` is changed."""
     return torch.stack(list(states)).sum(dim=0)
+
+
+def counting_on(metric: Any, device: torch.device) -> Any:
+    """The metric with its sums on a CUDA device, if it can count there; itself if not."""
+    if device.type != "cuda" or not getattr(metric, "counts_on_device", False):
+        return metric
+    return metric.joined([metric.state.to(device)])
+
+
+def handed_over(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array on a device; a CUDA device takes it when it comes to it, and the host does not wait."""
+    values = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)  # torch keeps the pinned copy until it is read

@@ -5,11 +5,12 @@ Owns how the workers' parts are joined; the pass itself is `vpd.inference.evalua
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from shards.progress import reports
+from shards.progress import duration, reports
 from vpd.inference.evaluate import check_count, evaluate
 from vpd.model.perception import Perception
 from vpd.training.feeding import Parts
@@ -29,6 +30,7 @@ def validate(
     """The scores; a long pass says how far this worker is."""
     assert parts.val_set is not None
     share = "[val]" if worker.world == 1 else f"[val, worker {worker.rank} of {worker.world}]"
+    began_s = time.perf_counter()
     metric = evaluate(
         model,
         parts.task,
@@ -44,4 +46,8 @@ def validate(
     )
     metric = metric.joined(worker.gathered(metric.state))
     check_count(metric, parts.task, parts.val_set)
-    return metric.compute()
+    scores = metric.compute()
+    if log:
+        spent_s = max(time.perf_counter() - began_s, 1e-9)  # read after the scores: those wait for the device
+        log.say(f"[val] {metric.count} samples in {duration(spent_s)}, {metric.count / spent_s:.1f} a second")
+    return scores

@@ -73,7 +73,7 @@ def test_reading_is_ahead_by_so_many_in_order_and_an_error_comes_in_its_turn():
     assert max(started) <= 5, "nothing is read after the error"
 
 
-def test_items_are_taken_by_the_reading_thread_and_an_error_of_theirs_comes_in_its_turn():
+def test_items_are_taken_by_a_thread_of_their_own_and_an_error_of_theirs_comes_in_its_turn():
     takers = []
 
     def items():
@@ -86,4 +86,4 @@ def test_items_are_taken_by_the_reading_thread_and_an_error_of_theirs_comes_in_i
     assert [next(stream) for _ in range(4)] == [0, -1, -2, -3]
     with pytest.raises(ValueError, match="no more"):
         next(stream)
-    assert set(takers) == {"read-ahead_0"}
+    assert set(takers) == {"take-ahead_0"}

@@ -31,6 +31,7 @@ from vpd.tasks.depth.draw import drawn, legend_of, write_depth
 from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
+from vpd.tasks.metric import handed_over
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
@@ -238,14 +239,20 @@ class DepthTask(Task):
         x0, y0, x1, y1 = boxes[0]
         return mean, (slice(y0, y1), slice(x0, x1))
 
-    def score(self, metric: DepthMetric, record: StoredRecord, outputs: torch.Tensor) -> None:
+    def targets(self, record: StoredRecord) -> np.ndarray:
+        """The measured depth of the whole picture, float32 `[H, W]` in metres."""
+        field = record.shards.schema.field("depth")
+        return metres(stored_depth(record, field), per_metre(field))
+
+    def score(
+        self, metric: DepthMetric, record: StoredRecord, outputs: torch.Tensor, targets: np.ndarray | None = None
+    ) -> None:
         """Count a record's picture from the predictions `[V, 1, h, w]` of its views. The crop is one of the part of the
         picture that the views show, as published for KITTI, whose pictures are cut to 352 x 1216 first.
         """
-        field = record.shards.schema.field("depth")
         prediction, part = self.picture(record, outputs)
-        target = torch.from_numpy(metres(stored_depth(record, field)[part], per_metre(field)))  # [H, W]
-        metric.update(prediction[0], target.to(prediction.device))
+        target = (self.targets(record) if targets is None else targets)[part]  # [H, W]
+        metric.update(prediction[0], handed_over(target, prediction.device))
 
     def _views(self, record: StoredRecord) -> list[View]:
         return [self._fitted(view, record.key) for view in recorded_views(record)]

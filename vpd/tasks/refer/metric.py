@@ -8,6 +8,7 @@ the scores of `no_target` only; one with a target counts in those and in `overla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,33 @@ import torch
 import torch.nn.functional as F
 
 from shards.geometry.view import View, cut_label
-from vpd.tasks.metric import added
+from vpd.tasks.metric import added, handed_over
 from vpd.tasks.refer.labels import decode_rle
 from vpd.tasks.refer.no_target import GeneralScores, answers_nothing
 from vpd.tasks.refer.overlap import MaskOverlap, mask_overlap
 
 FEWEST_PX = 50  # a predicted mask of fewer pixels is the answer "no such object"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The mask of a ref, decoded.
+
+    Attributes:
+        full: uint8 `[H, W]`, of the whole picture.
+        shown: uint8 `[h, w]`, as the view shows it.
+        there: whether there is an object.
+    """
+
+    full: np.ndarray
+    shown: np.ndarray
+    there: bool
+
+    @classmethod
+    def of(cls, rle: Mapping[str, Any], view: View) -> Target:
+        """From run lengths of the whole picture."""
+        full = decode_rle(rle)
+        return cls(full, cut_label(full, view), bool(full.any()))
 
 
 class Reading:
@@ -38,14 +60,14 @@ class Reading:
         self.general = GeneralScores(state[MaskOverlap.SIZE :])
         self.fewest_px = fewest_px
 
-    def update(self, logits: torch.Tensor, target: np.ndarray, *, has_target: bool) -> None:
-        """Score logits `[S, 2, h, w]` against a mask `[h, w]` of the same size.
+    def update(self, logits: torch.Tensor, target: torch.Tensor, *, has_target: bool) -> None:
+        """Score logits `[S, 2, h, w]` against a mask, uint8 `[h, w]` of the same size, on their device.
 
         Args:
             has_target: of the whole picture's mask: a small object can vanish at the size of a view.
         """
         masks = logits.argmax(dim=1).bool()  # [S, h, w]
-        inter, union = mask_overlap(masks, torch.from_numpy(target != 0).to(logits.device))
+        inter, union = mask_overlap(masks, target != 0)
         if has_target:
             self.overlap.update(inter, union)
         self.general.update(inter, union, answers_nothing(masks, self.fewest_px), has_target=has_target)
@@ -64,6 +86,8 @@ class ReferMetric:
         state: float64 `[2, Reading.SIZE]` to count in, instead of new sums.
     """
 
+    counts_on_device = True
+
     def __init__(self, fewest_px: int = FEWEST_PX, *, general: bool = False, state: torch.Tensor | None = None) -> None:
         self.state = torch.zeros(2, Reading.SIZE, dtype=torch.float64) if state is None else state
         self.fewest_px, self.general = fewest_px, general
@@ -74,16 +98,15 @@ class ReferMetric:
         """Sentence samples so far."""
         return self.published.general.count
 
-    def update(self, logits: torch.Tensor, rle: Mapping[str, Any], view: View) -> None:
-        """Score the sentences of one ref, logits `[S, 2, h, w]` at the view's size, against its full-size mask.
+    def update(self, logits: torch.Tensor, target: Target) -> None:
+        """Score the sentences of one ref, logits `[S, 2, h, w]` at the view's size, against its mask.
 
         At the picture's own size logits are enlarged bilinearly (align_corners) before the larger one is taken.
         """
-        full = decode_rle(rle)  # [H, W]
-        has_target = bool(full.any())
-        self.published.update(logits, cut_label(full, view), has_target=has_target)
+        full = handed_over(target.full, logits.device)
+        self.published.update(logits, handed_over(target.shown, logits.device), has_target=target.there)
         resized = F.interpolate(logits.float(), size=full.shape, mode="bilinear", align_corners=True)
-        self.native.update(resized, full, has_target=has_target)
+        self.native.update(resized, full, has_target=target.there)
 
     def joined(self, states: Sequence[torch.Tensor]) -> ReferMetric:
         """A metric of the same kind over the sum of several states."""

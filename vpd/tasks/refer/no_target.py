@@ -60,7 +60,7 @@ class GeneralScores:
         else:
             inter, union, iou = nothing, union * (1 - quiet), quiet
             kinds = [nothing, nothing, one, quiet]
-            hits = torch.zeros(len(quiet), len(THRESHOLDS)).to(self.state)
+            hits = nothing[:, None].expand(-1, len(THRESHOLDS))
         samples = torch.stack([*kinds, iou, inter, union], dim=1)
         self.state += torch.cat([samples, hits], dim=1).sum(dim=0)
 

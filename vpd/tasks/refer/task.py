@@ -28,7 +28,7 @@ from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.pixel_entropy import pixel_entropy
 from vpd.tasks.refer.labels import decode_rle
-from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric
+from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric, Target
 from vpd.tasks.refer.no_target import NAMES as GENERAL
 from vpd.tasks.refer.no_target import answers_nothing
 from vpd.tasks.refer.overlap import NAMES as PUBLISHED
@@ -157,12 +157,19 @@ class ReferTask(Task):
             text_field: text,
         }
 
-    def score(self, metric: ReferMetric, record: StoredRecord, outputs: torch.Tensor) -> None:
-        """Count the logits `[N, 2, h, w]` of a record's sentences against the masks of the refs they belong to."""
+    def targets(self, record: StoredRecord) -> list[Target]:
+        """The mask of every ref, at both sizes."""
         view = View.from_json(_entry(record.meta, "views", 0, record.key))
-        for index, (first, count) in enumerate(record.meta["items"]):
-            ref = _entry(record.meta, "refs", index, record.key)
-            metric.update(outputs[first : first + count], ref["rle"], view)
+        refs = (_entry(record.meta, "refs", index, record.key) for index in range(len(record.meta["items"])))
+        return [Target.of(ref["rle"], view) for ref in refs]
+
+    def score(
+        self, metric: ReferMetric, record: StoredRecord, outputs: torch.Tensor, targets: list[Target] | None = None
+    ) -> None:
+        """Count the logits `[N, 2, h, w]` of a record's sentences against the masks of the refs they belong to."""
+        targets = self.targets(record) if targets is None else targets
+        for target, (first, count) in zip(targets, record.meta["items"], strict=True):
+            metric.update(outputs[first : first + count], target)
 
     def expected_count(self, manifest: Manifest) -> int:
         """Sentences of the set."""

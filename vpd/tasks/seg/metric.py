@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from shards.errors import SchemaMismatch
-from vpd.tasks.metric import added
+from vpd.tasks.metric import added, handed_over
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Confusion:
         state: float64 `[1 + C * C]` to count in, instead of new sums.
     """
 
+    counts_on_device = True
+
     def __init__(self, classes: int, ignore: int = 255, state: torch.Tensor | None = None) -> None:
         self.classes, self.ignore = classes, ignore
         self.state = torch.zeros(1 + classes * classes, dtype=torch.float64) if state is None else state
@@ -55,22 +57,24 @@ class Confusion:
         return self.state[1:].view(self.classes, self.classes)
 
     def update(self, prediction: torch.Tensor, label: torch.Tensor) -> None:
-        """Count one picture: class indices `[H, W]`, integers, both of one size.
+        """Count one picture: class indices `[H, W]`, integers, both of one size; the label on the CPU, where it is
+        checked, or with the prediction.
 
         Raises:
             SchemaMismatch: sizes differ, or an index that is neither a class nor the ignore value.
         """
         if prediction.shape != label.shape:
             raise SchemaMismatch(f"a prediction of {list(prediction.shape)} for a label of {list(label.shape)} pixels.")
-        counted = label != self.ignore
-        found = label[counted].long()
-        if len(found) and int(found.max()) >= self.classes:
+        strange = label.numpy(force=True)
+        strange = strange[(strange >= self.classes) & (strange != self.ignore)]
+        if strange.size:
             raise SchemaMismatch(
-                f"a label holds class {int(found.max())}; the task has the classes 0 to {self.classes - 1} and ignores "
+                f"a label holds class {strange.max()}; the task has the classes 0 to {self.classes - 1} and ignores "
                 f"{self.ignore}. Train and evaluate on sets with the same classes."
             )
-        pairs = found * self.classes + prediction[counted].to(found)
-        self.state[1:] += torch.bincount(pairs, minlength=self.classes**2).to(self.state)
+        if label.device != prediction.device:
+            label = handed_over(label.numpy(), prediction.device)
+        self.state[1:] += pair_counts(prediction, label, self.classes, self.ignore).to(self.state)
         self.state[0] += 1
 
     def joined(self, states: Sequence[torch.Tensor]) -> Confusion:
@@ -95,6 +99,14 @@ class Confusion:
         """IoU and accuracy, float64 `[C]` each; 0 / 0 is nan."""
         right, labels, predictions = self.matrix.diagonal(), self.matrix.sum(1), self.matrix.sum(0)
         return right / (labels + predictions - right), right / labels
+
+
+def pair_counts(prediction: torch.Tensor, label: torch.Tensor, classes: int, ignore: int) -> torch.Tensor:
+    """Pixels of every pair of label and prediction, int64 `[C * C]`; nothing waits for the device, and sums of integers
+    are the same in any order."""
+    pairs = torch.where(label == ignore, classes**2, label.long() * classes + prediction.long()).flatten()  # [H * W]
+    counts = torch.zeros(classes**2 + 1, dtype=torch.int64, device=pairs.device)  # the last: ignored
+    return counts.scatter_add_(0, pairs, torch.ones_like(pairs))[:-1]
 
 
 def class_table(scores: Sequence[ClassScore]) -> str:

@@ -216,12 +216,17 @@ class SegTask(Task):
             )
         return views
 
-    def score(self, metric: Confusion, record: StoredRecord, outputs: torch.Tensor) -> None:
+    def targets(self, record: StoredRecord) -> np.ndarray:
+        """The label of what the views show, uint8 `[H, W]`."""
+        x0, y0, x1, y1 = recorded_views(record)[0].box_px
+        return stored_label(record, self.classes, self.ignore_index)[y0:y1, x0:x1]
+
+    def score(
+        self, metric: Confusion, record: StoredRecord, outputs: torch.Tensor, targets: np.ndarray | None = None
+    ) -> None:
         """Count a record's picture, at its own size, from the logits `[V, C, h, w]` of its views."""
-        prediction, (x0, y0, x1, y1) = self.class_map(record, outputs), recorded_views(record)[0].box_px
-        part = slice(y0, y1), slice(x0, x1)
-        label = torch.from_numpy(stored_label(record, self.classes, self.ignore_index)[part])  # uint8 [H, W]
-        metric.update(prediction, label.to(prediction.device))
+        label = self.targets(record) if targets is None else targets
+        metric.update(self.class_map(record, outputs), torch.from_numpy(np.ascontiguousarray(label)))
 
     def report(self, metric: Confusion, names: Sequence[str]) -> str:
         """A line per class: its name, IoU and accuracy."""

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from shards.errors import SchemaMismatch
-from vpd.tasks.seg.metric import Confusion, class_table
+from tests.waiting import NothingWaits
+from vpd.tasks.seg.metric import Confusion, class_table, pair_counts
 
 CLASSES, IGNORE = 7, 255
 
@@ -106,3 +107,11 @@ def test_labels_the_task_does_not_know_and_other_sizes_are_refused():
         metric.update(torch.zeros(1, 1, dtype=torch.long), torch.tensor([[3]], dtype=torch.uint8))
     with pytest.raises(SchemaMismatch, match=r"a prediction of \[1, 2\] for a label of \[2, 1\]"):
         metric.update(torch.zeros(1, 2, dtype=torch.long), torch.zeros(2, 1, dtype=torch.uint8))
+
+
+def test_counting_waits_for_nothing_and_equals_a_count_of_the_labelled_pixels() -> None:
+    prediction, label = (torch.from_numpy(values) for values in pictures(0)[0])
+    with NothingWaits():
+        found = pair_counts(prediction, label, CLASSES, IGNORE)
+    pairs = label[label != IGNORE].long() * CLASSES + prediction[label != IGNORE]
+    assert found.tolist() == torch.bincount(pairs, minlength=CLASSES**2).tolist()
