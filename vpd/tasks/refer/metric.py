@@ -66,7 +66,7 @@ class Reading:
         Args:
             has_target: of the whole picture's mask: a small object can vanish at the size of a view.
         """
-        masks = logits.argmax(dim=1).bool()  # [S, h, w]
+        masks = logits[:, 1] > logits[:, 0]  # [S, h, w]; argmax over two takes a hundred times as long on a CPU
         inter, union = mask_overlap(masks, target != 0)
         if has_target:
             self.overlap.update(inter, union)
