@@ -54,6 +54,7 @@ class Runs:
         torch.manual_seed(0)
         UNet2DConditionModel(**{k: v for k, v in UNET.items() if k[0] != "_"}).save_pretrained(self.model / "unet")
         self.sets = {task: write_set(folder / task, task) for task in LABELS}
+        self.whole: dict[str, list[float]] = {}  # losses of refer on the device, by the switch; "" for none
 
     def job(self, name: str, kind: str, **changes: Any) -> TrainJob:
         """The settings of a run: `kind` is a task, or `prompts` for Meta Prompts on depth."""
@@ -94,7 +95,7 @@ def checks(folder: Path, device: torch.device, *, steps: int = 20) -> Iterator[C
         yield from _tried(f"refer, {name}", lambda name=name, changes=changes: _switch(runs, name, changes))
     for name, changes in {"": {}, **_switches(resumed=True)}.items():
         what = f"refer, resume{', ' if name else ''}{name}"
-        yield from _tried(what, lambda what=what, changes=changes: _resume(runs, what, changes))
+        yield from _tried(what, lambda what=what, name=name, changes=changes: _resume(runs, what, name, changes))
 
 
 def _switches(*, resumed: bool = False) -> Mapping[str, dict[str, Any]]:
@@ -123,6 +124,8 @@ def _training(runs: Runs, kind: str) -> Iterator[Check]:
     plain = runs.job(f"{kind}-cpu", kind, **{"data.val": ""})
     here = replaced(plain, {"run.name": f"{kind}-device"})
     expected, found = runs.losses(plain, CPU), runs.losses(here, runs.device)
+    if kind == "refer":
+        runs.whole[""] = found
     yield Check(f"{kind}: first loss, float32", _apart(found[:1], expected[:1]), FIRST)
     yield Check(f"{kind}: {runs.steps} losses, float32", _apart(found, expected), LOSSES)
     if runs.device.type == "cuda" or kind == "refer":  # a CPU emulates bfloat16, at minutes a step for the others
@@ -141,19 +144,19 @@ def _switch(runs: Runs, name: str, changes: dict[str, Any]) -> Iterator[Check]:
     settings = {key: value for key, value in changes.items() if key != "loop.compile"}
     there = runs.job(f"refer-{word}-cpu", "refer", **{"data.val": ""} | settings)
     found, expected = runs.losses(here, runs.device), runs.losses(there, CPU)
+    runs.whole[name] = found
     yield Check(f"refer, {name}: first loss", _apart(found[:1], expected[:1]), FIRST)
     yield Check(f"refer, {name}: {runs.steps} losses", _apart(found, expected), LOSSES)
 
 
-def _resume(runs: Runs, name: str, changes: dict[str, Any]) -> Iterator[Check]:
+def _resume(runs: Runs, what: str, switch: str, changes: dict[str, Any]) -> Iterator[Check]:
     """A run in two halves against the whole: on a GPU as equal as two runs are, on the CPU equal."""
-    word = name.replace(" ", "-").replace(",", "")
-    whole = runs.job(f"{word}-whole", "refer", **{"data.val": ""} | changes)
-    halves = replaced(whole, {"run.name": f"{word}-halves"})
-    expected = runs.losses(whole, runs.device)
+    word = what.replace(" ", "-").replace(",", "")
+    halves = runs.job(f"{word}-halves", "refer", **{"data.val": ""} | changes)
+    expected = runs.whole[switch]
     runs.losses(replaced(halves, {"loop.stop_after_steps": runs.steps // 2}), runs.device)
     found = runs.losses(halves, runs.device)
-    yield Check(name, _apart(found, expected), SAME if runs.device.type == "cpu" else LOSSES)
+    yield Check(what, _apart(found, expected), SAME if runs.device.type == "cpu" else LOSSES)
 
 
 @torch.no_grad()

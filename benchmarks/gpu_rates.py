@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.counting import BARS_GFLOP
 from benchmarks.networks import TOKENS, VAE, build, loss_of, made_up
-from benchmarks.published import CLIP, PublishedStep, published_numerics
+from benchmarks.published import PublishedStep, clip_shape, published_numerics
 from vpd.model.settings import ModelConfig
 from vpd.training.numerics import arithmetic_of, autocast_of
 from vpd.training.optim import build_optimizer, named_groups
@@ -189,7 +189,7 @@ def _clip(size: Size, device: torch.device) -> Row:
 
     sentences = 4 * size.encoded
     with torch.device(device):
-        clip: Any = CLIPTextModel(CLIPTextConfig(**CLIP, max_position_embeddings=TOKENS)).eval()
+        clip: Any = CLIPTextModel(CLIPTextConfig(**clip_shape(size.width), max_position_embeddings=TOKENS)).eval()
         tokens = torch.zeros(sentences, TOKENS, dtype=torch.int64)
 
     @torch.inference_mode()

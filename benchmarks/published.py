@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.networks import TOKENS, VAE, build, loss_of
+from benchmarks.networks import TOKENS, VAE, build, loss_of, unet_config
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.training.numerics import float32_of
@@ -28,6 +28,13 @@ CLIP: dict[str, Any] = {
     "num_attention_heads": 12,
 }
 STORED_PIXELS = 32 * 32
+
+
+def clip_shape(width: int) -> dict[str, Any]:
+    """CLIP's text encoder, as much narrower as a UNet of `width` base channels is."""
+    context = unet_config(width)["cross_attention_dim"]
+    narrow = {"hidden_size": context, "intermediate_size": 4 * context, "num_attention_heads": context // 16}
+    return CLIP | (narrow if width < 320 else {})
 
 
 class StoringAttention:
@@ -73,11 +80,7 @@ class PublishedStep(nn.Module):
         self.network, self.task = build("refer", width, device, gradient_checkpointing=True)
         self.attention = StoringAttention()
         self.network.backbone.unet.set_attn_processor(self.attention)
-        context = self.network.backbone.context_width
-        sizes: dict[str, Any] = dict(CLIP)
-        if width < 320:
-            sizes |= {"hidden_size": context, "intermediate_size": 4 * context, "num_attention_heads": context // 16}
-        config = CLIPTextConfig(**sizes, max_position_embeddings=TOKENS)
+        config = CLIPTextConfig(**clip_shape(width), max_position_embeddings=TOKENS)
         widths = tuple(channels * width // 320 // 32 * 32 or 32 for channels in VAE["block_out_channels"])
         shape: dict[str, Any] = VAE | {"block_out_channels": widths}
         with torch.device(device):
