@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two files of tests at a time, in the order of tests/conftest.py; each process has a Ray head of its own.
+# Two files of tests at a time, in the order of tests/side_by_side.py; all that need a cluster share one Ray head.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -33,11 +34,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDINGS] = chosen_set(os.environ.get(VARIABLE))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.side_by_side import OneHead
+
+    return OneHead(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one process the quick tests first: a mistake shows before the cluster is started. In several the cluster's
-    first: they are the longest, and nobody should wait for them alone at the end."""
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(key=lambda item: (item.get_closest_marker("cluster") is not None) is not several)
+    """In one process the quick tests first: a mistake shows before the cluster is started."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.side_by_side import ordered
+
+        ordered(items)
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
 
 
 @pytest.fixture(scope="session")

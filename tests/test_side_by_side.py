@@ -1,0 +1,34 @@
+"""Which process takes which file of tests: all of the cluster together, what takes long before what does not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from tests.side_by_side import LONG, ROOT, OneHead, ordered
+
+CLUSTER = (
+    "tests/jobs/test_many_processes.py",
+    "tests/jobs/test_on_a_cluster.py",
+    "tests/jobs/test_spread_prediction.py",
+)
+
+
+def scope(file: str) -> str:
+    return OneHead.__new__(OneHead)._split_scope(f"{file}::test_x[a::b]")
+
+
+def test_the_files_that_need_a_cluster_are_run_by_one_process_and_others_each_alone() -> None:
+    assert len({scope(file) for file in CLUSTER}) == 1
+    assert {scope(file) for file in LONG} == set(LONG)
+
+
+def test_the_cluster_begins_and_long_files_follow() -> None:
+    names = ["tests/test_docs.py", LONG[1], CLUSTER[1], "tests/test_citations.py", LONG[0]]
+    items = [SimpleNamespace(nodeid=f"{name}::test_x") for name in names]
+    ordered(items)  # type: ignore[arg-type]
+    found = [item.nodeid.split("::")[0] for item in items]
+    assert found == [CLUSTER[1], LONG[0], LONG[1], "tests/test_docs.py", "tests/test_citations.py"]
+
+
+def test_the_long_files_are_there() -> None:
+    assert [file for file in LONG if not (ROOT / file).is_file()] == []
