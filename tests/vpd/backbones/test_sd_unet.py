@@ -12,6 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from shards.errors import ConfigError
 from vpd.backbones import sd_unet
 from vpd.backbones.sd_unet.unet import SdUnet
+from vpd.training.activations import saving_into
 
 LDM = "model.diffusion_model."
 FEATURE_ATOL, MAP_ATOL = 4e-4, 1e-5  # docs/methods/parity.md#tolerances
@@ -153,16 +154,36 @@ def test_every_parameter_gets_a_gradient(checkpointing, make_unet):
 def test_gradient_checkpointing_changes_neither_gradients_nor_maps(attention_grad, make_unet):
     latents, context = torch.randn(2, 4, 16, 16), torch.randn(2, 5, 64)
     results = []
-    for checkpointing in (False, True):
+    for checkpointing in (False, True, [1, 4]):
         backbone = make_unet(attention_grad=attention_grad, gradient_checkpointing=checkpointing)
         tokens = context.clone().requires_grad_()
         features = backbone(latents, tokens)
         sum((f * f).mean() for f in features).backward()
         results.append((features, tokens.grad, {name: p.grad for name, p in backbone.named_parameters()}))
-    for plain, recomputed in zip(results[0][0], results[1][0], strict=True):
-        assert torch.equal(plain, recomputed)
-    torch.testing.assert_close(results[0][1], results[1][1])
-    torch.testing.assert_close(results[0][2], results[1][2])
+    for features, of_tokens, of_weights in results[1:]:
+        for plain, recomputed in zip(results[0][0], features, strict=True):
+            assert torch.equal(plain, recomputed)
+        torch.testing.assert_close(results[0][1], of_tokens)
+        torch.testing.assert_close(results[0][2], of_weights)
+
+
+def test_the_finest_level_alone_can_be_recomputed(make_unet):
+    """It keeps most, and every level that is recomputed keeps less."""
+    kept = []
+    for levels in (False, [1], [1, 2], True):
+        saved: dict[int, torch.Tensor] = {}
+        backbone = make_unet(gradient_checkpointing=levels)
+        with saving_into(saved):
+            backbone(torch.randn(1, 4, 16, 16), torch.randn(1, 5, 64))
+        weights = {parameter.untyped_storage()._cdata for parameter in backbone.parameters()}
+        kept.append(sum(tensor.untyped_storage().nbytes() for key, tensor in saved.items() if key not in weights))
+    assert kept == sorted(kept, reverse=True)
+    assert kept[0] - kept[1] > kept[1] - kept[3]
+
+
+def test_a_level_that_does_not_exist_cannot_be_recomputed(make_unet):
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing names 3.* some of \[1, 2, 4, 8\]"):
+        make_unet(gradient_checkpointing=[3])
 
 
 @pytest.mark.parametrize(("attention_grad", "reaches"), [(False, False), (True, True)])
@@ -294,5 +315,5 @@ def test_build_options_reach_the_backbone(make_unet, tmp_path):
     )
     assert backbone.kept == {("up", 1)}
     assert backbone.timestep == 7
-    assert backbone.gradient_checkpointing
+    assert backbone.recomputed == {1, 2, 4, 8}
     assert all(processor.grad for processor in backbone.unet.attn_processors.values())

@@ -25,7 +25,7 @@ def build(
     timestep: int | None = 1,
     output_head: bool = False,
     resize_skips: bool = False,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: bool | Sequence[int] = False,
 ) -> Backbone:
     """Load the UNet of a Stable Diffusion model, in float32.
 

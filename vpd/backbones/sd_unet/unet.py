@@ -45,7 +45,8 @@ class SdUnet(nn.Module, Backbone):
         output_head: keep the layers that predict noise, for `next_latents`: needed for more than one pass.
         resize_skips: where a side was odd, enlarge the skip to twice the coarser level (bilinear, as Meta Prompts
             does: the output grid is then larger than the input's) instead of upsampling to the skip's size.
-        gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work.
+        gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work. Or the resolutions
+            whose layers are, as divisors of the latent side: [1] is the finest, where most of the memory is.
 
     Raises:
         ConfigError: the model does something this pass does not, or the map settings select nothing.
@@ -61,15 +62,15 @@ class SdUnet(nn.Module, Backbone):
         timestep: int | None = 1,
         output_head: bool = False,
         resize_skips: bool = False,
-        gradient_checkpointing: bool = False,
+        gradient_checkpointing: bool | Sequence[int] = False,
     ) -> None:
         super().__init__()
         self.unet: Any = unet  # diffusers types its children as plain modules
         self.timestep = timestep
         self.output_head = output_head
         self.resize_skips = resize_skips
-        self.gradient_checkpointing = gradient_checkpointing
         self.channels: tuple[int, ...] = tuple(unet.config["block_out_channels"])  # finest first
+        self.recomputed = _recomputed_levels(gradient_checkpointing, len(self.channels))
         check_plain(unet)
         self.facts = facts_of(unet.config)
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
@@ -218,7 +219,7 @@ class SdUnet(nn.Module, Backbone):
         keep = where in self.kept and attention is not None
         args = (resnet, attention, x, skip, time, context, keep)
         # Maps leave a recomputed layer as return values, so the recomputation in backward cannot count them twice.
-        if self.gradient_checkpointing and torch.is_grad_enabled():
+        if where[1] in self.recomputed and torch.is_grad_enabled():
             x, *layer_maps = checkpoint(run_layer, *args, use_reentrant=False, preserve_rng_state=False)
         else:
             x, *layer_maps = run_layer(*args)
@@ -238,3 +239,20 @@ class SdUnet(nn.Module, Backbone):
         blocks += [("mid", 1 << last, self.unet.mid_block)]
         blocks += [("up", 1 << (last - i), block) for i, block in enumerate(self.unet.up_blocks)]
         return [(place, level) for place, level, block in blocks if getattr(block, "attentions", None)]
+
+
+def _recomputed_levels(asked: bool | Sequence[int], levels: int) -> frozenset[int]:
+    """The divisors of the latent side at which layers are recomputed in backward.
+
+    Raises:
+        ConfigError: a divisor that no level has.
+    """
+    there = [1 << level for level in range(levels)]
+    if isinstance(asked, bool):
+        return frozenset(there if asked else ())
+    if wrong := [divisor for divisor in asked if divisor not in there]:
+        raise ConfigError(
+            f"backbone.gradient_checkpointing names {wrong[0]}; expected true, false, or some of {there}: the "
+            "resolutions whose layers are computed again, as divisors of the latent side."
+        )
+    return frozenset(asked)
