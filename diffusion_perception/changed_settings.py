@@ -38,6 +38,8 @@ FREE: Mapping[str, str] = {
     "loop.save_every_steps": "is about what is kept, and when",
     "loop.keep_last": "is about what is kept, and when",
     "loop.stop_after_steps": "ends a start early; the run is as long as before",
+    "loop.mfu": "is about what is told, and when",
+    "loop.profile": "is about what is told, and when",
     "loop.nonfinite": "is about what follows a number that is not finite, which is never applied",
     "loop.roll_backs": "is about what follows a number that is not finite, which is never applied",
     "loop.deterministic": "is about the order in which a GPU adds, as the number of workers is",

@@ -53,7 +53,8 @@ class RunLog:
         self._mirror = Mirror(str(folder), (LOG,), echo) if "://" in str(folder) else None
         local = self._mirror.folder if self._mirror else Path(folder)
         self.path, self._board_folder = local / LOG, str(local / "tensorboard")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = self.path.parent  # on this machine; what is put there comes to the run's
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._board: SummaryWriter | None = None
         self._refused = False
         self._open(resume_step)
@@ -93,9 +94,11 @@ class RunLog:
         prefix: str = "train",
         total: int = 0,
         left_s: float | None = None,
+        unsaid: Mapping[str, float] | None = None,
     ) -> None:
         """Record `values` of `step` everywhere; keys become `<prefix>/<key>` in TensorBoard. The time left is said and
-        not kept."""
+        not kept, what is `unsaid` kept alone."""
+        said, values = values, {**values, **(unsaid or {})}
         known = {key: value if math.isfinite(value) else None for key, value in values.items()}  # JSON has no NaN
         entry = {"step": step, "kind": prefix, "time_s": round(time.time(), 3), **known}
         try:
@@ -106,7 +109,7 @@ class RunLog:
                 self._echo(f"{self.path} could not be written, {type(error).__name__}: {error}; its lines wait")
             self._refused = True
         self._draw({f"{prefix}/{key}": value for key, value in values.items()}, step)
-        self._echo(step_line(step, values, prefix, total, left_s))
+        self._echo(step_line(step, said, prefix, total, left_s))
         if self._mirror:
             self._mirror.push_if_due()
 

@@ -43,7 +43,7 @@ def float32_of(*, convolutions: str, products: str) -> Iterator[None]:
 
 def autocast_of(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
     """The context a forward pass runs in: `float32`, `tf32`, `bfloat16`, or `auto` (bfloat16 on CUDA, else float32)."""
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    bfloat16 = dtype_of(precision, device) == torch.bfloat16
 
     @contextmanager
     def forward_pass() -> Iterator[None]:
@@ -51,3 +51,9 @@ def autocast_of(precision: str, device: torch.device) -> Callable[[], AbstractCo
             yield
 
     return forward_pass
+
+
+def dtype_of(precision: str, device: torch.device) -> torch.dtype:
+    """In which products are formed."""
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if bfloat16 else torch.float32

@@ -15,7 +15,7 @@ from torch import nn
 from shards.errors import Interrupted, NonFinite
 from shards.progress import Progress
 from shards.reading.batch import SampleBatch
-from vpd.model.device_batch import to_batch
+from vpd.model.device_batch import DeviceBatch, to_batch
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream
@@ -23,11 +23,13 @@ from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
 from vpd.training.gradients import backward
 from vpd.training.log import RunLog
 from vpd.training.norms import joins_norms, norm_statistics
-from vpd.training.numerics import autocast_of
+from vpd.training.numerics import autocast_of, dtype_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
 from vpd.training.resume import contents, move_schedule, restore_run
 from vpd.training.settings import TrainConfig
+from vpd.training.trace import StepTrace
+from vpd.training.utilisation import Utilisation
 from vpd.training.validation import validate
 from vpd.training.worker import Worker
 from vpd.training.writer import CheckpointWriter
@@ -81,6 +83,8 @@ class Run:
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
         self.gradient_norm: torch.Tensor | None = None
         self.results: dict[str, float] = {}
+        self.trace = StepTrace(loop.profile, log.folder, worker.device, log.say) if log else None
+        self.utilisation: Utilisation | None = None  # made of the first batch
 
     def introduce(self) -> None:
         """Say what is going to be trained."""
@@ -105,14 +109,19 @@ class Run:
             self._evaluate()
         self.model.train()
         self.pace, self.progress = Pace(self.step), Progress(self.stop - self.step, "steps")
-        while self.step < self.stop:  # comes round again where a run rolls back
-            with open_stream(self.config, self.parts, self.worker, self.step, self.stop) as stream:
-                self._through(stream)
+        try:
+            while self.step < self.stop:  # comes round again where a run rolls back
+                with open_stream(self.config, self.parts, self.worker, self.step, self.stop) as stream:
+                    self._through(stream)
+        finally:
+            if self.trace:
+                self.trace.close()
 
     def _through(self, stream: Iterable[SampleBatch]) -> None:
         """Train on the batches of a stream, to its end or until the run rolls back."""
         for raw in self.pace.waiting(stream):
-            self._learn(raw)
+            with self.trace.step(self.step + 1) if self.trace else nullcontext():
+                self._learn(raw)
             self.step += 1
             last = self.step == self.stop
             alone, every = self.worker.world == 1, self.config.loop.log_every_steps
@@ -148,6 +157,7 @@ class Run:
         """One optimiser step, which does nothing if a number of it is not finite."""
         task = self.parts.task
         batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
+        self._look_at(batch)
         self.watch.before_step()
         loss = backward(
             self.wrapped,
@@ -166,6 +176,16 @@ class Run:
         if self.average:
             self.average.after_step(self.step + 1, skipped)
         self.scheduler.step()
+
+    def _look_at(self, batch: DeviceBatch) -> None:
+        """Count and measure, once, what the share of the device's rate is told by, if it is."""
+        on_gpu, mfu = self.worker.device.type == "cuda", self.config.loop.mfu
+        if self.utilisation or not self.log or not self.config.loop.log_every_steps or mfu == "never":
+            return
+        if mfu == "always" or on_gpu:
+            dtype = dtype_of(self.config.loop.precision, self.worker.device)
+            with self.pace.apart():
+                self.utilisation = Utilisation(self.model, self.parts.task, batch, self.worker.device, dtype)
 
     def _clipped(self) -> torch.Tensor | None:
         """Shorten all gradients together to `optim.clip_norm`; returns their length before, None if nobody asks."""
@@ -238,11 +258,14 @@ class Run:
             "items_per_s": steps_per_s * self.batch_size,
             "wait_share": wait_share,
         }
+        if self.utilisation:
+            values["mfu"] = self.utilisation.of(values["items_per_s"] / self.worker.world)
         if self.worker.device.type == "cuda":
             values["peak_memory_gb"] = torch.cuda.max_memory_allocated(self.worker.device) / 1e9
         if self.log:
             left_s = self.progress.left_s(self.step - self.first_step)  # with the evaluations among the steps
-            self.log.write(self.step, values, total=self.total, left_s=left_s)
+            rates = {f"lr_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
+            self.log.write(self.step, values, total=self.total, left_s=left_s, unsaid=rates)
 
     def _evaluate(self) -> dict[str, float]:
         self.worker.take_the_first(norm_statistics(self.model))  # the score is that of what is saved

@@ -96,6 +96,8 @@ class LoopConfig:
     deterministic: bool = False  # the same bits in every run on the same machine, at a cost; else refused
     channels_last: bool = False  # memory layout of the convolutions
     compile: bool = False  # regional torch.compile of the UNet's blocks
+    mfu: Literal["auto", "always", "never"] = "auto"  # log the share of the device's rate; auto: on a GPU
+    profile: tuple[int, ...] = ()  # [n, m]: trace the steps n to m of the run into its folder (torch's profiler)
     seed: int = 0  # of new weights, the order of the data and all that is drawn
 
     def __post_init__(self) -> None:
@@ -108,6 +110,11 @@ class LoopConfig:
             "roll_backs",
         )
         _at_least("loop", self, 0, "epochs", "steps", *cadences)
+        if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
+            raise ConfigError(
+                f"loop.profile is {list(self.profile)}; expected the first and the last step to trace, from 1, such as "
+                "[20, 22]."
+            )
 
     def total_steps(self, n_items: int, batch_size: int) -> int:
         """Optimiser steps of the whole run: whole batches of `epochs` passes over `n_items` items."""
