@@ -40,11 +40,13 @@ class ShardCounts(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """Items 0 .. n_items - 1, shuffled anew over the whole set in every epoch; in order if not `shuffle`."""
+    """Items 0 .. n_items - 1, shuffled anew over the whole set in every epoch, or once for all of them if `fixed`; in
+    order if not `shuffle`."""
 
     n_items: int
     seed: int
     shuffle: bool = True
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         if self.n_items < 1:
@@ -59,13 +61,28 @@ class Order:
         epoch, place = np.divmod(np.asarray(positions, np.int64), self.n_items)
         if not self.shuffle:
             return place
-        return permute(place, np.full_like(place, self.n_items), keyed(self.seed, epoch))
+        drawn_of = np.zeros_like(epoch) if self.fixed else epoch
+        return permute(place, np.full_like(place, self.n_items), keyed(self.seed, drawn_of))
 
 
-def order_of(shards: ShardCounts, *, seed: int, window_shards: int = 0, unit: str = "item") -> Order | WindowedOrder:
-    """The shuffled order of a set: over all of it, or within a moving window of `window_shards` shards if > 0."""
+def order_of(
+    shards: ShardCounts, *, seed: int, window_shards: int = 0, fixed: bool = False, unit: str = "item"
+) -> Order | WindowedOrder:
+    """The shuffled order of a set: over all of it, or within a moving window of `window_shards` shards if > 0.
+
+    Args:
+        fixed: the same in every epoch.
+
+    Raises:
+        ConfigError: `fixed` and a window.
+    """
     counts = shards.shard_items(unit)
-    return WindowedOrder(counts, seed, window_shards) if window_shards else Order(sum(counts), seed)
+    if fixed and window_shards:
+        raise ConfigError(
+            f"data.order is fixed and data.window_shards {window_shards}; a window's order is new in every epoch. Set "
+            "one of the two: data.window_shards=0, or data.order=new."
+        )
+    return WindowedOrder(counts, seed, window_shards) if window_shards else Order(sum(counts), seed, fixed=fixed)
 
 
 def rank_slice(count: int, rank: int, world: int) -> slice:

@@ -45,7 +45,7 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
     fields = ("latent", *text_fields(shards.schema, data.text)) if parts.task.uses_text else ("latent",)
     return BatchStream(
         shards,
-        order_of(shards, seed=config.loop.seed, window_shards=data.window_shards),
+        order_of(shards, seed=config.loop.seed, window_shards=data.window_shards, fixed=data.order == "fixed"),
         batch_size=data.batch_size,
         rank=worker.rank,
         world=worker.world,

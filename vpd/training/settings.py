@@ -48,6 +48,7 @@ class DataConfig:
     )  # remote sets: endpoint, region and such of their store, but no secret (docs/storage.md)
     cache_dir: str = ""  # remote sets: folder on a local disk for all workers of a node; empty = a temporary one
     cache_gb: float = 50.0  # remote sets: of a node; shards that nobody uses are evicted above this size
+    order: Literal["new", "fixed"] = "new"  # new: shuffled anew for every epoch; fixed: once (VPD's published depth)
     window_shards: int = 0  # >0: shuffle inside a moving window of this many shards (remote sets); 0 = whole set
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.errors import ConfigError
-from shards.reading.order import Order, check_world, keyed, permute, rank_slice
+from shards.reading.order import Order, check_world, keyed, order_of, permute, rank_slice
 from shards.reading.window import WindowedOrder
 
 Sizes = tuple[int, ...]
@@ -22,6 +22,22 @@ SHARD_SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=9).map(tuple)
 def test_every_item_comes_once_an_epoch(n_items: int, seed: int, epoch: int, shuffle: bool) -> None:
     items = Order(n_items, seed, shuffle).items(epoch * n_items, (epoch + 1) * n_items)
     assert sorted(items.tolist()) == list(range(n_items))
+
+
+def test_a_fixed_order_is_the_same_in_every_epoch() -> None:
+    fixed, first = Order(50, 3, fixed=True), Order(50, 3).items(0, 50).tolist()
+    assert [fixed.items(50 * epoch, 50 * epoch + 50).tolist() for epoch in range(3)] == [first] * 3
+    assert sorted(first) == list(range(50)) != first
+
+
+def test_a_window_has_no_fixed_order() -> None:
+    class Counts:
+        def shard_items(self, unit: str = "item") -> tuple[int, ...]:
+            return (4, 4)
+
+    assert order_of(Counts(), seed=1, fixed=True) == Order(8, 1, fixed=True)
+    with pytest.raises(ConfigError, match=r"data\.order is fixed and data\.window_shards 1"):
+        order_of(Counts(), seed=1, window_shards=1, fixed=True)
 
 
 @given(SHARD_SIZES, SEEDS, st.integers(0, 3), st.integers(1, 12))
