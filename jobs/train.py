@@ -177,14 +177,18 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device, prepare_model
 
+    from jobs.train_gauges import TrainGauges
     from vpd.training.checkpoint import Checkpoint
     from vpd.training.worker import Worker
 
     _hush_reports()
     context = train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), torch.device(get_device()))
+    gauges = TrainGauges(arguments["job"]["run"]["name"]) if worker.rank == 0 else None
 
     def report(checkpoint: Checkpoint | None, metrics: Mapping[str, float]) -> None:
+        if gauges:
+            gauges.say(checkpoint.step if checkpoint else None, metrics)
         # Numbers only: Ray would remember the checkpoint, and refuse the next start once our store has pruned it.
         train.report({**metrics, "step": checkpoint.step} if checkpoint else dict(metrics))
 
