@@ -27,11 +27,12 @@ def in_words(stock: Stock) -> Iterator[str]:
 
 
 def _read_by(stock: Stock) -> str:
-    forms = stock.dataset.forms
-    form = f" for form={stock.form}" if len(forms) > 1 else ""
-    if stock.form != next(iter(forms)):
-        return form
-    return f"{form}, which is read by {' and '.join(f'configs/build/{name}.yaml' for name in stock.dataset.builds)}"
+    forms = list(stock.dataset.forms)
+    form = f"form={stock.form}" if len(forms) > 1 else ""
+    if stock.form != forms[0]:
+        return f" for {form}"
+    builds = " and ".join(f"configs/build/{name}.yaml" for name in stock.dataset.builds)
+    return f" for {builds}{f' ({form})' if form else ''}"
 
 
 def _part(found: Found, width: int) -> Iterator[str]:

@@ -113,6 +113,7 @@ def test_the_words_name_the_official_page_before_mirrors_and_only_where_somethin
     needed = Part("a.txt", "text", archive="toys.zip")
     spare = Part("b.txt", "more", archive="toys.zip", without="nothing is lost")
     lines = list(in_words(stock_of(tmp_path, needed, spare)))
+    assert lines[:2] == ["toys: Toys", f"  looked in {tmp_path} for configs/build/toys.yaml"]
     assert "  MISSING a.txt  text" in lines
     assert lines[lines.index("  without b.txt  more") + 1].strip() == "nothing is lost"
     where = lines[lines.index("  terms: none") + 1 :]
