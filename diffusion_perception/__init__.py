@@ -45,6 +45,9 @@ _refuse_strangers()
 _PUBLIC = {  # name -> module that defines it
     "Predictor": "diffusion_perception.predictor",
     "ShardSet": "shards.reading.reader",
+    "SetDataset": "diffusion_perception.torch_data.mapped",
+    "SetStream": "diffusion_perception.torch_data.streamed",
+    "SetLoader": "diffusion_perception.torch_data.loader",
     "ShardBuilder": "diffusion_perception.builder",
     "BuildJob": "diffusion_perception.builder",
     "TrainJob": "diffusion_perception.train_job",
@@ -64,6 +67,9 @@ if TYPE_CHECKING:
     from diffusion_perception.evaluation import EvaluateJob, evaluate
     from diffusion_perception.predictor import Predictor
     from diffusion_perception.settings import bind, read_file
+    from diffusion_perception.torch_data.loader import SetLoader
+    from diffusion_perception.torch_data.mapped import SetDataset
+    from diffusion_perception.torch_data.streamed import SetStream
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
@@ -73,6 +79,9 @@ __all__ = [
     "BuildJob",
     "EvaluateJob",
     "Predictor",
+    "SetDataset",
+    "SetLoader",
+    "SetStream",
     "ShardBuilder",
     "ShardSet",
     "TrainJob",

@@ -8,7 +8,7 @@ copies touches each sample only to copy and to hash. Reads nothing itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,8 +25,8 @@ DRAWS = ("random", "cycle")
 
 @dataclass(frozen=True)
 class Slice:
-    """Where a stream is in the order: global batches of `batch_size` from `position` to `stop`, rank's share
-    of each.
+    """Where a stream is in the order: global batches of `batch_size` from `position` to `stop`, rank's share of each.
+    `every` > 1: only every so many of them, from the first on.
     """
 
     batch_size: int
@@ -34,8 +34,11 @@ class Slice:
     world: int
     position: int
     stop: int | None
+    every: int = 1
 
     def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every is {self.every}; expected 1 for all batches, or 2, 3, ...")
         check_world(self.batch_size, self.rank, self.world)
         if self.position < 0 or (self.stop is not None and self.stop < self.position):
             raise ConfigError(f"position {self.position}, stop {self.stop}: expected 0 <= position <= stop")
@@ -43,7 +46,8 @@ class Slice:
     def batches(self, limit: int) -> list[tuple[int, int, range]]:
         """(position, samples in the global batch, this rank's positions) of the next `limit` batches."""
         batches = []
-        for start in range(self.position, self.position + limit * self.batch_size, self.batch_size):
+        stride = self.batch_size * self.every
+        for start in range(self.position, self.position + limit * stride, stride):
             count = self.batch_size if self.stop is None else min(self.batch_size, self.stop - start)
             if count <= 0:
                 break
@@ -133,8 +137,8 @@ def plan_batches(
                     {name: (starts[here], ends[here], hashes[here])
                      for name, (starts, ends, hashes) in members.items()},
                 )  # fmt: skip
-        last, count, _ = batches[-1]
-        part = Slice(part.batch_size, part.rank, part.world, last + count, part.stop)
+        after = batches[-1][0] + part.batch_size * part.every
+        part = replace(part, position=after if part.stop is None else min(after, part.stop))
 
 
 def _locate(

@@ -70,7 +70,8 @@ class BatchStream:
     one batch earlier. `fields` are npy fields copied into batch buffers that `allocate(shape, dtype)` makes
     (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads.
     `unit="row"` counts an epoch in rows of the item axis, every one once, where `"item"` draws one row of
-    each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`).
+    each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`). `every=n` gives the batch at
+    `position` and then every n-th, for one of n processes that share a rank's batches.
 
     `threads=0` reads in the caller's thread. `ahead` batches are being read or ready. Raises ConfigError for
     settings that do not fit; iteration raises CorruptShard, LabelsFailed (with the record's key) or
@@ -95,16 +96,17 @@ class BatchStream:
         ahead: int = 2,
         allocate: Allocate = np.empty,
         unit: str = "item",
+        every: int = 1,
     ) -> None:
         _check(shards, order, unit, threads, ahead)
         batches = (ahead + 1 if threads else 1) + _HELD_BATCHES + (world > 1)  # ranks are in step within one
-        _check_cache(shards, order, batches * batch_size)
+        _check_cache(shards, order, batches * batch_size * every)
         self.position = position  # global samples handed out so far
         self._shards = shards
         self._order = order
         self._fields = [batch_field(shards, name) for name in fields]
         self._labels = labels
-        part = Slice(batch_size, rank, world, position, stop)
+        part = Slice(batch_size, rank, world, position, stop, every)
         if draw not in DRAWS:
             raise ConfigError(f"draw is {draw!r}; expected one of {', '.join(DRAWS)}")
         self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit))
