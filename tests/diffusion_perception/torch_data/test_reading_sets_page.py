@@ -1,0 +1,67 @@
+"""Every block of docs/reading_sets.md runs as it is shown, on a set of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.toy_runs import write_set
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = next(DOCS.glob("reading_sets.*"))
+BLOCKS = dict(re.findall(r"^## ([^\n]+)\n\n```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the set that the page names."""
+    folder = tmp_path_factory.mktemp("reader")
+    write_set(folder / "sets" / "scenes", "seg")
+    return folder
+
+
+def run(title: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(compile(BLOCKS[title], f"{PAGE.name}, {title}", "exec"), names)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def test_the_page_has_four_examples_of_about_ten_lines() -> None:
+    assert list(BLOCKS) == ["A plain loop", "Stop and go on", "By number", "In a trainer"]
+    assert PAGE.read_text().count("```python") == len(BLOCKS)
+    assert all(len(block.splitlines()) < 20 for block in BLOCKS.values())
+
+
+def test_the_plain_loop_learns_from_two_epochs() -> None:
+    names = run("A plain loop")
+    assert names["stream"].state_dict()["position"] == 12
+    assert names["net"].weight.grad.any()
+
+
+def test_a_stopped_loop_goes_on_with_its_third_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("Stop and go on")
+    (line,) = capsys.readouterr().out.splitlines()
+    seen = [key for batch in names["SetStream"]("sets/scenes", 2, seed=1) for key in batch["key"]]
+    assert line == f"3 {seen[4:]}"
+
+
+def test_samples_are_read_by_number(capsys: pytest.CaptureFixture[str]) -> None:
+    run("By number")
+    first, *batches = capsys.readouterr().out.splitlines()
+    assert first == "6 image0 torch.float16 [0, 0, 0]"
+    assert len(batches) == 3
+
+
+def test_a_trainer_gets_two_loaders() -> None:
+    module = run("In a trainer")["Scenes"]()
+    assert sorted(key for batch in module.train_dataloader() for key in batch["key"]) == [
+        key for batch in module.val_dataloader() for key in batch["key"]
+    ]
