@@ -242,6 +242,11 @@ def _add_labels(batch: SampleBatch, labels: Labels, buffers: _Buffers) -> None:
                     f"record {sample.key}: labels returned {name} of shape {list(np.shape(value))}, "
                     f"the batch has {list(made[name].shape[1:])}; pad it there, or use batches of one"
                 )
+            if (dtype := np.asarray(value).dtype) != made[name].dtype:  # copied as it is, 1.75 would become 1
+                raise SchemaMismatch(
+                    f"record {sample.key}: labels returned {name} as {dtype}, for the first sample {made[name].dtype}; "
+                    "return one dtype, for example by np.asarray(value, np.float32)"
+                )
             made[name][place] = value
     batch.arrays.update(made)
 

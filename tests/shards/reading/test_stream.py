@@ -278,6 +278,16 @@ def test_sizes_that_differ_inside_a_batch_are_refused_by_name(toy: ShardSet) -> 
         )
 
 
+def test_a_label_that_changes_its_dtype_is_refused(toy: ShardSet) -> None:
+    """Copied into the first sample's array, 1.75 would become 1 without a word."""
+    halves = iter([np.int64(1), np.float64(1.75)])
+    stream = BatchStream(
+        toy, Order(24, 0, shuffle=False), batch_size=2, threads=0, labels=lambda view: {"half": next(halves)}
+    )
+    with pytest.raises(SchemaMismatch, match=r"labels returned half as float64, for the first sample int64"):
+        next(stream)
+
+
 def test_sizes_may_differ_between_batches_of_one(toy: ShardSet) -> None:
     stream = BatchStream(toy, Order(24, 0), batch_size=1, stop=24, labels=depth)
     assert {batch["depth"].shape for batch in drain(stream)} == {(1, 2, 4), (1, 3, 4), (1, 4, 4)}
