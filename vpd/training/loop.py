@@ -17,6 +17,7 @@ from torch import nn
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.determinism import same_bits
 from vpd.training.feeding import Parts
+from vpd.training.garbage import old_objects_apart
 from vpd.training.log import RunLog
 from vpd.training.numerics import arithmetic_of
 from vpd.training.run import Run
@@ -60,7 +61,8 @@ def train(
         run = Run(config, parts, worker, store, log, wrap, report, asked_to_end, resolved or {})
         run.introduce()
         try:
-            run.to_the_end()
+            with old_objects_apart():
+                run.to_the_end()
         except BaseException:
             run.writer.wait()  # what was begun is finished, whatever ended the training
             raise
