@@ -35,22 +35,24 @@ from demo.tiny_words import END, POSITIONS, START, write_tokenizer
 
 TEXT_WIDTH = 64
 WIDTHS = (32, 64, 128, 128)  # of the U-Net: those of SD v1.5 are (320, 640, 1280, 1280)
+LAYERS = 2  # of each block of the U-Net, as in SD v1.5
 # class names of the depth and segmentation demos, so that their prompts are words too
 WORDS = (*VOCABULARY, "a", "photo", "of", "wall", "floor", "pole", "pebbles", "room")
 
 
-def write_tiny_sd(folder: str | Path, seed: int = 0, widths: tuple[int, ...] = WIDTHS) -> Path:
+def write_tiny_sd(folder: str | Path, seed: int = 0, widths: tuple[int, ...] = WIDTHS, layers: int = LAYERS) -> Path:
     """Writes the model folder and returns it. The caller's random state is left as it was.
 
     Args:
         widths: channels of the U-Net's four levels, multiples of 8.
+        layers: of each of its blocks.
     """
     folder = Path(folder)
     vocabulary = write_tokenizer(folder / "tokenizer", WORDS)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         # Half precision on disk halves the folder; diffusers and our importers load it as float32.
-        _unet(widths).half().save_pretrained(folder / "unet")
+        _unet(widths, layers).half().save_pretrained(folder / "unet")
         _vae().save_pretrained(folder / "vae")
         with _no_bars():
             _text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
@@ -86,11 +88,11 @@ def _no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _unet(widths: tuple[int, ...]) -> UNet2DConditionModel:
+def _unet(widths: tuple[int, ...], layers: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=32,
         block_out_channels=widths,
-        layers_per_block=2,
+        layers_per_block=layers,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         cross_attention_dim=TEXT_WIDTH,

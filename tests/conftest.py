@@ -106,11 +106,11 @@ def toy_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Stable-Diffusion-shaped model folder, as the demo makes it but for a narrower U-Net."""
+    """A tiny Stable-Diffusion-shaped model folder, as the demo makes it but for a U-Net narrower and half as deep."""
     from demo.tiny_sd import write_tiny_sd
 
     folder = tmp_path_factory.mktemp("models") / "tiny-sd"
-    write_tiny_sd(folder, widths=(16, 32, 32, 32))
+    write_tiny_sd(folder, widths=(16, 32, 32, 32), layers=1)
     return folder
 
 

@@ -24,7 +24,7 @@ UNET = {
     "in_channels": 4,
     "out_channels": 4,
     "block_out_channels": [32, 32, 64, 64],
-    "layers_per_block": 2,
+    "layers_per_block": 1,
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
     "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
     "cross_attention_dim": WIDTH,
