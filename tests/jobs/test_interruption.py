@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,10 +17,9 @@ from toy_jobs import train_here, train_settings
 
 from jobs import interruption, program
 from shards.errors import Interrupted
+from tests import forked
 from vpd.training.checkpoint import CheckpointStore
 from vpd.training.end_request import EndRequest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_signal_is_noted_and_the_second_one_is_the_systems() -> None:
@@ -71,6 +69,14 @@ def test_the_exit_status_tells_an_interruption_from_an_error(
     assert capsys.readouterr().err == "\nended at step 3. The same command goes on from there.\n"
 
 
+def _train(config: str, said: str) -> None:
+    """The command as a process, that says what it says in a file."""
+    with open(said, "wb") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.exit(program.status("jobs.train", ["--config", config]))
+
+
 def test_a_process_that_is_sent_sigterm_saves_and_goes_on_as_if_nothing_had_been(
     sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
@@ -79,14 +85,14 @@ def test_a_process_that_is_sent_sigterm_saves_and_goes_on_as_if_nothing_had_been
         train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name}) for name in ("whole", "ended")
     )
     (tmp_path / "ended.yaml").write_text(yaml.safe_dump(ended))
-    command = [sys.executable, str(ROOT / "jobs/train.py"), "--config", f"{tmp_path}/ended.yaml"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = forked.started(_train, f"{tmp_path}/ended.yaml", f"{tmp_path}/said")
     log = tmp_path / "ended" / "log.jsonl"
-    while process.poll() is None and not (log.exists() and log.read_text()):
+    while process.is_alive() and not (log.exists() and log.read_text()):
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 143, said
+    process.terminate()
+    process.join(300)
+    said = (tmp_path / "said").read_text()
+    assert process.exitcode == 143, said
     store = CheckpointStore(str(tmp_path / "ended"))
     step = store.named("last", "").step
     assert 1 <= step < 6
