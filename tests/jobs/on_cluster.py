@@ -1,7 +1,7 @@
 """How tests use a cluster: one driver process that runs job after job on it, and what they say about jobs.
 
-A build, and what runs on several workers, needs the cluster; two steps of training and an evaluation of a few records
-do not, and run in this process (`workers=0`). The literal command lines are `test_on_a_cluster`'s.
+Few tests need it: what only concerns a dataset or a task runs without (`short_runs`). The literal command lines are
+`test_on_a_cluster`'s.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import multiprocessing
 import os
 import subprocess
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from demo.ray_head import RayHead
-from shards.verify import find_faults
 
 
 def succeeded(job: subprocess.CompletedProcess[str]) -> str:
@@ -31,6 +28,18 @@ def succeeded(job: subprocess.CompletedProcess[str]) -> str:
 def refused(job: subprocess.CompletedProcess[str]) -> str:
     assert job.returncode != 0, job.stdout[-6000:]
     return job.stdout
+
+
+def submitted(head: RayHead, entrypoint: str, working_dir: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Submit by the client and wait for the end, which `ray job submit` says seconds later."""
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    client = JobSubmissionClient(head.api)
+    environment = {"working_dir": str(working_dir)} if working_dir else None
+    job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
+    while not (status := client.get_job_status(job)).is_terminal():
+        time.sleep(0.2)
+    return subprocess.CompletedProcess(entrypoint, int(status != JobStatus.SUCCEEDED), client.get_job_logs(job))
 
 
 class Driver:
@@ -69,11 +78,6 @@ def _run(job: str, words: tuple[str, ...]) -> str:
     return printed.getvalue()
 
 
-def written(path: Path, settings: dict) -> str:
-    path.write_text(yaml.safe_dump(settings))
-    return str(path)
-
-
 def files(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -88,44 +92,3 @@ def processes_of(head: RayHead, name: str) -> list[Any]:
             if name in " ".join(process.cmdline()):
                 found.append(process)
     return found
-
-
-def build(driver: Driver, folder: Path, tiny_sd: Path, **changes: Any) -> Path:
-    """Build small views with the tiny model; returns the folder of the sets."""
-    settings = {
-        "image": {"name": "sd_vae", "model": str(tiny_sd)},
-        "text": {"name": "clip_text", "model": str(tiny_sd), "length": 12},
-        "out": str(folder / "shards"),
-        "resources": {"cpus_per_actor": 1},
-        **changes,
-    }
-    driver.run("jobs.build_shards", "--config", written(folder / "build.yaml", settings))
-    for shards in (folder / "shards").iterdir():
-        assert list(find_faults(shards)) == []
-    return folder / "shards"
-
-
-def train(folder: Path, tiny_sd: Path, driver: Driver | None = None, **changes: Any) -> Path:
-    """Two steps of training, in this process or, with a `driver`, on two workers; returns the run's folder."""
-    settings = {
-        "run": {"name": "run", "out": str(folder), "workers": 2 if driver else 0},
-        "backbone": {"name": "sd_unet", "model": str(tiny_sd)} | changes.pop("backbone", {}),
-        "loop": {"steps": 2, "log_every_steps": 1},
-        **changes,
-    }
-    run = driver.run if driver else _run_here
-    run("jobs.train", "--config", written(folder / "train.yaml", settings))
-    return folder / "run"
-
-
-def evaluated(run: Path, shards: Path, driver: Driver | None = None) -> dict[str, float]:
-    """The scores of a run on a set: from this process or, with a `driver`, from two workers."""
-    workers = 2 if driver else 0
-    out = run / f"{workers}.json"
-    words = (f"run={run}", f"sets=[{shards}]", f"workers={workers}", f"out={out}")
-    (driver.run if driver else _run_here)("jobs.evaluate", *words)
-    return json.loads(out.read_text())["sets"][shards.name]
-
-
-def _run_here(job: str, *words: str) -> None:
-    importlib.import_module(job).run(list(words))

@@ -13,7 +13,7 @@ from toy_jobs import losses_of, train_here, train_settings
 from diffusion_perception.evaluation import EvaluateJob
 from diffusion_perception.train_job import RunConfig
 from diffusion_perception.trained import load_trained
-from jobs import evaluate, train
+from jobs import evaluate, program, train
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
 from vpd.training.checkpoint import CheckpointStore
@@ -53,3 +53,14 @@ def test_workers_that_cannot_be_are_refused_with_the_other_choices(workers: int,
         RunConfig("run", workers=workers, gpus_per_worker=gpus)
     with pytest.raises(ConfigError, match=match):
         EvaluateJob("run", workers=workers, gpus_per_worker=gpus)
+
+
+def test_without_a_cluster_a_job_says_what_to_start(
+    sets: Path, tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(train_settings(sets, tiny_sd, tmp_path)))
+    assert program.status("jobs.train", ["--config", f"{tmp_path}/run.yaml"]) == 1
+    said = capsys.readouterr().err
+    assert "no Ray cluster found" in said
+    assert "ray start --head" in said

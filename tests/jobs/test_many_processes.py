@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from on_cluster import Driver, files, processes_of, succeeded, written
+from on_cluster import Driver, files, processes_of, succeeded
+from short_runs import written
 from toy_jobs import build_settings, losses_of, train_here, train_settings
 
 from demo.ray_head import RayHead

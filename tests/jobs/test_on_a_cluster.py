@@ -1,21 +1,20 @@
 """The jobs as a user runs them: a real Ray head, `ray job submit` in every documented form, killed processes.
 
 The head is started in a copy of the repository, with the model under its hub id in a local hub cache, so that the
-literal commands run with the defaults that ship; where the command line is not the point, jobs run from one driver that
-stays. Nothing here reaches a network.
+literal commands run with the defaults that ship; where the command line is not the point, jobs are submitted by Ray's
+client, or run from one driver that stays. Nothing here reaches a network.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from on_cluster import Driver, refused, succeeded, written
+from on_cluster import Driver, refused, submitted, succeeded
+from short_runs import written
 from toy_jobs import losses_of, train_settings
 
 from demo.ray_head import RayHead
@@ -34,7 +33,7 @@ def test_the_literal_build_command_works_with_its_defaults(head: RayHead, reposi
     assert val.n_records == 5
     assert val.record(0).array("latent").shape == (1, 4, 64, 64)
     assert list(find_faults(repository / "data/shards/refcoco-unc-val")) == []
-    again = succeeded(head.submit("jobs/build_shards.py", "splits=[val]"))
+    again = succeeded(submitted(head, "jobs/build_shards.py splits=[val]"))
     assert "already built with this recipe, nothing to do" in again
 
 
@@ -68,8 +67,8 @@ def test_rays_own_command_line_still_refuses_the_words_without_dashes(head: RayH
     assert "No such option" in refused(head.submit("jobs/train.py", "--task", "refer"))
 
 
-def test_a_relative_path_under_an_uploaded_directory_is_an_error(head: RayHead) -> None:
-    output = refused(head.submit("--", "python", "jobs/build_shards.py", options=("--working-dir", ".")))
+def test_a_relative_path_under_an_uploaded_directory_is_an_error(head: RayHead, repository: Path) -> None:
+    output = refused(submitted(head, "python jobs/build_shards.py", working_dir=repository))
     assert "runs from an uploaded working directory" in output
     assert "Give an absolute path or a URL" in output
 
@@ -101,19 +100,8 @@ def test_too_few_free_cpus_is_an_error_and_not_a_hang(
     assert time.monotonic() - started < 60
 
 
-def test_without_a_cluster_a_job_says_what_to_start(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    config = written(tmp_path / "t.yaml", train_settings(sets, tiny_sd, tmp_path))
-    env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1", "RAY_AUTH_MODE": "disabled"}
-    job = subprocess.run(
-        [sys.executable, "jobs/train.py", "--config", config], cwd=ROOT, env=env, capture_output=True, text=True
-    )
-    assert job.returncode == 1
-    assert "no Ray cluster found" in job.stderr
-    assert "ray start --head" in job.stderr
-
-
 def test_a_failing_job_exits_non_zero_with_one_clear_message(head: RayHead, tmp_path: Path) -> None:
-    output = refused(head.submit("--", "jobs/build_shards.py", f"source.root={tmp_path}", f"out={tmp_path}/out"))
+    output = refused(submitted(head, f"jobs/build_shards.py source.root={tmp_path} out={tmp_path}/out"))
     assert "SourceError" in output
     assert "is not a REFER data folder" in output
     assert "Traceback" not in output

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-from on_cluster import Driver, build, evaluated, train
 from PIL import Image
+from short_runs import build, evaluated, train
 
 from diffusion_perception.predictor import Predictor
 from shards.reading.reader import ShardSet
-
-pytestmark = pytest.mark.cluster
 
 
 def linked(tree: Path, official: Path) -> Path:
@@ -30,12 +27,10 @@ def linked(tree: Path, official: Path) -> Path:
     return tree
 
 
-def test_cityscapes_builds_trains_prompts_and_evaluates(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
-) -> None:
+def test_cityscapes_builds_trains_prompts_and_evaluates(realdata: Path, tiny_sd: Path, tmp_path: Path) -> None:
     root = linked(tmp_path / "cityscapes", realdata / "cityscapes")
     sets = build(
-        driver, tmp_path, tiny_sd, name="cityscapes", splits=["train", "val"], text=None,
+        tmp_path, tiny_sd, name="cityscapes", splits=["train", "val"], text=None,
         source={"name": "cityscapes", "root": str(root)},
         views={"name": "segmentation", "mode": "k", "k": 2, "crop": 128, "base": [256, 128]},
         views_of={"val": {"name": "segmentation_tiles", "crop": 128, "stride": 64, "base": [256, 128]}},

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from on_cluster import Driver, build, evaluated, train
+from short_runs import build, evaluated, train
 
 from shards.reading.reader import ShardSet
 
-pytestmark = pytest.mark.cluster
 
-
-def test_kitti_builds_trains_prompts_and_evaluates(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
-) -> None:
+def test_kitti_builds_trains_prompts_and_evaluates(realdata: Path, tiny_sd: Path, tmp_path: Path) -> None:
     lists = {f"{split}_list": "filenames/eigen_like_list.txt" for split in ("train", "test")}
     sets = build(
-        driver, tmp_path, tiny_sd, name="kitti", splits=["train", "test"], text=None,
+        tmp_path, tiny_sd, name="kitti", splits=["train", "test"], text=None,
         source={"name": "kitti", "root": str(realdata / "kitti"), "images": "raw", "depths": "gts", **lists},
         views={"name": "depth", "mode": "replay", "epochs": 2, "recipe": "meta_prompts_kitti", "size": 64},
         views_of={"test": {"name": "depth_tiles", "frame": [352, 1216], "windows": 16, "enlarge": 64}},

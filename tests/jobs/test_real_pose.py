@@ -7,22 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_cluster import Driver, build, evaluated, train
 from PIL import Image
+from short_runs import build, evaluated, train
 
 from diffusion_perception.predictor import Predictor
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
 
-pytestmark = pytest.mark.cluster
 SIZE = [128, 64]
 
 
 def test_coco_persons_build_train_and_evaluate_alike_on_one_and_two_workers(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
+    realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     sets = build(
-        driver, tmp_path, tiny_sd, name="coco", splits=["train2017", "val2017"], text=None,
+        tmp_path, tiny_sd, name="coco", splits=["train2017", "val2017"], text=None,
         source={"name": "coco_keypoints", "root": str(realdata / "coco_pose")},
         views={"name": "persons", "mode": "k", "k": 3, "size": SIZE},
         views_of={"val2017": {"name": "persons", "mode": "exact", "size": SIZE, "flip": True}},
@@ -33,12 +32,12 @@ def test_coco_persons_build_train_and_evaluate_alike_on_one_and_two_workers(
         "val2017": {"records": 7, "items": 23, "rejects": 0, "view": 46},
     }
     run = train(
-        tmp_path, tiny_sd, driver, task={"name": "pose"},  # two workers, which evaluate together
+        tmp_path, tiny_sd, workers=2, task={"name": "pose"},  # two workers, which evaluate together
         data={"train": str(sets / "coco-train2017"), "val": str(sets / "coco-val2017"), "batch_size": 4},
         backbone={"attention_maps": "", "timestep": None, "output_head": True, "resize_skips": True},
         model={"prompts": {"count": 17, "passes": 2}, "head": {"name": "heat_maps", "width": 32}},
     )  # fmt: skip
-    one, two = (evaluated(run, sets / "coco-val2017", on) for on in (None, driver))
+    one, two = (evaluated(run, sets / "coco-val2017", workers) for workers in (0, 2))
     assert one["samples"] == 7
     assert two == pytest.approx(one, abs=1e-9, nan_ok=True)
     assert 0 <= one["AP"] < 0.5  # two steps find nobody

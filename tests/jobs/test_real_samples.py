@@ -8,18 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from on_cluster import Driver, build, evaluated, train
+from short_runs import build, evaluated, train
 
 from shards.reading.reader import ShardSet
 
-pytestmark = pytest.mark.cluster
-
 
 def test_refcoco_builds_with_the_known_counts_trains_and_evaluates(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
+    realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     sets = build(
-        driver, tmp_path, tiny_sd, name="refcoco", splits=["train", "val", "testA", "testB"],
+        tmp_path, tiny_sd, name="refcoco", splits=["train", "val", "testA", "testB"],
         source={"name": "refcoco", "root": str(realdata / "refcoco")}, views={"name": "exact", "size": 64},
     )  # fmt: skip
     counts = {split: ShardSet.open(sets / f"refcoco-{split}").manifest.counts for split in ("val", "testA", "testB")}
@@ -32,14 +30,14 @@ def test_refcoco_builds_with_the_known_counts_trains_and_evaluates(
 
 @pytest.mark.parametrize("form", ["mat", "folders"])
 def test_nyuv2_builds_from_both_forms_trains_and_evaluates(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path, form: str
+    realdata: Path, tiny_sd: Path, tmp_path: Path, form: str
 ) -> None:
     root = realdata / "nyuv2"
     source = {"name": "nyuv2", "root": str(root), "form": form, "unknown": "mean"}
     if form == "mat":
         source["splits"] = "splits_sample.mat"
     sets = build(
-        driver, tmp_path, tiny_sd, name="nyuv2", splits=["train", "test"], source=source,
+        tmp_path, tiny_sd, name="nyuv2", splits=["train", "test"], source=source,
         views={"name": "depth", "mode": "replay", "epochs": 2, "crop": 480, "size": 512},
         views_of={"test": {"name": "depth_tiles"}}, prompts={"templates": "photo"},
         settings={"image_batch": 4},
@@ -59,7 +57,7 @@ def test_nyuv2_builds_from_both_forms_trains_and_evaluates(
 
 
 def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
-    driver: Driver, realdata: Path, tiny_sd: Path, tmp_path: Path
+    realdata: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
     # The smallest pictures of the sample: 150 classes at ten scales and flips take seconds for each megapixel.
     official, tree = realdata / "ade20k" / "ADEChallengeData2016", tmp_path / "ADEChallengeData2016"
@@ -74,7 +72,7 @@ def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
     for name in ("objectInfo150.txt", "sceneCategories.txt"):
         (tree / name).symlink_to(official / name)
     sets = build(
-        driver, tmp_path, tiny_sd, name="ade", splits=["training", "validation"],
+        tmp_path, tiny_sd, name="ade", splits=["training", "validation"],
         source={"name": "ade20k", "root": str(tree)}, prompts={"templates": "photo"},
         views={"name": "segmentation", "mode": "k", "k": 2, "crop": 64, "base": [256, 64]},
         views_of={
@@ -86,6 +84,6 @@ def test_ade20k_multi_scale_and_flip_is_the_same_on_one_and_two_workers(
     )  # fmt: skip
     data = {"train": str(sets / "ade-training"), "batch_size": 2}
     run = train(tmp_path, tiny_sd, task={"name": "seg"}, data=data, model={"head": {"channels": 32}})
-    one, two = (evaluated(run, sets / "ade-validation", on) for on in (None, driver))
+    one, two = (evaluated(run, sets / "ade-validation", workers) for workers in (0, 2))
     assert one["samples"] == 3
     assert two == pytest.approx(one, abs=1e-9, nan_ok=True)
