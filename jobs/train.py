@@ -4,7 +4,8 @@
     ray job submit -- jobs/train.py --task refer                       (head started in the repository)
     ray job submit --working-dir . -- python jobs/train.py --task refer run.out=/shared/runs ...   (any cluster)
 
-`--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file; further words are settings (`optim.lr=1e-4`).
+`--task NAME` takes configs/train/NAME.yaml, `--config FILE` any file, `--card 24gb` lays what fits such a GPU over it;
+further words are settings (`optim.lr=1e-4`).
 The run is assembled without weights first, and refused there if a worker would refuse it (`forecast.training`);
 `--dry-run` ends with that, without Ray: configuration, steps, parameters, bytes, shapes. The same command again resumes
 the run; with other settings it lists what changed and refuses, unless `--allow-changed` says to go on with them.
@@ -55,6 +56,7 @@ FLAGS = {
 WORDS = {
     "task": "takes configs/train/TASK.yaml",
     "method": "takes configs/train/TASK_METHOD.yaml",
+    "card": "lays configs/card/CARD.yaml over it: 12gb, 24gb, 40gb or 80gb, what fits a GPU of that memory",
 }
 
 
@@ -62,13 +64,15 @@ def draft(command: CommandLine) -> dict[str, Any]:
     """The job's settings as plain data."""
     task, command = command.take("task")
     method, command = command.take("method")
+    card, command = command.take("card")
     path = command.config
     if not path:
         if not task:
             raise ConfigError("say what to train: --task refer (configs/train/refer.yaml), or --config FILE.")
         path = f"configs/train/{task}_{method}.yaml" if method else f"configs/train/{task}.yaml"
     allowed = (("run.allow_changed", "true"),) if "allow-changed" in command.flags else ()
-    data = settings.read_file(path, (*command.overrides, *allowed))
+    fitted = f"configs/card/{card}.yaml" if card else ""
+    data = settings.read_file(path, (*command.overrides, *allowed), over=fitted)
     named = settings.plugin_name(data.get("task"))
     if task and named != task:
         raise ConfigError(f"--task {task} does not go with {path}, whose task is {named!r}. Give one of the two.")

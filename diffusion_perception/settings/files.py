@@ -19,18 +19,24 @@ BASE = "base"  # `base: FILE.yaml` in a mapping: the settings of that file below
 
 
 def read_file(
-    path: str | Path, overrides: Sequence[tuple[str, str]] = (), below: dict[str, Any] | None = None
+    path: str | Path,
+    overrides: Sequence[tuple[str, str]] = (),
+    below: dict[str, Any] | None = None,
+    over: str | Path = "",
 ) -> dict[str, Any]:
     """A YAML file as plain data, on top of the files it names as `base`, with dotted overrides laid over it.
 
     Args:
         path: looked up from the working directory, then from the project or the installed package; empty: no file.
         below: settings that the file lies over.
+        over: a second file, which lies over the first; empty: none.
 
     Raises:
         ConfigError: no such file, not YAML, or an override that goes through something that is not a mapping.
     """
-    data = laid_over(below or {}, _read(_found(path, configuration_roots()), ()) if path else {})
+    data = below or {}
+    for file in filter(None, (path, over)):
+        data = laid_over(data, _read(_found(file, configuration_roots()), ()))
     for key, text in overrides:
         lay_over(data, key, text)
     return data
