@@ -34,7 +34,7 @@ AGENT_PORTS = (
 )
 
 
-def _free_ports(n: int) -> list[int]:
+def free_ports(n: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
     ports = [s.getsockname()[1] for s in held]
     for s in held:
@@ -54,7 +54,7 @@ class RayHead:
     def __init__(self, cwd: Path, num_cpus: int = 2, env: Mapping[str, str] | None = None) -> None:
         self.cwd = cwd
         self.num_cpus = num_cpus
-        self._port, self._dashboard_port, *self._agent_ports = _free_ports(6)
+        self._port, self._dashboard_port, *self._agent_ports = free_ports(6)
         self._temp = tempfile.mkdtemp(prefix="ray_", dir="/tmp")  # short: Ray's socket paths are limited
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},

@@ -46,7 +46,9 @@ class RunConfig:
     workers: int = 1  # processes; the global batch is divided among them. 0: the command's own process, no cluster
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
     cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
-    max_failures: int = 3  # restarts after a lost worker before the job fails
+    min_workers: int = 0  # > 0: elastic: goes on with as few where machines are lost, and grows back to `workers`
+    grow_every_s: float = 600.0  # elastic: how often it grows if it can, which costs the steps since a checkpoint
+    max_failures: int = 3  # restarts after a lost worker, without a newer checkpoint in between, before the job fails
     allow_changed: bool = False  # go on where the run ended, though its settings were changed since
 
     def __post_init__(self) -> None:
@@ -55,11 +57,23 @@ class RunConfig:
         if self.max_failures < 0:
             raise ConfigError(f"run.max_failures is {self.max_failures}; expected no fewer than 0 restarts.")
         check_workers(self.workers, self.gpus_per_worker, self.cpus_per_worker, "run.")
+        if not 0 <= self.min_workers <= self.workers:
+            raise ConfigError(
+                f"run.min_workers is {self.min_workers}; expected 1 to run.workers ({self.workers}), or 0 for a fixed "
+                "number of workers."
+            )
+        if not 0 < self.grow_every_s < math.inf:
+            raise ConfigError(f"run.grow_every_s is {self.grow_every_s:g}; expected some seconds.")
 
     @property
     def world(self) -> int:
-        """Processes that divide a batch among them."""
+        """Processes that divide a batch among them, where none is lost."""
         return max(1, self.workers)
+
+    @property
+    def fewest(self) -> int:
+        """The same where as many are lost as may be."""
+        return self.min_workers or self.world
 
 
 def check_workers(workers: int, gpus_per_worker: float, cpus_per_worker: float, where: str = "") -> None:

@@ -11,10 +11,12 @@ The run is assembled without weights first, and refused there if a worker would 
 the run; with other settings it lists what changed and refuses, unless `--allow-changed` says to go on with them.
 `run.workers=0` trains in this very process, without a cluster. SIGTERM saves and ends, with exit status 143.
 
-Owns placement (TorchTrainer, DDP), resource checks and restarts after a lost worker; what each process does is
-`diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a controller that dies
-takes its memory of the newest one along (docs/methods/ray.md#checkpoints-of-ray-train), and our marker files say what
-is finished without it.
+With `run.min_workers` a run goes on with fewer workers where machines are lost, on the same batches, and grows back.
+
+Owns the workers (TorchTrainer, DDP) and restarts after a lost one; what they ask of the cluster is `jobs.placement`'s,
+what each process does `diffusion_perception.training`'s. Checkpoints go to storage by our own store, not through Ray: a
+controller that dies takes its memory of the newest one along (docs/methods/ray.md#checkpoints-of-ray-train), and our
+marker files say what is finished without it.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 from diffusion_perception import settings, training
 from diffusion_perception.forecast.figures import lines
 from diffusion_perception.forecast.training import forecast_training
-from diffusion_perception.train_job import RunConfig, TrainJob, placed
-from jobs import cluster, interruption, program
+from diffusion_perception.train_job import TrainJob, placed
+from jobs import interruption, placement, program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, ContractError, Interrupted
 
@@ -105,10 +107,10 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
 
     Raises:
         ConfigError: no cluster, or too few free resources for the workers.
-        ray.train.TrainingFailedError: a worker failed more often than run.max_failures.
+        ray.train.TrainingFailedError: a worker failed more often than run.max_failures without a checkpoint in between.
         Interrupted: the workers were asked to end (SIGTERM to this process), and saved.
     """
-    resources = _claimed(job.run, local)
+    resources = placement.claimed(job.run, local)
     from ray import train  # after it, since these take seconds: where there is no room, it is said at once
     from ray.train.torch import TorchTrainer
 
@@ -123,9 +125,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     trainer = TorchTrainer(
         _worker_loop,
         train_loop_config={"job": settings.to_plain(job)},
-        scaling_config=train.ScalingConfig(
-            num_workers=job.run.workers, use_gpu="GPU" in resources, resources_per_worker=resources
-        ),
+        scaling_config=placement.scaling(job.run, resources),
         run_config=train.RunConfig(
             name=job.run.name,
             storage_path=job.run.out,
@@ -135,7 +135,8 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
     )
     request = EndRequest(job.folder)
     request.withdraw()
-    for restarts_left in range(job.run.max_failures, -1, -1):
+    left, newest = job.run.max_failures, _newest_step(job)
+    while True:
         try:
             with interruption.on_sigterm(request.make) as asked:
                 return trainer.fit().metrics or {}
@@ -144,27 +145,25 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
             raised = [getattr(failure, "_base_exc", None) for failure in error.worker_failures.values()]
             known = next((cause for cause in raised if isinstance(cause, ContractError)), None)
             announced = isinstance(known, Interrupted) and not asked()  # by Ray, of a node that will be taken away
-            if known and not (announced and restarts_left):
+            reached = _newest_step(job)
+            left, newest = (job.run.max_failures if reached > newest else left), reached
+            if known and not (announced and left):
                 raise known from None
-            if not announced and (not all(map(is_lost_worker, raised)) or not restarts_left):
+            if not announced and (not all(map(is_lost_worker, raised)) or not left):
                 raise
             lost = "a node will be taken away" if announced else "lost a worker"
-            print(f"[train] {lost}; going on from the newest checkpoint ({restarts_left} restarts left)", flush=True)
+            print(f"[train] {lost}; going on from the newest checkpoint ({left} restarts left)", flush=True)
+            left -= 1
         finally:
             request.withdraw()
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _claimed(run: RunConfig, local: bool) -> dict[str, float]:
-    """What each worker asks of the cluster, which this joins and finds to have enough of it free."""
-    words = f"run.workers={run.workers} run.cpus_per_worker={run.cpus_per_worker:g}"
-    cluster.connect(local, run.workers * run.cpus_per_worker, words)
-    gpus = run.gpus_per_worker if run.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    resources = {"CPU": run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    if gpus:
-        words += f" run.gpus_per_worker={gpus:g}"
-    cluster.check_free(resources, run.workers, "training worker(s)", words)
-    return resources
+def _newest_step(job: TrainJob) -> int:
+    """Of the finished checkpoints: a run that gets further may lose a worker as often as it likes."""
+    from vpd.training.checkpoint import CheckpointStore
+
+    newest = CheckpointStore(job.folder).latest()
+    return newest.step if newest else 0
 
 
 def is_lost_worker(raised: BaseException | None) -> bool:

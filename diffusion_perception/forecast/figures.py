@@ -70,7 +70,8 @@ def _sets(forecast: TrainingForecast) -> Iterator[str]:
     job, sets, steps = forecast.job, forecast.sets, forecast.total_steps
     for setting, why in sets.lacking.items():
         yield f"{setting} is NOT THERE, so the run itself would be refused: {why}"
-    where = f"on {job.run.workers} worker(s)" if job.run.workers else "in this process"
+    several = f"{job.run.min_workers} to {job.run.workers}" if job.run.min_workers else f"{job.run.workers}"
+    where = f"on {several} worker(s)" if job.run.workers else "in this process"
     work = f"{steps or 'an unknown number of'} steps of {job.data.batch_size} {where}"
     if sets.train is None:
         yield f"assumed instead: {unbuilt.assumption(sets.sample)}" if sets.sample else "nothing is assumed instead"

@@ -59,7 +59,7 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) 
     """
     from vpd.training.activations import saved_bytes
 
-    share = job.data.batch_size // job.run.world
+    share = _largest_share(job)
     return _counted(job, task, model, found, min(share, job.data.micro_batch_size or share), saved_bytes)
 
 
@@ -77,7 +77,12 @@ def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dic
         micro_batch=job.data.micro_batch_size,
         summed_apart=job.run.world > 1,
     )
-    return _counted(job, task, model, found, job.data.batch_size // job.run.world, count)
+    return _counted(job, task, model, found, _largest_share(job), count)
+
+
+def _largest_share(job: TrainJob) -> int:
+    """Samples of a batch on one worker, where as many are lost as may be."""
+    return -(-job.data.batch_size // job.run.fewest)
 
 
 def _counted(

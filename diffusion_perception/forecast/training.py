@@ -62,7 +62,7 @@ class TrainingForecast:
     @property
     def samples(self) -> int:
         """Of a batch on one worker."""
-        return self.job.data.batch_size // self.job.run.world
+        return -(-self.job.data.batch_size // self.job.run.fewest)
 
 
 def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:

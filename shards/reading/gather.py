@@ -35,11 +35,12 @@ class Slice:
     position: int
     stop: int | None
     every: int = 1
+    uneven: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ConfigError(f"every is {self.every}; expected 1 for all batches, or 2, 3, ...")
-        check_world(self.batch_size, self.rank, self.world)
+        check_world(self.batch_size, self.rank, self.world, uneven=self.uneven)
         if self.position < 0 or (self.stop is not None and self.stop < self.position):
             raise ConfigError(f"position {self.position}, stop {self.stop}: expected 0 <= position <= stop")
 

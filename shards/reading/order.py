@@ -92,11 +92,15 @@ def rank_slice(count: int, rank: int, world: int) -> slice:
     return slice(count * rank // world, count * (rank + 1) // world)
 
 
-def check_world(batch_size: int, rank: int, world: int) -> None:
-    """ConfigError unless the global batch divides evenly, so that all ranks always do equal work."""
+def check_world(batch_size: int, rank: int, world: int, *, uneven: bool = False) -> None:
+    """ConfigError unless the global batch divides evenly, so that all ranks always do equal work, or, where it may be
+    uneven, gives each rank something to do.
+    """
     if world < 1 or not 0 <= rank < world:
         raise ConfigError(f"rank {rank} of world {world} does not exist; ranks are 0 .. world - 1")
-    if batch_size < 1 or batch_size % world:
+    if uneven and batch_size < world:
+        raise ConfigError(f"global batch size {batch_size} gives nothing to some of {world} ranks; raise it")
+    if not uneven and (batch_size < 1 or batch_size % world):
         raise ConfigError(
             f"global batch size {batch_size} does not divide by {world} ranks; choose a multiple, such as "
             f"{max(1, round(batch_size / world)) * world}"

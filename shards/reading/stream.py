@@ -71,7 +71,8 @@ class BatchStream:
     (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads.
     `unit="row"` counts an epoch in rows of the item axis, every one once, where `"item"` draws one row of
     each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`). `every=n` gives the batch at
-    `position` and then every n-th, for one of n processes that share a rank's batches.
+    `position` and then every n-th, for one of n processes that share a rank's batches. `uneven` lets batches that
+    do not divide by `world` through, whose shares differ by one sample.
 
     `threads=0` reads in the caller's thread. `ahead` batches are being read or ready. Raises ConfigError for
     settings that do not fit; iteration raises CorruptShard, LabelsFailed (with the record's key) or
@@ -97,6 +98,7 @@ class BatchStream:
         allocate: Allocate = np.empty,
         unit: str = "item",
         every: int = 1,
+        uneven: bool = False,
     ) -> None:
         _check(shards, order, unit, threads, ahead)
         batches = (ahead + 1 if threads else 1) + _HELD_BATCHES + (world > 1)  # ranks are in step within one
@@ -106,7 +108,7 @@ class BatchStream:
         self._order = order
         self._fields = [batch_field(shards, name) for name in fields]
         self._labels = labels
-        part = Slice(batch_size, rank, world, position, stop, every)
+        part = Slice(batch_size, rank, world, position, stop, every, uneven)
         if draw not in DRAWS:
             raise ConfigError(f"draw is {draw!r}; expected one of {', '.join(DRAWS)}")
         self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit))

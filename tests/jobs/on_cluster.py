@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,13 @@ def _run(job: str, words: tuple[str, ...]) -> str:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 150) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited moment never came"
+        time.sleep(0.05)
 
 
 def processes_of(head: RayHead, name: str) -> list[Any]:

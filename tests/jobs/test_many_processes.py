@@ -9,11 +9,10 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from on_cluster import Driver, files, processes_of, succeeded
+from on_cluster import Driver, files, processes_of, succeeded, wait_for
 from short_runs import written
 from toy_jobs import build_settings, losses_of, train_here, train_settings
 
@@ -40,13 +39,6 @@ def _slow(settings: dict, seconds: float) -> dict:
     return {**settings, "source": source}
 
 
-def _wait_for(condition, timeout_s: float = 150) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the awaited moment never came"
-        time.sleep(0.05)
-
-
 def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
     head: RayHead, driver: Driver, world: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
@@ -62,10 +54,10 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
     command = [sys.executable, "jobs/build_shards.py", "--config", slow]
     env = {**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)}
     killed = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    _wait_for(lambda: (done / "tiny-train-000000.json").exists())
+    wait_for(lambda: (done / "tiny-train-000000.json").exists())
     (actor,) = processes_of(head, "ray::EncoderActor")
     actor.kill()
-    _wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
+    wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
     killed.kill()
     killed.wait()
     assert not (tmp_path / "killed/tiny-train/manifest.json").exists()
@@ -88,7 +80,7 @@ def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
     }
     driver.run("jobs.train", "--config", configs["whole"])
     killed = driver.start("jobs.train", "--config", configs["killed"])
-    _wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
+    wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
     workers = processes_of(head, "RayTrainWorker")
     assert len(workers) == 2
     workers[1].kill()

@@ -58,6 +58,7 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
         threads=data.threads,
         ahead=data.ahead,
         allocate=pinned_allocator(worker.device),
+        uneven=True,  # an elastic run goes on with workers that do not divide the batch
     )
 
 

@@ -4,7 +4,8 @@ Owns that parts give what the whole batch gives, on any number of workers. Where
 samples (`Learned.loss_weight`), each part is scaled by its share of the whole. A loss that is not (one root over all
 pixels, one sort over all errors) is taken over the predictions of all parts at once: they are predicted without a
 graph, the loss gives the gradient of every prediction, and each part is passed again to carry its own back; that costs
-another forward pass. Across workers such a loss stays each worker's own, as published code has it.
+another forward pass. Across workers such a loss stays each worker's own, as published code has it; where one has more
+samples than another, it counts as much more.
 
 Two things are of a part and not of the whole: the statistics of batch norms, and where dropout falls.
 """
@@ -36,6 +37,7 @@ def backward(
     autocast: Autocast = nullcontext,
     micro_batch: int = 0,
     seed: int = 0,
+    share: float = 1.0,
 ) -> torch.Tensor:
     """Add the gradients of a batch's loss to the parameters; nothing is read back from the device.
 
@@ -44,6 +46,7 @@ def backward(
         batch: this worker's share of the step.
         micro_batch: samples that pass the network at once; 0 = all of them.
         seed: of what is drawn in the passes; part k draws from seed + k.
+        share: samples of this worker by those of a worker on average.
 
     Returns:
         The scalar loss, without a graph; its mean over the workers is that of the global batch where the task has
@@ -53,8 +56,8 @@ def backward(
     weights = [task.loss_weight(part) for part in parts]
     if any(weight is None for weight in weights):
         if len(parts) > 1:
-            return _deferred(model, task, parts, batch, autocast, seed)
-        loss = _loss(model, task, batch, autocast, seed)
+            return _deferred(model, task, parts, batch, autocast, seed, share)
+        loss = _scaled(_loss(model, task, batch, autocast, seed), share)
         loss.backward()
         return loss.detach()
     known = torch.stack([weight for weight in weights if weight is not None])  # [P]
@@ -76,6 +79,7 @@ def _deferred(
     batch: DeviceBatch,
     autocast: Autocast,
     seed: int,
+    share: float,
 ) -> torch.Tensor:
     """The loss over the predictions of all parts, carried back part by part."""
     predicted: list[list[torch.Tensor]] = []  # outputs of every part
@@ -84,7 +88,7 @@ def _deferred(
             predicted.append(_outputs(_predict(model, task, part, autocast, seed + k)))
     joined = [torch.cat(outputs).requires_grad_() for outputs in zip(*predicted, strict=True)]  # [B, ...] each
     with autocast():
-        loss = task.loss(joined[0] if len(joined) == 1 else joined, batch)
+        loss = _scaled(task.loss(joined[0] if len(joined) == 1 else joined, batch), share)
     given = torch.autograd.grad(loss, joined)
     sizes = [len(part) for part in parts]
     for k, (part, *slopes) in enumerate(zip(parts, *(grad.split(sizes) for grad in given), strict=True)):
@@ -104,6 +108,10 @@ def _loss(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast
     prediction = _predict(model, task, part, autocast, seed)
     with autocast():
         return task.loss(prediction, part)
+
+
+def _scaled(loss: torch.Tensor, share: float) -> torch.Tensor:
+    return loss if share == 1 else loss * share
 
 
 def _outputs(prediction: Prediction) -> list[torch.Tensor]:

@@ -167,6 +167,7 @@ class Run:
             autocast=self.autocast,
             micro_batch=self.config.data.micro_batch_size,
             seed=_step_seed(self.config.loop.seed, self.step, self.worker.rank),  # dropout is of the position
+            share=len(raw) * self.worker.world / self.batch_size,
         )
         skipped = self.watch.after_backward(self.step + 1, loss, raw.records)
         self.optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]

@@ -120,27 +120,40 @@ def test_dropout_falls_as_the_seed_says(seed: int) -> None:
     assert first[0] != other[0]
 
 
+SPLITS = {"even": (0, 2, 4), "uneven, as of an elastic run": (0, 3, 4)}
+WEIGHTED = ("refer", "seg, labelled pixels")
+
+
+def part_of(drawn: DeviceBatch, begin: int, end: int) -> DeviceBatch:
+    text = None if drawn.text is None else drawn.text[begin:end]
+    return DeviceBatch(drawn.latents[begin:end], text, {name: rows[begin:end] for name, rows in drawn.labels.items()})
+
+
 def take_part(rank: int, folder: str) -> None:
     found = {}
-    for case in ("refer", "seg, labelled pixels"):
-        task = CASES[case]()
-        model, drawn = network(task), batch(task)
-        half = slice(2 * rank, 2 * rank + 2)
-        text = None if drawn.text is None else drawn.text[half]
-        share = DeviceBatch(drawn.latents[half], text, {name: rows[half] for name, rows in drawn.labels.items()})
-        wrapped = DistributedDataParallel(model)
-        loss = backward(wrapped, task, share, Worker(rank, 2), micro_batch=1)
-        slopes = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        found[case] = (loss.item(), slopes)
+    for split, bounds in SPLITS.items():
+        for case in (*WEIGHTED, "depth"):
+            task = CASES[case]()
+            model, mine = network(task), part_of(batch(task), *bounds[rank : rank + 2])
+            wrapped, share = DistributedDataParallel(model), len(mine) * 2 / SAMPLES
+            loss = backward(wrapped, task, mine, Worker(rank, 2), micro_batch=1, share=share)
+            slopes = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+            found[split, case] = (loss.item(), slopes)
     torch.save(found, f"{folder}/{rank}.pt")
 
 
 def test_two_workers_in_parts_give_what_one_gives_whole(tmp_path: Path) -> None:
     forked.together(take_part, str(tmp_path), meeting=tmp_path / "meeting")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for case in ranks[0]:
-        task = CASES[case]()
-        loss, whole = gradients(network(task), task, batch(task))
-        assert sum(found[case][0] for found in ranks) / 2 == pytest.approx(loss, rel=1e-5)
+    for split, case in ranks[0]:
+        task, bounds = CASES[case](), SPLITS[split]
+        if case in WEIGHTED:
+            loss, whole = gradients(network(task), task, batch(task))
+        else:  # a loss that stays each worker's own counts by its samples
+            own = [gradients(network(task), task, part_of(batch(task), *bounds[k : k + 2])) for k in range(2)]
+            counts = [(bounds[k + 1] - bounds[k]) / SAMPLES for k in range(2)]
+            loss = sum(count * one for count, (one, _) in zip(counts, own, strict=True))
+            whole = sum((count * slopes for count, (_, slopes) in zip(counts, own, strict=True)), torch.zeros(()))
+        assert sum(found[split, case][0] for found in ranks) / 2 == pytest.approx(loss, rel=1e-5)
         for found in ranks:
-            assert (found[case][1] - whole).norm() <= 1e-4 * whole.norm()
+            assert (found[split, case][1] - whole).norm() <= 1e-4 * whole.norm()
