@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from on_cluster import Driver, wait_for, written
+from on_cluster import Driver, wait_for
+from short_runs import written
 from toy_jobs import losses_of, train_here, train_settings
 
 from demo.ray_head import AGENT_PORTS, BIN, RayHead, free_ports
