@@ -106,6 +106,7 @@ class BatchStream:
         self.position = position  # global samples handed out so far
         self._shards = shards
         self._order = order
+        self._stop = stop
         self._fields = [batch_field(shards, name) for name in fields]
         self._labels = labels
         part = Slice(batch_size, rank, world, position, stop, every, uneven)
@@ -167,7 +168,7 @@ class BatchStream:
         """The shards of a batch, on their way from now on; those of the window stay here until it has moved on."""
         shards, before = self._shards, self._window
         if shards.folder.cache is not None and isinstance(self._order, WindowedOrder):
-            near = self._order.shards_near(plan.position, _SHARDS_AHEAD)
+            near = self._order.shards_near(plan.position, _SHARDS_AHEAD, self._stop)
             self._window = {shard: before.get(shard) or shards.hold(shard) for shard in near}
         return {shard: self._window.get(shard) or shards.hold(shard) for shard in dict.fromkeys(plan.shards)}
 

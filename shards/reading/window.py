@@ -53,14 +53,15 @@ class WindowedOrder:
             result[mine] = self._in_epoch(int(epoch), places[mine])
         return result
 
-    def shards_near(self, position: int, ahead: int) -> list[int]:
-        """The shards in use at a position, longest in use first, then the next `ahead` that will enter."""
+    def shards_near(self, position: int, ahead: int, stop: int | None = None) -> list[int]:
+        """The shards in use at a position, longest in use first, then the next `ahead` that will enter; none of an
+        epoch that begins at `stop` or later."""
         epoch, place = divmod(position, self.n_items)
         table = _epoch_table(self, epoch)
         phase = int(np.searchsorted(table.phase_ends, place, side="right"))
         near = table.shards[max(0, phase - self.window + 1) : phase + 1 + ahead].tolist()
         missing = phase + 1 + ahead - len(table.shards)
-        if missing > 0:
+        if missing > 0 and (stop is None or stop > (epoch + 1) * self.n_items):
             near += _epoch_table(self, epoch + 1).shards[: min(missing, ahead)].tolist()
         return list(dict.fromkeys(near))
 

@@ -83,6 +83,7 @@ class ShardCache:
         self._recent: deque[TarBytes] = deque(maxlen=_RECENT)
         self._pending: dict[str, Future[TarBytes]] = {}
         self._closed = False
+        self._told = False  # that the limit was passed
         with self._room():
             self._remove_dead_parts()
         self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="shard-fetch")
@@ -134,9 +135,7 @@ class ShardCache:
 
     def _bring(self, file: RemoteFile) -> TarBytes:
         try:
-            tar = self._claim(file)
-            if tar is None:
-                tar = self._fetch(file)
+            tar = self._fetch(file)
             with self._changed:
                 self._alive[file.sha256] = tar
                 self._note_use(tar)
@@ -187,24 +186,33 @@ class ShardCache:
     def _fetch(self, file: RemoteFile) -> TarBytes:
         part = self.folder / f"{file.sha256}.part"
         while True:
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                while not try_lock(descriptor, fcntl.LOCK_EX):  # another process is fetching it
-                    self._check_open(file)
-                    time.sleep(_LOOK_AGAIN_S)
-                if not _is_at(descriptor, part):  # it has arrived, or its process gave up
-                    tar = self._claim(file)
-                    if tar is None:
-                        continue
-                    return tar
-                try:
-                    tar = self._claim(file)
+            tar = self._claim(file)
+            if tar is not None:
+                return tar
+            with self._locked(part, file) as descriptor:
+                if descriptor is not None:
+                    tar = self._claim(file)  # another process may have been quicker than the lock
                     return self._download(file, part, descriptor) if tar is None else tar
-                finally:
-                    if _is_at(descriptor, part):
-                        part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, part: Path, file: RemoteFile) -> Iterator[int | None]:
+        """The open, locked `part`, removed at the end unless it was renamed; None if its process renamed or removed it
+        while this one waited. Nothing of `file` may be claimed before this is over then: it would be the same file."""
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            while not try_lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, part):
+                self._check_open(file)
+                time.sleep(_LOOK_AGAIN_S)
+            if not _is_at(descriptor, part):
+                yield None
+                return
+            try:
+                yield descriptor
             finally:
-                os.close(descriptor)
+                if _is_at(descriptor, part):
+                    part.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
     def _download(self, file: RemoteFile, part: Path, descriptor: int) -> TarBytes:
         self._take_room(file, descriptor)
@@ -256,7 +264,8 @@ class ShardCache:
             with self._changed:
                 self._recent.clear()  # nothing waits for these
             time.sleep(_LOOK_AGAIN_S)
-        if late:
+        if late and not self._told:
+            self._told = True
             print(
                 f"[cache] {self.folder}: over its limit of {self.limit_bytes} bytes, since all of it is in use; "
                 "raise it (data.cache_gb), or lower data.window_shards",

@@ -99,7 +99,7 @@ def shown_url(url: str) -> str:
     """A URL for a message: without a password, and without a query, which may carry a signature."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"***@{host}" if at and user else parts.netloc, parts.path, "", ""))
+    return urlunsplit((parts.scheme, f"***@{host}" if at and ":" in user else parts.netloc, parts.path, "", ""))
 
 
 class Secrets:
