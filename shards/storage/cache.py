@@ -30,6 +30,7 @@ from weakref import WeakValueDictionary
 
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
 from shards.storage.maps import MAPS, Positioned, TarBytes, map_descriptor, read_file, try_lock
+from shards.storage.room import Room, is_at
 from shards.storage.store import Store
 
 _ATTEMPTS = 3  # of a file that comes with another hash; broken connections are the store's
@@ -84,8 +85,9 @@ class ShardCache:
         self._pending: dict[str, Future[TarBytes]] = {}
         self._closed = False
         self._told = False  # that the limit was passed
-        with self._room():
-            self._remove_dead_parts()
+        self._room = Room(self.folder)
+        with self._room.counted():
+            self._room.remove_dead_parts()
         self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="shard-fetch")
 
     def __enter__(self) -> ShardCache:
@@ -97,7 +99,7 @@ class ShardCache:
     @property
     def used_bytes(self) -> int:
         """Bytes on disk now, with the room of files on their way."""
-        return sum(size for _, _, size in self._files())
+        return sum(size for _, _, size in self._room.files())
 
     def array(self, file: RemoteFile) -> TarBytes:
         """The file as read-only uint8 [n_bytes]; waits until it has arrived."""
@@ -157,7 +159,7 @@ class ShardCache:
                 return None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
-                if not _is_at(descriptor, path):
+                if not is_at(descriptor, path):
                     continue  # evicted between the two lines above
                 found = os.fstat(descriptor)
                 if found.st_size != file.n_bytes or (
@@ -200,16 +202,16 @@ class ShardCache:
         while this one waited. Nothing of `file` may be claimed before this is over then: it would be the same file."""
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            while not try_lock(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, part):
+            while not try_lock(descriptor, fcntl.LOCK_EX) and is_at(descriptor, part):
                 self._check_open(file)
                 time.sleep(_LOOK_AGAIN_S)
-            if not _is_at(descriptor, part):
+            if not is_at(descriptor, part):
                 yield None
                 return
             try:
                 yield descriptor
             finally:
-                if _is_at(descriptor, part):
+                if is_at(descriptor, part):
                     part.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
@@ -237,27 +239,14 @@ class ShardCache:
             f"the manifest says {file.sha256[:12]}…; the remote file is damaged: upload this shard again"
         )
 
-    @contextmanager
-    def _room(self) -> Iterator[None]:
-        """While room is counted, nobody else takes any."""
-        with (self.folder / ".room").open("wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as error:
-                raise ConfigError(
-                    f"{self.folder} has no file locks ({error.strerror}); put the cache on a local disk "
-                    "(data.cache_dir)"
-                ) from error
-            yield
-
     def _take_room(self, file: RemoteFile, descriptor: int) -> None:
         """Evict until the file fits, and size it, which takes its room."""
         os.ftruncate(descriptor, 0)
         patient_until = time.monotonic() + PATIENCE_S
         while True:
-            with self._room():
+            with self._room.counted():
                 late = time.monotonic() > patient_until
-                if self._make_room(file.n_bytes) or late:
+                if self._room.make(file.n_bytes, self.limit_bytes) or late:
                     os.ftruncate(descriptor, file.n_bytes)
                     break
             self._check_open(file)
@@ -276,52 +265,6 @@ class ShardCache:
     def _check_open(self, file: RemoteFile) -> None:
         if self._closed:
             raise ConfigError(f"{file}: the cache was closed before it arrived")
-
-    def _make_room(self, n_bytes: int) -> bool:
-        self._remove_dead_parts()
-        files = sorted(self._files())
-        over_bytes = sum(size for _, _, size in files) + n_bytes - self.limit_bytes
-        for _, path, size in files:
-            if over_bytes <= 0:
-                break
-            if path.suffix == ".tar" and _remove_unused(path):
-                over_bytes -= size
-        return over_bytes <= 0
-
-    def _remove_dead_parts(self) -> None:
-        for path in self.folder.glob("*.part"):
-            _remove_unused(path)
-
-    def _files(self) -> Iterator[tuple[int, Path, int]]:
-        """(last use, path, bytes) of every file that takes room."""
-        for path in self.folder.iterdir():
-            if path.suffix in (".tar", ".part"):
-                with suppress(FileNotFoundError):
-                    found = path.stat()
-                    yield found.st_atime_ns, path, found.st_size
-
-
-def _remove_unused(path: Path) -> bool:
-    """Remove a file unless a process holds a lock on it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    try:
-        if not try_lock(descriptor, fcntl.LOCK_EX):
-            return False
-        path.unlink(missing_ok=True)
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _checked_mark(file: RemoteFile) -> int:
