@@ -109,6 +109,14 @@ class TrainJob:
         default_factory=dict
     )  # how jobs/predict.py cuts an image; empty: as the task says
 
+    def __post_init__(self) -> None:
+        if self.loop.exchange.static_graph and self.data.micro_batch_size:
+            raise ConfigError(
+                f"loop.exchange.static_graph is true and data.micro_batch_size {self.data.micro_batch_size}; torch "
+                "plans an exchange once only where every backward pass is followed by one. Set one of the two: "
+                "loop.exchange.static_graph=false, or data.micro_batch_size=0."
+            )
+
     @property
     def training(self) -> TrainConfig:
         return TrainConfig(self.task, self.backbone, self.data, self.model, self.optim, self.loop)

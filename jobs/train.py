@@ -182,6 +182,7 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
 
     from jobs.train_gauges import TrainGauges
     from vpd.training.checkpoint import Checkpoint
+    from vpd.training.exchange import ddp_options, with_hook
     from vpd.training.worker import Worker
 
     _hush_reports()
@@ -195,12 +196,13 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
         # Numbers only: Ray would remember the checkpoint, and refuse the next start once our store has pruned it.
         train.report({**metrics, "step": checkpoint.step} if checkpoint else dict(metrics))
 
-    ddp = {"gradient_as_bucket_view": True} if worker.world > 1 else None
     job = settings.bind(TrainJob, arguments["job"])
+    exchange = job.loop.exchange
+    ddp = ddp_options(exchange) if worker.world > 1 else None
     training.train(
         job,
         worker,
-        wrap=lambda model: prepare_model(model, parallel_strategy_kwargs=ddp),
+        wrap=lambda model: with_hook(prepare_model(model, parallel_strategy_kwargs=ddp), exchange),
         report=report,
         asked_to_end=_asked_to_end(job, worker),
     )

@@ -20,6 +20,8 @@ from torch import nn
 
 from shards.errors import ConfigError, did_you_mean
 from vpd.training.settings import OptimConfig
+from vpd.training.sharded import ShardedAdamW
+from vpd.training.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,12 @@ def preset_rules(settings: OptimConfig) -> tuple[GroupRule, ...]:
     return PRESETS[settings.preset]
 
 
-def build_optimizer(groups: Sequence[dict[str, Any]], settings: OptimConfig) -> torch.optim.AdamW:
+def build_optimizer(
+    groups: Sequence[dict[str, Any]], settings: OptimConfig, worker: Worker | None = None
+) -> torch.optim.AdamW:
     """AdamW over the groups, fused: one kernel (docs/methods/performance.md#optimiser), which leaves everything as it
-    is where a tensor `found_inf` on the device says so."""
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)
+    is where a tensor `found_inf` on the device says so. With shares, if the settings ask and there are `worker`s."""
+    options: dict[str, Any] = {"lr": settings.lr, "betas": settings.betas, "fused": True}
+    if settings.sharded and worker is not None and worker.world > 1:
+        return ShardedAdamW(groups, worker, **options)
+    return torch.optim.AdamW(groups, **options)

@@ -28,6 +28,7 @@ from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
 from vpd.training.resume import contents, move_schedule, restore_run
 from vpd.training.settings import TrainConfig
+from vpd.training.sharded import own_share, whole_state
 from vpd.training.trace import StepTrace
 from vpd.training.utilisation import Utilisation
 from vpd.training.validation import validate
@@ -60,7 +61,7 @@ class Run:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if joins_norms(config.model, worker):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
-        self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim)
+        self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim, worker)
         self.total = loop.total_steps(n_items, self.batch_size)
         self.epoch_steps = n_items / self.batch_size
         self.curve = parts.schedule(self.total, self.epoch_steps)
@@ -279,11 +280,12 @@ class Run:
 
     def _save(self, scored: Mapping[str, float]) -> None:
         checkpoint = None
-        if self.worker.rank == 0:
-            about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
-            manifest = self.parts.train_set.manifest
-            kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about, self.average)
-            checkpoint = self.writer.begin(self.step, *kept, scored)
+        with whole_state(self.optimizer):
+            if self.worker.rank == 0:
+                about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
+                manifest = self.parts.train_set.manifest
+                kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about, self.average)
+                checkpoint = self.writer.begin(self.step, *kept, scored)
         self.report(checkpoint, scored or {"step": self.step})
 
     def _prune(self) -> None:
@@ -292,7 +294,7 @@ class Run:
 
     def _restored(self) -> int:
         manifest = self.parts.train_set.manifest
-        return restore_run(
+        step = restore_run(
             self.store,
             self.model,
             self.optimizer,
@@ -302,6 +304,8 @@ class Run:
             average=self.average,
             worker=self.worker,
         )
+        own_share(self.optimizer)
+        return step
 
     def _say(self, text: str) -> None:
         if self.log:

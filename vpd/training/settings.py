@@ -66,6 +66,7 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     clip_norm: float = 0.0  # longest gradient, over all weights together; 0 = as long as it is
     ema_decay: float = 0.0  # of the weights' moving average, which is evaluated and exported; 0 = none; such as 0.9999
+    sharded: bool = False  # each worker keeps the moments of its share of the weights (ZeRO-1); of one, nothing changes
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
     schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
 
@@ -75,6 +76,17 @@ class OptimConfig:
             raise ConfigError(f"optim.betas is {list(self.betas)}; expected two numbers from 0, below 1.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"optim.ema_decay is {self.ema_decay:g}; expected a number from 0, below 1.")
+
+
+@dataclass(frozen=True)
+class ExchangeConfig:
+    """How several workers add up their gradients; with one, nothing reads it."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"  # that gradients travel in; bfloat16: half the bytes, rounded
+    bucket_view: bool = True  # gradients lie in the buckets that travel, not beside them: a copy of them less
+    static_graph: bool = (
+        False  # promise that the same weights learn in every step: planned once; not in parts of a batch
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ class LoopConfig:
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"  # of forward and backward passes
     deterministic: bool = False  # the same bits in every run on the same machine, at a cost; else refused
     channels_last: bool = False  # memory layout of the convolutions
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)  # of gradients, among workers
     compile: bool = False  # regional torch.compile of the UNet's blocks
     mfu: Literal["auto", "always", "never"] = "auto"  # log the share of the device's rate; auto: on a GPU
     profile: tuple[int, ...] = ()  # [n, m]: trace the steps n to m of the run into its folder (torch's profiler)
