@@ -70,7 +70,9 @@ def look(images: str, labels: str, given: Mapping[str, Any]) -> Guess:
         _number(said, "units_per_metre", 1.0),
         max_depth_m=1e9,
         **{name: said[name] for name in ("bits", "distance") if name in said},
-        **{name: _number(said, name, 0.0) for name in ("focal_px", "baseline_m", "doffs_px") if name in said},
+        focal_px=_number(said, "focal_px", 0.0),
+        baseline_m=_number(said, "baseline_m", 0.0),
+        doffs_px=_number(said, "doffs_px", 0.0),
     )
     measured = np.concatenate([depth_m[valid][::7] for depth_m, valid in _metres(numbers, meaning)] or [np.empty(0)])
     if not measured.size:
