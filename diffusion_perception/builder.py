@@ -81,9 +81,14 @@ def placed(job: BuildJob) -> BuildJob:
     )
 
 
+def set_place(job: BuildJob, split: str) -> str:
+    """Path or URL of a split's set."""
+    return f"{job.out.rstrip('/')}/{job.name}-{split}"
+
+
 def set_folder(job: BuildJob, split: str) -> Folder:
     """Where a split's set is built. ConfigError for a URL that nothing can be built to."""
-    folder = open_folder(f"{job.out.rstrip('/')}/{job.name}-{split}", storage_options=job.storage)
+    folder = open_folder(set_place(job, split), storage_options=job.storage)
     folder.check_writable()
     return folder
 
@@ -162,8 +167,8 @@ class ShardBuilder:
             recipe["classes"] = dict(table.info)
         return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
 
-    def build(self, split: str, planned: PlannedShard) -> tuple[int, int]:
-        """Build one shard; (records, examples rejected)."""
+    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
+        """Build one shard into the set at a path or URL; (records, examples rejected)."""
         from pipeline.building.shard import build_shard
 
         with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
@@ -181,7 +186,7 @@ class ShardBuilder:
                 views,
                 image,
                 sentences,
-                set_folder(self.job, split),
+                open_folder(folder, storage_options=self.job.storage),
                 self.job.settings,
                 note,
                 self._turn,

@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
 from diffusion_perception import settings
-from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed, set_folder
+from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed, set_folder, set_place
 from diffusion_perception.forecast.building import forecast_build
 from jobs import cluster, program
 from jobs.command_line import CommandLine
@@ -95,7 +95,7 @@ def build_split(job: BuildJob, source: Source, split: str, planned: list[Planned
         print(
             f"[build] {folder.name}: {len(planned) - len(todo)} of {len(planned)} shards are done, going on", flush=True
         )
-    _dispatch(split, folder.name, todo, actors, total=len(planned))
+    _dispatch(split, set_place(job, split), todo, actors, total=len(planned))
     tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
     manifest = finish_set(
         planned,
@@ -113,7 +113,7 @@ def build_split(job: BuildJob, source: Source, split: str, planned: list[Planned
     return manifest
 
 
-def _dispatch(split: str, name: str, todo: list[PlannedShard], actors: list[Any], total: int) -> None:
+def _dispatch(split: str, folder: str, todo: list[PlannedShard], actors: list[Any], total: int) -> None:
     """Keep every actor busy with one shard at a time until none is left."""
     import ray
     from ray.exceptions import ActorDiedError
@@ -126,7 +126,7 @@ def _dispatch(split: str, name: str, todo: list[PlannedShard], actors: list[Any]
     while queue or running:
         while queue and idle:
             actor, shard = idle.pop(), queue.pop(0)
-            running[actor.build.remote(split, shard)] = (actor, shard)
+            running[actor.build.remote(split, folder, shard)] = (actor, shard)
         ready, _ = ray.wait(list(running), timeout=REPORT_EVERY_S)
         for reference in ready:
             actor, shard = running.pop(reference)
@@ -145,7 +145,7 @@ def _dispatch(split: str, name: str, todo: list[PlannedShard], actors: list[Any]
             records = done_records + sum(r for r, _ in within)
             rejects = done_rejects + sum(r for _, r in within)
             done = f"shards {total - len(queue) - len(running)}/{total}"
-            print(f"[build] {name}: {done}, {progress_line(work, records, rejects)}", flush=True)
+            print(f"[build] {Path(folder).name}: {done}, {progress_line(work, records, rejects)}", flush=True)
 
 
 def progress_line(work: Progress, records: int, rejects: int) -> str:

@@ -28,9 +28,9 @@ class EncoderActor:
         """(recipe, schema as JSON, class table) of a split's set."""
         return self._builder.describe(split)
 
-    def build(self, split: str, planned: PlannedShard) -> tuple[int, int]:
+    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
-        records, rejects = self._builder.build(split, planned)
+        records, rejects = self._builder.build(split, folder, planned)
         if records:
             self._records.inc(records, tags={"split": split})
         if rejects:

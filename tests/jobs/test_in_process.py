@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 import yaml
@@ -43,6 +45,19 @@ def test_training_and_evaluation_without_workers_need_no_cluster(
     assert all(torch.equal(loaded.get_parameter(name), value) for name, value in average.items())
     scores = json.loads((tmp_path / "run" / "evaluation-step-2.json").read_text())["sets"]["tiny-val"]
     assert scores["samples"] == ShardSet.open(sets / "tiny-val").manifest.counts["sentence"]
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the cache and of what is on its way
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    memory, bucket = fsspec.filesystem("memory"), tmp_path.name
+    memory.put(str(sets / "tiny-val"), f"/{bucket}/tiny-val", recursive=True)
+    words = [
+        f"sets=[memory://{bucket}/tiny-val]",
+        f"out=memory://{bucket}/scores.json",
+        f"export=memory://{bucket}/out",
+    ]
+    evaluate.run([f"run={tmp_path}/run", "workers=0", *words])
+    assert json.loads(memory.cat_file(f"/{bucket}/scores.json"))["sets"]["tiny-val"] == scores
+    assert len(memory.find(f"/{bucket}/out/tiny-val")) == scores["samples"]
 
 
 @pytest.mark.parametrize(
