@@ -10,11 +10,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from on_cluster import Driver, files, processes_of, succeeded, wait_for
+from PIL import Image
 from short_runs import written
-from toy_jobs import build_settings, losses_of, train_here, train_settings
+from toy_jobs import build_here, build_settings, losses_of, train_here, train_settings
 
 from demo.ray_head import RayHead
 from shards.reading.reader import ShardSet
@@ -23,33 +25,40 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # two Ray heads ca
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_one_and_two_actors_write_the_same_bytes(driver: Driver, world: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    for actors in (1, 2):
-        out = tmp_path / str(actors) / "shards"
-        resources = {"actors": actors, "cpus_per_actor": 1}
-        settings = build_settings(world, tiny_sd, out, resources=resources)
-        driver.run("jobs.build_shards", "--config", written(tmp_path / "b.yaml", settings))
-    assert files(tmp_path / "1") == files(tmp_path / "2")
-    assert any(name.endswith(".tar") for name in files(tmp_path / "1"))
+@pytest.fixture(scope="module")
+def whole_build(world: Path, tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a build that has been done in this process, in whose middle there would be time to be killed."""
+    settings = build_settings(
+        world, tiny_sd, tmp_path_factory.mktemp("whole"), splits=["train"], resources={"cpus_per_actor": 1},
+        source=_slow(world, 0),
+        settings={"records_per_shard": 4, "image_batch": 2, "decode_threads": 1, "decode_ahead": 1},
+    )  # fmt: skip
+    build_here(settings)
+    return settings
 
 
-def _slow(settings: dict, seconds: float) -> dict:
-    """The same build with a source that takes its time, so that there is a middle to be killed in."""
-    source = {"name": "tests.jobs.slow_refcoco", "root": settings["source"]["root"], "seconds": seconds}
-    return {**settings, "source": source}
+def _slow(world: Path, seconds: float) -> dict[str, Any]:
+    """The world's source, taking its time for each picture."""
+    return {"name": "tests.jobs.slow_refcoco", "root": str(world), "seconds": seconds}
+
+
+def test_two_actors_write_the_same_bytes_as_one_process(
+    driver: Driver, whole_build: dict[str, Any], tmp_path: Path
+) -> None:
+    """One actor does so, too: that of the build below, after it was killed."""
+    settings = {**whole_build, "out": str(tmp_path / "two"), "resources": {"actors": 2, "cpus_per_actor": 1}}
+    driver.run("jobs.build_shards", "--config", written(tmp_path / "two.yaml", settings))
+    found = files(tmp_path / "two")
+    assert found == files(Path(whole_build["out"]))
+    assert sum(name.endswith(".tar") for name in found) == 4
 
 
 def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
-    head: RayHead, driver: Driver, world: Path, tiny_sd: Path, tmp_path: Path
+    head: RayHead, driver: Driver, whole_build: dict[str, Any], world: Path, tmp_path: Path
 ) -> None:
     """SIGKILL to the encoder actor in the middle of a shard, then to the driver, then the same command again."""
-    settings = build_settings(
-        world, tiny_sd, tmp_path / "whole", splits=["train"], resources={"cpus_per_actor": 1},
-        settings={"records_per_shard": 4, "image_batch": 2, "decode_threads": 1, "decode_ahead": 1},
-    )  # fmt: skip
-    driver.run("jobs.build_shards", "--config", written(tmp_path / "whole.yaml", _slow(settings, 0)))
-
-    slow = written(tmp_path / "killed.yaml", _slow({**settings, "out": str(tmp_path / "killed")}, 0.4))
+    settings = {**whole_build, "source": _slow(world, 0.4), "out": str(tmp_path / "killed")}
+    slow = written(tmp_path / "killed.yaml", settings)
     done = tmp_path / "killed" / "tiny-train" / "_build"
     command = [sys.executable, "jobs/build_shards.py", "--config", slow]
     env = {**head.env, "RAY_ADDRESS": head.address, "PYTHONPATH": str(ROOT)}
@@ -65,7 +74,7 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
 
     assert "shards are done, going on" in driver.run("jobs.build_shards", "--config", slow)
     assert (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns == kept
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert files(tmp_path / "killed") == files(Path(whole_build["out"]))
 
 
 def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
@@ -113,7 +122,6 @@ def test_evaluation_is_the_same_on_any_number_of_workers_and_predicts(
     photo = next((world / "images/mscoco/images/train2014").iterdir())
     words = [f"run={tmp_path}/run", f"image={photo}", "sentence=the red circle", f"out={tmp_path}/overlay.png"]
     subprocess.run([sys.executable, "jobs/predict.py", *words], cwd=ROOT, check=True)
-    from PIL import Image
 
     with Image.open(photo) as original, Image.open(tmp_path / "overlay.png") as overlay:
         assert overlay.width == original.width
