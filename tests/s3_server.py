@@ -109,9 +109,13 @@ def _make_bucket(port: int) -> None:
     url = obstore.sign(root, "PUT", "", timedelta(minutes=5))
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("PUT", url.split(f":{port}", 1)[1])
-        status = connection.getresponse().status
-        connection.close()
+        try:
+            connection.request("PUT", url.split(f":{port}", 1)[1])
+            status: object = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:  # it may answer, and then begin again with its filer
+            status = error
+        finally:
+            connection.close()
         if status == 200:
             return
         if time.monotonic() > deadline:

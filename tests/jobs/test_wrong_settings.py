@@ -36,7 +36,10 @@ TRAIN_WORDS = [  # words of a training command; parts of its message
     (["optim.lr.x=1"], ["optim.lr is 5e-05, which has no settings"]),
     (["optim.betas=0.9"], ["'optim.betas' is 0.9", "For one, write [0.9]"]),
     (["optim.betas=[0.9]"], ["'optim.betas' is [0.9]", "expected [float, float]"]),
-    (["optim=3"], ["'optim' is '3'", "a section {lr, weight_decay, betas, clip_norm, ema_decay, preset, schedule}"]),
+    (
+        ["optim=3"],
+        ["'optim' is '3'", "a section {lr, weight_decay, betas, clip_norm, ema_decay, sharded, preset, schedule}"],
+    ),
     (["optim={lr: 1, lr: 2}"], ["'optim' is '{lr: 1, lr: 2}'", "'lr' stands twice"]),
     (["optim={lr: [1"], ["'optim' is '{lr: [1'", "not readable as YAML"]),
     (["loop.steps=1.5"], ["'loop.steps' is 1.5", "expected int"]),

@@ -9,6 +9,7 @@ passes is `vpd.training.activations`', kernels' workspaces and an allocator's ga
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,13 +63,14 @@ def peak_bytes(
         except RuntimeError as error:  # it asks for values, or does not fit the prediction: the real one tells which
             raise _LossAsks([tuple(output.shape) for output in _outputs(logits)]) from error
 
-    shaped.loss = loss
+    set_loss = functools.partial(object.__setattr__, shaped, "loss")  # of a frozen task, too
+    set_loss(loss)
     try:
         try:
             return step.peak(shaped)
         except _LossAsks as asked:
             cost = _cost_of_loss(task, sample, asked.shapes)
-        shaped.loss = lambda logits, batch: _Taking.apply(cost, len(batch), *_outputs(logits))
+        set_loss(lambda logits, batch: _Taking.apply(cost, len(batch), *_outputs(logits)))
         return step.peak(shaped)
     except RuntimeError as error:
         if asks_for_values(error):

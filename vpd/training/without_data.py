@@ -19,13 +19,14 @@ from torch.overrides import TorchFunctionMode
 
 from vpd.model.device_batch import DeviceBatch
 
-# What autocast on CUDA computes in which type, by the names of functions and methods (torch, autocast_mode.h).
+# What autocast on CUDA computes in which type, by the names of functions and methods (torch, autocast_mode.h);
+# `interpolate` is left out, since this project enlarges features in their own type (`vpd.heads.ops.resize`).
 _PRODUCTS = (
     *("linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "prelu"),
 )
 _SENSITIVE = (
-    *("group_norm", "layer_norm", "softmax", "log_softmax", "interpolate", "sum", "prod", "cumsum", "norm"),
+    *("group_norm", "layer_norm", "softmax", "log_softmax", "sum", "prod", "cumsum", "norm"),
     *("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss"),
     *("huber_loss", "kl_div", "softplus", "exp", "log", "log2", "log10", "log1p", "pow", "__pow__", "rsqrt"),
     *("reciprocal", "logsumexp", "cosine_similarity"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +91,9 @@ def test_a_rank_that_is_slow_keeps_its_window(
         for rank, cache in enumerate(caches)
     )
     next(slow)
-    held = sum(path.suffix == ".tar" for path in tmp_path.iterdir())
+    deadline = time.monotonic() + 30
+    while (held := sum(path.suffix == ".tar" for path in tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)  # it reads ahead
     caches[1].limit_bytes = caches[0].used_bytes + plain.manifest.shards[0].tar_bytes
     list(fast)
     before = sum(cache.n_fetched for cache in caches)

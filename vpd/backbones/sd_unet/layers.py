@@ -59,7 +59,7 @@ def enlarged(upsampler: Any, x: torch.Tensor, size: Sequence[int] | None) -> tor
     In the type of `x`: autocast would repeat a float32 copy, which the convolution rounds back to the same numbers.
     """
     size = tuple(size or (2 * x.shape[-2], 2 * x.shape[-1]))
-    plain = x.dtype == torch.float32  # autocast leaves it as it is
+    plain = x.dtype == torch.float32 or x.is_meta  # autocast leaves these as they are
     with nullcontext() if plain else torch.autocast(x.device.type, enabled=False):
         x = F.interpolate(x, size=size, mode="nearest")
     return upsampler.conv(x)

@@ -37,6 +37,6 @@ def _enlarged(x: torch.Tensor, size_px: Sequence[int], **how: Any) -> torch.Tens
     size = tuple(size_px)
     if tuple(x.shape[-2:]) == size:
         return x
-    plain = x.dtype == torch.float32  # autocast leaves it as it is
+    plain = x.dtype == torch.float32 or x.is_meta  # autocast leaves these as they are
     with nullcontext() if plain else torch.autocast(x.device.type, enabled=False):
         return F.interpolate(channels_innermost(x) if x.shape[1] >= FEW_CHANNELS else x, size=size, **how)

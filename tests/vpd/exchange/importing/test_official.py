@@ -224,7 +224,7 @@ def test_meta_prompts_depth_predicts_what_was_published(published, golden_meta_d
     enlarged = F.interpolate(image, (192, 256), mode="bilinear", align_corners=False)
     depth_m = model(encode(tmp_path, enlarged), None, (128, 192))
     found = golden_meta_depth.kept("pred_d_f64", depth_m)
-    torch.testing.assert_close(found, golden_meta_depth["pred_d_f64"], rtol=0, atol=9e-4)  # 1e-4 of 9.6 m
+    torch.testing.assert_close(found, golden_meta_depth["pred_d_f64"], rtol=0, atol=9.6e-4)  # 1e-4 of 9.6 m
     assert blueprint.task == {"name": "depth", "view_fit": "enlarged"}
     assert blueprint.prompts == {"count": 50, "passes": 3, "shared": False, "adapter": True}
 
