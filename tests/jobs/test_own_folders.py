@@ -9,25 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy_folders import H, W, masks, metres, sentences
+from toy_folders import CROPS, HEADS, H, W, masks, metres, sentences
 from toy_jobs import build_here, losses_of
 
 from diffusion_perception import settings
 from jobs import init, predict, train
 from shards.reading.reader import ShardSet
-
-CROPS = {
-    "seg": (
-        "{name: segmentation, mode: k, k: 2, crop: 64, base: [256, 64]}",
-        "{name: segmentation_tiles, crop: 64, stride: 43, base: [256, 64]}",
-    ),
-    "depth": (
-        "{name: depth, mode: k, k: 2, recipe: vpd, crop: 60, size: 64, cut_depth: none}",
-        "{name: depth_tiles, size: 64, short_side: 60, stride: 40}",
-    ),
-    "refer": ("{name: exact, size: 64}", ""),
-}
-HEADS = {"seg": "{channels: 16}", "depth": "{width: 16, hidden: 8}", "refer": "{}"}
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,19 @@ import numpy as np
 from PIL import Image
 
 H, W, PICTURES = 60, 80, 5
+# Views and heads of a size for the tiny model.
+CROPS = {
+    "seg": (
+        "{name: segmentation, mode: k, k: 2, crop: 64, base: [256, 64]}",
+        "{name: segmentation_tiles, crop: 64, stride: 43, base: [256, 64]}",
+    ),
+    "depth": (
+        "{name: depth, mode: k, k: 2, recipe: vpd, crop: 60, size: 64, cut_depth: none}",
+        "{name: depth_tiles, size: 64, short_side: 60, stride: 40}",
+    ),
+    "refer": ("{name: exact, size: 64}", ""),
+}
+HEADS = {"seg": "{channels: 16}", "depth": "{width: 16, hidden: 8}", "refer": "{}"}
 
 
 def scene(path: Path, number: int) -> None:
