@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -60,6 +61,7 @@ def lose(machine: subprocess.Popen[bytes]) -> None:
     machine.wait()
 
 
+@pytest.mark.skipif(not os.environ.get("ELASTIC"), reason="minutes, on a machine with nothing else to do: ELASTIC=1")
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_run_shrinks_and_grows_with_its_machines(
@@ -94,10 +96,10 @@ def test_a_run_shrinks_and_grows_with_its_machines(
         with second_machine(head):
             output = run.result()
         driver.close()
-    assert "lost a worker" in output
-    said = re.findall(r"on (\d) worker\(s\), cpu.*starting at step (\d)", output)
-    starts = {int(step): int(workers) for workers, step in said}  # Ray prints a line more than once
-    assert starts == {0: 2, 3: 1, 6: 2}, output[-4000:]
+    assert "lost a worker" in output, output[-4000:]
+    said = re.findall(r"on (\d) worker\(s\), cpu.*starting at step \d", output)
+    workers = [number for number, _ in itertools.groupby(map(int, said))]  # Ray prints a line more than once
+    assert workers == [2, 1, 2], output[-4000:]
     assert losses_of(tmp_path / "elastic") == pytest.approx(whole, rel=1e-4)
 
 
