@@ -20,7 +20,7 @@ from pathlib import Path
 
 KEY, SECRET, BUCKET = "test-key", "test-secret-never-printed", "sets"
 _PORTS = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-_PORTS += ("filer.port", "filer.port.grpc")
+_PORTS += ("filer.port", "filer.port.grpc", "s3.port.iceberg", "s3.port.lance")  # the last have fixed ones else
 _START_S = 60
 
 
