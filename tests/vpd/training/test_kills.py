@@ -147,6 +147,15 @@ TWO = [one_of_two_killed, both_killed]
 ROUNDS = int(os.environ.get("KILL_ROUNDS", 12))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many as the processes that are killed have: sums of several are other ones."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def whole(depth_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
