@@ -62,8 +62,8 @@ class ShardedAdamW(torch.optim.AdamW):
         dist.all_gather_object(lists, mine)
         for number, (parameter, owner) in enumerate(self._owner.items()):
             for key in lists[owner][number] if owner else ():
-                if rank == owner:
-                    dist.send(self.state[parameter][key].to(self._worker.device), 0)
+                if rank == owner:  # in the order of its indices: bytes travel, and a moment lies as its weight does
+                    dist.send(self.state[parameter][key].to(self._worker.device).contiguous(), 0)
                 elif rank == 0:
                     shape = () if key == "step" else parameter.shape
                     place = torch.empty(shape, dtype=torch.float32, device=self._worker.device)

@@ -22,6 +22,7 @@ from vpd.training.sharded import ShardedAdamW, own_share, whole_state
 from vpd.training.worker import Worker
 
 STEPS, SAMPLES = 3, 4
+INNERMOST = "moments shared out, channels innermost"
 CASES: dict[str, tuple[ExchangeConfig, bool, int]] = {  # settings; moments shared out; size of a part
     "plain": (ExchangeConfig(), False, 0),
     "buckets apart": (ExchangeConfig(bucket_view=False), False, 0),
@@ -29,6 +30,7 @@ CASES: dict[str, tuple[ExchangeConfig, bool, int]] = {  # settings; moments shar
     "shared out, in parts": (ExchangeConfig(), True, 1),
     "bfloat16": (ExchangeConfig(dtype="bfloat16"), False, 0),
     "moments shared out": (ExchangeConfig(), True, 0),
+    INNERMOST: (ExchangeConfig(), True, 0),
     "everything": (ExchangeConfig(bucket_view=False, static_graph=True), True, 0),
 }
 
@@ -49,6 +51,8 @@ def trained(worker: Worker, case: str, resumed: dict[str, Any] | None = None) ->
     """Weights and moments after STEPS steps, on the first worker; from another run's first step, if that is given."""
     exchange, sharded, part = CASES[case]
     model = ToyNetwork().eval()  # no dropout, and norms that do not look at the batch
+    if case == INNERMOST:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     settings = OptimConfig(lr=1e-2, preset="depth", sharded=sharded)
     optimizer = build_optimizer(named_groups(model, settings), settings, worker)
     wrapped: Any = model
