@@ -18,27 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.networks import build, loss_of, made_up
 from vpd.model.settings import ModelConfig
 from vpd.training.activations import saving_into
+from vpd.training.utilisation import FUSED_ATTENTION
 
 BARS_GFLOP = {"refer": 2725.0, "seg": 2480.0, "depth": 2801.0}  # of an image, latents given
 SLACK = 1.001
 NAIVE_SIDE = 1024  # an attention square [B, heads, N, N] with N this large or larger must never exist
-
-_ATEN = torch.ops.aten
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    batch, heads, pixels, channels = query
-    return 2 * batch * heads * pixels * key[-2] * (channels + value[-1])
-
-
-def _attention_backward(_grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return 2 * _attention(query, key, value)
-
-
-FUSED_ATTENTION = {  # operations of the CPU's fused kernels, which torch's counter does not know
-    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
-    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
 
 
 class AttentionSquares(TorchDispatchMode):
