@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from vpd.model.device_batch import DeviceBatch
 
 # What autocast on CUDA computes in which type, by the names of functions and methods (torch, autocast_mode.h);
-# `interpolate` is left out, since this project enlarges features in their own type (`vpd.heads.ops.resize`).
+# `interpolate` is left out, since this project enlarges features in their own type (`vpd.enlarging`).
 _PRODUCTS = (
     *("linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "prelu"),

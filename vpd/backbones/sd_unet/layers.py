@@ -8,7 +8,6 @@ Their order, the taps and the passes are `vpd.backbones.sd_unet.unet`'s; attenti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from shards.errors import ConfigError
+from vpd.enlarging import enlarged
 
 PLACES = ("up", "down", "mid")
 
@@ -53,16 +53,10 @@ def run_layer(
     return x, *maps
 
 
-def enlarged(upsampler: Any, x: torch.Tensor, size: Sequence[int] | None) -> torch.Tensor:
-    """Every pixel repeated, to `(h, w)` or to twice the size, and the upsampler's convolution.
-
-    In the type of `x`: autocast would repeat a float32 copy, which the convolution rounds back to the same numbers.
-    """
-    size = tuple(size or (2 * x.shape[-2], 2 * x.shape[-1]))
-    plain = x.dtype == torch.float32 or x.is_meta  # autocast leaves these as they are
-    with nullcontext() if plain else torch.autocast(x.device.type, enabled=False):
-        x = F.interpolate(x, size=size, mode="nearest")
-    return upsampler.conv(x)
+def upsampled(upsampler: Any, x: torch.Tensor, size: Sequence[int] | None) -> torch.Tensor:
+    """Every pixel repeated, to `(h, w)` or to twice the size, and the upsampler's convolution."""
+    size = size or (2 * x.shape[-2], 2 * x.shape[-1])
+    return upsampler.conv(enlarged(x, size, mode="nearest"))
 
 
 def layers_of(block: Any) -> list[tuple[nn.Module, nn.Module | None]]:

@@ -26,7 +26,7 @@ from shards.errors import ConfigError
 from vpd.backbones import Backbone, FeatureSpec
 from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean
 from vpd.backbones.sd_unet.facts import facts_of
-from vpd.backbones.sd_unet.layers import SkippedNorm, enlarged, kept_layers, layers_of, run_layer
+from vpd.backbones.sd_unet.layers import SkippedNorm, kept_layers, layers_of, run_layer, upsampled
 from vpd.backbones.sd_unet.load import check_plain
 
 
@@ -199,7 +199,7 @@ class SdUnet(nn.Module, Backbone):
                     taps.append(x)
             for upsampler in block.upsamplers or ():
                 # Without a size, twice as large; with the skip's, one less where a side was odd.
-                x = enlarged(upsampler, x, None if self.resize_skips else skips[-1].shape[-2:])
+                x = upsampled(upsampler, x, None if self.resize_skips else skips[-1].shape[-2:])
 
         # Only now are the means complete: the layer behind a tap still counts towards its level's map.
         return [maps.append_to(features, 1 << level) for level, features in enumerate(reversed(taps))]
