@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffusion_perception.forecast import unbuilt
+from diffusion_perception.forecast.network import moment_shares
 from diffusion_perception.forecast.training import TrainingForecast
 from pipeline.building.plan import size_text
 
@@ -28,20 +29,26 @@ class Memory:
     trained: int  # of them
     weight_bytes: int  # with buffers
     gradient_bytes: int
-    optimiser_bytes: int  # two moments and a step count of every trained tensor
+    optimiser_bytes: int  # two moments and a step count of every trained tensor, or of its share of them
 
 
-def memory_of(model: nn.Module) -> Memory:
-    """The memory of a network in training, from its shapes; it may be on the meta device."""
+def memory_of(model: nn.Module, shared_by: int = 1) -> Memory:
+    """The memory of a network in training, from its shapes; it may be on the meta device.
+
+    Args:
+        shared_by: workers that each keep the moments of a share (`optim.sharded`); the largest share counts.
+    """
+    from vpd.training.sharded import largest_share
+
     parameters = list(model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    gradients = sum(parameter.nbytes for parameter in trained)
+    gradients, share = sum(parameter.nbytes for parameter in trained), largest_share(trained, shared_by)
     return Memory(
         parameters=sum(parameter.numel() for parameter in parameters),
         trained=sum(parameter.numel() for parameter in trained),
         weight_bytes=sum(tensor.nbytes for tensor in [*parameters, *model.buffers()]),
         gradient_bytes=gradients,
-        optimiser_bytes=2 * gradients + 4 * len(trained),
+        optimiser_bytes=sum(2 * parameter.nbytes + 4 for parameter in share),
     )
 
 
@@ -107,7 +114,8 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
         f"{level.name} {level.channels}{f' + {level.map_tokens} maps' if level.map_tokens else ''} at 1/{level.stride}"
         for level in levels
     )
-    memory = memory_of(forecast.model)
+    shares = moment_shares(forecast.job)
+    memory = memory_of(forecast.model, shares)
     yield (
         f"parameters: {memory.parameters:,}, of which {memory.trained:,} are trained and "
         f"{memory.parameters - memory.trained:,} frozen"
@@ -118,10 +126,11 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
             f"  group {group['name']}: {len(group['params'])} tensors, {count:,} parameters, lr {group['lr']:.2e}, "
             f"weight decay {group['weight_decay']:g}"
         )
+    shared = f" of its share (1 of {shares})" if shares > 1 else ""
     averaged = f"their average {size_text(memory.gradient_bytes)}, " if forecast.job.optim.ema_decay else ""
     yield (
         f"memory of a worker: weights {size_text(memory.weight_bytes)}, gradients {size_text(memory.gradient_bytes)}, "
-        f"AdamW {size_text(memory.optimiser_bytes)}, {averaged}activations {_activations(forecast)}"
+        f"AdamW {size_text(memory.optimiser_bytes)}{shared}, {averaged}activations {_activations(forecast)}"
     )
     peaks = [f"{size_text(amount)} in {name}" for name, amount in forecast.peak_bytes.items() if amount is not None]
     if peaks:

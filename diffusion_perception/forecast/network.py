@@ -76,8 +76,15 @@ def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dic
         ema_decay=job.optim.ema_decay,
         micro_batch=job.data.micro_batch_size,
         summed_apart=job.run.world > 1,
+        gradients_beside=not job.loop.exchange.bucket_view,
+        shared_by=moment_shares(job),
     )
     return _counted(job, task, model, found, _largest_share(job), count)
+
+
+def moment_shares(job: TrainJob) -> int:
+    """Workers that share AdamW's moments out, where as many are lost as may be; 1: each keeps all."""
+    return job.run.fewest if job.optim.sharded else 1
 
 
 def _largest_share(job: TrainJob) -> int:

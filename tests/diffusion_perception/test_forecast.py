@@ -10,6 +10,7 @@ import torch
 
 from diffusion_perception.forecast.figures import lines, memory_of
 from diffusion_perception.forecast.training import TrainingForecast
+from pipeline.building.plan import size_text
 from shards.errors import ConfigError, FingerprintMismatch
 from tests.toy_forecasts import built, forecast
 from tests.toy_runs import run_settings, write_model, write_set
@@ -97,6 +98,16 @@ def test_a_plan_tells_steps_warm_up_groups_memory_and_shapes(toy_sets: Path, une
     assert "f2 32 + 7 maps at 1/16" in text
     assert "group backbone_norm" in text
     assert f"activations about {plan.activation_bytes['float32'] / 1e6:.1f} MB in float32 (an estimate" in text
+
+
+def test_moments_that_workers_share_out_are_counted_once(toy_sets: Path, unet_only: Path, tmp_path: Path) -> None:
+    settings = run_settings("refer", toy_sets / "refer", unet_only, tmp_path)
+    settings["optim"] |= {"sharded": True}
+    plan = forecast(settings)
+    assert plan.model is not None
+    whole, share = (memory_of(plan.model, shares).optimiser_bytes for shares in (1, 2))
+    assert whole / 2 <= share < 0.6 * whole
+    assert f"AdamW {size_text(share)} of its share (1 of 2)" in "\n".join(lines(plan))
 
 
 def test_both_precisions_are_counted_where_only_the_workers_know(

@@ -7,7 +7,7 @@ the optimiser that `found_inf` is told to, and puts the step counts of a fused A
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,11 +28,7 @@ class ShardedAdamW(torch.optim.AdamW):
         super().__init__(groups, **options)
         self._worker = worker
         every = [parameter for group in self.param_groups for parameter in group["params"]]
-        kept = [0] * worker.world
-        self._owner: dict[torch.Tensor, int] = {}
-        for parameter in sorted(every, key=lambda one: -one.numel()):  # the largest first: then shares come out even
-            self._owner[parameter] = rank = kept.index(min(kept))
-            kept[rank] += parameter.numel()
+        self._owner = owners(every, worker.world)
         self._others = [parameter for parameter in every if self._owner[parameter] != worker.rank]
 
     def step(self, closure: Any = None) -> Any:
@@ -69,6 +65,23 @@ class ShardedAdamW(torch.optim.AdamW):
                     place = torch.empty(shape, dtype=torch.float32, device=self._worker.device)
                     dist.recv(place, owner)
                     self.state[parameter][key] = place.cpu()
+
+
+def owners(parameters: Iterable[torch.Tensor], world: int) -> dict[torch.Tensor, int]:
+    """The worker that keeps the moments of each of some weights."""
+    kept, found = [0] * world, {}
+    for parameter in sorted(parameters, key=lambda one: -one.numel()):  # the largest first: then shares come out even
+        found[parameter] = rank = kept.index(min(kept))
+        kept[rank] += parameter.numel()
+    return found
+
+
+def largest_share(parameters: Iterable[torch.Tensor], world: int) -> list[torch.Tensor]:
+    """The weights whose moments the worker with the most of them keeps; all of them for a world of one."""
+    shares: list[list[torch.Tensor]] = [[] for _ in range(world)]
+    for parameter, rank in owners(parameters, world).items():
+        shares[rank].append(parameter)
+    return max(shares, key=lambda share: sum(parameter.numel() for parameter in share))
 
 
 @contextmanager

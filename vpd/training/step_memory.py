@@ -23,6 +23,7 @@ from vpd.tasks import Learned
 from vpd.training.averaging import WeightAverage
 from vpd.training.gradients import backward
 from vpd.training.live_storages import LiveStorages
+from vpd.training.sharded import largest_share
 from vpd.training.without_data import as_on_gpu, asks_for_values, batch_like, model_like
 from vpd.training.worker import Worker
 
@@ -38,6 +39,8 @@ def peak_bytes(
     ema_decay: float = 0.0,
     micro_batch: int = 0,
     summed_apart: bool = False,
+    gradients_beside: bool = False,
+    shared_by: int = 1,
     bfloat16: bool = False,
 ) -> int | None:
     """The peak of a step of one worker, batch included; None for a network that asks for values on its way.
@@ -48,12 +51,15 @@ def peak_bytes(
         samples: of this worker's share of a step.
         micro_batch: samples that pass the network at once; 0 = all of them.
         summed_apart: gradients lie in the buckets that workers exchange, which are there all the time.
+        gradients_beside: they lie beside those buckets, a copy more (`loop.exchange.bucket_view`).
+        shared_by: workers that each keep the moments of a share (`optim.sharded`); that of the largest is counted.
         bfloat16: as under a GPU's autocast, else in float32.
 
     Raises:
         RuntimeError, ValueError, TypeError: what torch says of a network that does not run on such a batch.
     """
-    step = _Step(model, sample, samples, ema_decay, micro_batch, summed_apart, bfloat16)
+    apart = (summed_apart, gradients_beside, shared_by)
+    step = _Step(model, sample, samples, ema_decay, micro_batch, *apart, bfloat16)
     shaped: Any = copy.deepcopy(task)  # a task may keep tensors, which here have no data
     plain_loss = shaped.loss
 
@@ -88,6 +94,8 @@ class _Step:
     ema_decay: float
     micro_batch: int
     summed_apart: bool
+    gradients_beside: bool
+    shared_by: int
     bfloat16: bool
 
     def peak(self, task: Learned) -> int:
@@ -100,12 +108,13 @@ class _Step:
         learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         with live, as_on_gpu(self.bfloat16) as forward_pass:
             live.hold([*network.parameters(), *network.buffers()])
-            for share in (batch, waiting):
-                live.hold([share.latents, share.text, *share.labels.values()])
-            copies = [*MOMENTS, "bucket"] if self.summed_apart else MOMENTS
-            held = [torch.empty_like(parameter) for parameter in learning for _ in copies]
+            for part in (batch, waiting):
+                live.hold([part.latents, part.text, *part.labels.values()])
+            share = largest_share(learning, self.shared_by)
+            held = [torch.empty_like(parameter) for parameter in share for _ in MOMENTS]
+            held += [torch.empty_like(parameter) for parameter in learning if self.summed_apart]  # buckets
             average = WeightAverage(network, self.ema_decay) if self.ema_decay else None
-            if self.summed_apart:
+            if self.summed_apart and not self.gradients_beside:
                 for parameter in learning:  # copied to its bucket, and gone
                     parameter.register_post_accumulate_grad_hook(lambda learned: learned.__setattr__("grad", None))
             backward(network, task, batch, Worker(), autocast=forward_pass, micro_batch=self.micro_batch)

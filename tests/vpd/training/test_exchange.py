@@ -18,7 +18,7 @@ from vpd.training.exchange import ddp_options, with_hook
 from vpd.training.gradients import backward
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import ExchangeConfig, OptimConfig
-from vpd.training.sharded import ShardedAdamW, own_share, whole_state
+from vpd.training.sharded import ShardedAdamW, largest_share, own_share, whole_state
 from vpd.training.worker import Worker
 
 STEPS, SAMPLES = 3, 4
@@ -133,6 +133,7 @@ def test_moments_are_kept_once_and_resumed_exactly(ranks: list[dict[str, Any]]) 
     shares = [found["moments shared out"]["step 1"]["own"] for found in ranks]
     assert sum(shares) == whole
     assert max(shares) < whole
+    assert max(shares) == sum(2 * one.numel() + 1 for one in largest_share(ToyNetwork().parameters(), 2))  # forecast
     for found in ranks:
         last, again = (found[run][f"step {STEPS}"]["weights"] for run in ("moments shared out", "gone on"))
         assert all(torch.equal(last[name], again[name]) for name in last)

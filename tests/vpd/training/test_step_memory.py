@@ -23,6 +23,7 @@ from vpd.training.averaging import WeightAverage
 from vpd.training.gradients import backward
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.sharded import largest_share
 from vpd.training.step_memory import peak_bytes
 from vpd.training.worker import Worker
 
@@ -117,3 +118,20 @@ def test_the_count_is_what_the_allocator_gives_out(
     assert counted == pytest.approx(
         measured_peak(model, task, batch(task, side, 2), optim, micro_batch, bfloat16), rel=0.1
     )
+
+
+def test_what_several_workers_hold_beside_it_is_counted() -> None:
+    """A bucket for every gradient; the moments of a share alone; gradients beside their buckets."""
+    task = TASKS["refer"]()
+    model, drawn = network(task, "wide", ModelConfig()), batch(task, 8, 1)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    other_bytes = sum(one.nbytes for one in learned) - sum(one.nbytes for one in largest_share(learned, 2))
+    apart = peak_bytes(model, task, drawn, 1, summed_apart=True)
+    shared = peak_bytes(model, task, drawn, 1, summed_apart=True, shared_by=2)
+    beside = peak_bytes(model, task, drawn, 1, summed_apart=True, gradients_beside=True)
+    assert apart is not None
+    assert shared is not None
+    assert beside is not None
+    assert other_bytes > 0
+    assert apart - shared == 2 * other_bytes
+    assert beside > apart
