@@ -137,3 +137,13 @@ def complaint(step: int, bad: Sequence[BadStep], weight: str, worker: Worker, ke
     if weight:
         said.append(f"After step {step} {weight} holds numbers that are not finite.")
     return " ".join(said)
+
+
+def ways_on(newest: str, lr: float, roll_backs: int) -> str:
+    """What a person can do about a run that stopped; `newest` is the path of its newest checkpoint, or nothing."""
+    kept = f"The newest checkpoint is sound: {newest}." if newest else "There is no checkpoint yet."
+    return (
+        f"{kept} Look at these records and at optim.lr (now {lr:.3g}). The same command again goes on there; "
+        "loop.nonfinite=skip leaves out the update of such a step, loop.nonfinite=roll_back goes back first, at most "
+        f"loop.roll_backs times ({roll_backs})."
+    )

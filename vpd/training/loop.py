@@ -64,7 +64,7 @@ def train(
             with old_objects_apart():
                 run.to_the_end()
         except BaseException:
-            run.writer.wait()  # what was begun is finished, whatever ended the training
+            run.keeping.writer.wait()  # what was begun is finished, whatever ended the training
             raise
-        run.writer.close()
+        run.keeping.writer.close()
         return run.results

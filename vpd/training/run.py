@@ -1,6 +1,7 @@
 """A run on one worker: {batch, forward, loss, backward, step, log, evaluate, save}, and what may come between.
 
-Owns the order of these. What a run is given is `vpd.training.loop`'s.
+Owns the order of these, what is told of them, and what follows a number that is not finite. One step is
+`vpd.training.learning`'s, a checkpoint `vpd.training.keeping`'s; what a run is given is `vpd.training.loop`'s.
 """
 
 from __future__ import annotations
@@ -19,21 +20,20 @@ from vpd.model.device_batch import DeviceBatch, to_batch
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream
-from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight
-from vpd.training.gradients import backward
+from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight, ways_on
+from vpd.training.keeping import Keeping
+from vpd.training.learning import LearningStep
 from vpd.training.log import RunLog
 from vpd.training.norms import joins_norms, norm_statistics
 from vpd.training.numerics import autocast_of, dtype_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
-from vpd.training.resume import contents, move_schedule, restore_run
+from vpd.training.resume import move_schedule
 from vpd.training.settings import TrainConfig
-from vpd.training.sharded import own_share, whole_state
 from vpd.training.trace import StepTrace
 from vpd.training.utilisation import Utilisation
 from vpd.training.validation import validate
 from vpd.training.worker import Worker
-from vpd.training.writer import CheckpointWriter
 
 
 class Run:
@@ -52,8 +52,7 @@ class Run:
         resolved: Mapping[str, Any],
     ) -> None:
         self.config, self.parts, self.worker, self.store, self.log = config, parts, worker, store, log
-        self.report, self.asked_to_end, self.resolved = report, asked_to_end, resolved
-        self.writer = CheckpointWriter(store, self._prune, self._say, log.bring_to_safety if log else lambda: None)
+        self.report, self.asked_to_end = report, asked_to_end
         loop, self.batch_size, n_items = config.loop, config.data.batch_size, parts.train_set.n_items
         torch.manual_seed(loop.seed)
         self.model = model = parts.model.to(worker.device)
@@ -70,18 +69,17 @@ class Run:
         self.stop = min(self.total, loop.stop_after_steps or self.total)
 
         self.average = WeightAverage(model, config.optim.ema_decay) if config.optim.ema_decay else None
-        self.step = self.first_step = self._restored()
-        if log and log.begun_at != self.step:
-            log.rewind(self.step)  # newer checkpoints turned out to be damaged
-        if worker.rank == 0:
-            store.sweep()
+        self.keeping = Keeping(config, parts, worker, store, log, model, self.optimizer, self.average, resolved)
+        self.step = self.first_step = self.keeping.begin()
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.curve)
         move_schedule(self.scheduler, self.step)
         if loop.compile:
             model.compile_blocks()
-        self.wrapped = wrap(model)
+        wrapped = wrap(model)
         self.autocast = autocast_of(loop.precision, worker.device)
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
+        learns = (model, wrapped, self.optimizer, self.scheduler, self.average)
+        self.learning = LearningStep(config, parts.task, worker, *learns, self.watch, self.autocast)
         self.gradient_norm: torch.Tensor | None = None
         self.results: dict[str, float] = {}
         self.trace = StepTrace(loop.profile, log.folder, worker.device, log.say) if log else None
@@ -101,7 +99,6 @@ class Run:
                 f"  group {group['name']}: {len(group['params'])} tensors, lr {group['initial_lr']:.2e}, "
                 f"weight decay {group['weight_decay']:g}"
             )
-
         if self.average:
             self._say(f"  validated and exported: their moving average, {self.average.decay:g} of it kept by a step")
 
@@ -146,7 +143,7 @@ class Run:
                 self._end_early()
 
     def _end_early(self) -> None:
-        self.writer.close()
+        self.keeping.writer.close()
         self.worker.barrier()  # a worker that leaves takes the others along, and the first may still be writing
         path = self.store.path_of(self.step)
         raise Interrupted(
@@ -155,29 +152,12 @@ class Run:
         )
 
     def _learn(self, raw: SampleBatch) -> None:
-        """One optimiser step, which does nothing if a number of it is not finite."""
-        task = self.parts.task
+        """One optimiser step, of which nothing is read back."""
         batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
         self._look_at(batch)
-        self.watch.before_step()
-        loss = backward(
-            self.wrapped,
-            task,
-            batch,
-            self.worker,
-            autocast=self.autocast,
-            micro_batch=self.config.data.micro_batch_size,
-            seed=_step_seed(self.config.loop.seed, self.step, self.worker.rank),  # dropout is of the position
-            share=len(raw) * self.worker.world / self.batch_size,
-        )
-        skipped = self.watch.after_backward(self.step + 1, loss, raw.records)
-        self.optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
-        self.gradient_norm = self._clipped()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.average:
-            self.average.after_step(self.step + 1, skipped)
-        self.scheduler.step()
+        every, number = self.config.loop.log_every_steps, self.step + 1
+        logged = bool(every) and (number == self.stop or number % every == 0)
+        self.gradient_norm = self.learning.take(self.step, raw, batch, measured=logged)
 
     def _look_at(self, batch: DeviceBatch) -> None:
         """Count and measure, once, what the share of the device's rate is told by, if it is."""
@@ -188,18 +168,6 @@ class Run:
             dtype = dtype_of(self.config.loop.precision, self.worker.device)
             with self.pace.apart():
                 self.utilisation = Utilisation(self.model, self.parts.task, batch, self.worker.device, dtype)
-
-    def _clipped(self) -> torch.Tensor | None:
-        """Shorten all gradients together to `optim.clip_norm`; returns their length before, None if nobody asks."""
-        limit, every = self.config.optim.clip_norm, self.config.loop.log_every_steps
-        logged = bool(every) and (self.step + 1 == self.stop or (self.step + 1) % every == 0)
-        if not limit and not logged:
-            return None
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)  # []
-        if limit:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
-        return norm
 
     def _sound(self, weights_too: bool) -> bool:
         """Whether all steps since the last reading were finite, or can be left out; False if the run rolled back.
@@ -214,7 +182,7 @@ class Run:
         weight = unsound_weight(self.model) if bad or weights_too else ""
         if not bad and not weight:
             return True
-        self.writer.wait()
+        self.keeping.writer.wait()
         self.worker.barrier()  # before anybody looks for the newest checkpoint
         loop, newest = self.config.loop, self.store.latest()
         index = self.parts.train_set.index
@@ -230,18 +198,14 @@ class Run:
             )
             self._roll_back(bad)
             return False
-        kept = f"The newest checkpoint is sound: {newest.path}." if newest else "There is no checkpoint yet."
-        raise NonFinite(
-            f"{said} {kept} Look at these records and at optim.lr (now {max(self.scheduler.get_last_lr()):.3g}). "
-            "The same command again goes on there; loop.nonfinite=skip leaves out the update of such a step, "
-            f"loop.nonfinite=roll_back goes back first, at most loop.roll_backs times ({loop.roll_backs})."
-        )
+        lr = float(max(self.scheduler.get_last_lr()))
+        raise NonFinite(f"{said} {ways_on(newest.path if newest else '', lr, loop.roll_backs)}")
 
     def _roll_back(self, bad: Iterable[BadStep]) -> None:
         """To the newest checkpoint; these steps are left out when they come again."""
         self.watch.forgiven |= {one.step for one in bad}
         self.watch.forget()
-        self.step = self._restored()
+        self.step = self.keeping.restore()
         move_schedule(self.scheduler, self.step)
         if self.log:
             self.log.rewind(self.step)
@@ -279,39 +243,8 @@ class Run:
         return scored
 
     def _save(self, scored: Mapping[str, float]) -> None:
-        checkpoint = None
-        with whole_state(self.optimizer):
-            if self.worker.rank == 0:
-                about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
-                manifest = self.parts.train_set.manifest
-                kept = contents(self.step, self.model, self.optimizer, manifest, self.batch_size, about, self.average)
-                checkpoint = self.writer.begin(self.step, *kept, scored)
-        self.report(checkpoint, scored or {"step": self.step})
-
-    def _prune(self) -> None:
-        task = self.parts.task
-        self.store.prune(self.config.loop.keep_last, task.metric_name, higher_is_better=task.higher_is_better)
-
-    def _restored(self) -> int:
-        manifest = self.parts.train_set.manifest
-        step = restore_run(
-            self.store,
-            self.model,
-            self.optimizer,
-            manifest,
-            self.batch_size,
-            say=self._say,
-            average=self.average,
-            worker=self.worker,
-        )
-        own_share(self.optimizer)
-        return step
+        self.report(self.keeping.save(self.step, scored), scored or {"step": self.step})
 
     def _say(self, text: str) -> None:
         if self.log:
             self.log.say(text)
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    # Three odd multipliers keep neighbouring (step, rank) pairs apart; 63 bits is what manual_seed takes.
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**63
