@@ -19,7 +19,7 @@ from pipeline.building.recipe import BuildSettings
 from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
 from shards.errors import ConfigError
-from shards.storage.options import check_printable
+from shards.storage.options import check_printable, check_printable_url
 from shards.storage.storage import Folder, open_folder
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class BuildJob:
 
     def __post_init__(self) -> None:
         check_printable(self.storage, "storage")
+        check_printable_url(self.out, "out")
 
     def view_spec(self, split: str) -> Plugin:
         return self.views_of.get(split, self.views)

@@ -80,12 +80,12 @@ def load_table(url: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     name = name.removesuffix(".safetensors").removesuffix(".json")
     files = open_folder(folder)
     try:
-        arrays = safetensors.numpy.load(_read(files, f"{name}.safetensors", url))
+        arrays = safetensors.numpy.load(_read(files, f"{name}.safetensors"))
     except SafetensorError as error:
         raise CorruptShard(f"{name}.safetensors in {files}: {error}; build the table again") from error
     if len({len(array) for array in arrays.values()}) != 1:
         raise CorruptShard(f"{name}.safetensors in {files}: not a table, its arrays differ in length")
-    return arrays, parse_json(_read(files, f"{name}.json", url), f"{name}.json")
+    return arrays, parse_json(_read(files, f"{name}.json"), f"{name}.json")
 
 
 def _split(path: str | Path) -> tuple[str, str]:
@@ -94,11 +94,11 @@ def _split(path: str | Path) -> tuple[str, str]:
     return folder or ("/" if str(path).startswith("/") else "."), name
 
 
-def _read(files: Folder, name: str, url: str | Path) -> bytes:
+def _read(files: Folder, name: str) -> bytes:
     try:
         return files.read(name)
     except IncompleteSet as error:
         raise IncompleteSet(
-            f"table {url}: no {name} in {files}; a table is the two files <name>.safetensors and <name>.json, as "
+            f"table {files}/{Path(name).stem}: no {name} in {files}; a table is the two files <name>.safetensors and <name>.json, as "
             "jobs/build_prompts.py writes them"
         ) from error

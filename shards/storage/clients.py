@@ -67,6 +67,10 @@ class Client(Protocol):
 def client_of(url: str, given: StorageOptions | None) -> tuple[Client, StorageOptions]:
     """The client for a URL, and the options it was made with. ConfigError if there is none, or it refuses them."""
     protocol = url.split("://", 1)[0].lower()
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise ConfigError(f"{shown_url(url)}: its host cannot be understood; write it anew") from None  # it repeats it
     family = _OBJECT_STORES.get(protocol, protocol)
     options = options_for(family, given)
     if family in _READ_ONLY or family in _OBJECT_STORES.values():

@@ -10,16 +10,18 @@ from __future__ import annotations
 import configparser
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from shards.errors import ConfigError
 
 StorageOptions = Mapping[str, Any]
 
-_SECRET_NAME = re.compile(r"secret|token|passw|credential|signature|sas|connection_string|(^|_)(key|key_id)$", re.I)
+_SECRET_NAME = re.compile(
+    r"secret|token|passw|credential|signature|sas|connection_string|authorization|cookie|(^|[_-])(key|key_id)$", re.I
+)
 _SECRET_VARIABLE = re.compile(
     r"^(AWS|AZURE|GOOGLE|GCS|HF|FSSPEC|HTTP)_.*(SECRET|TOKEN|KEY|PASSWORD|SAS|CREDENTIAL)", re.I
 )
@@ -48,13 +50,22 @@ def is_secret(name: str) -> bool:
 
 def check_printable(options: StorageOptions, setting: str) -> None:
     """ConfigError for a secret among settings, which are printed and saved with every run."""
-    if secret := next((name for name in options if is_secret(name)), None):
-        raise ConfigError(
-            f"setting '{setting}' holds {secret!r}. Settings are printed and saved, so a secret has no place "
-            "there: put it where the store's own tools look, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the "
-            "environment of every node, ~/.aws/credentials, or the machine's role (docs/storage.md). Name endpoints "
-            "and regions here."
-        )
+    if secret := next((name for name, _ in _secrets_in(options)), None):
+        raise _not_here(f"setting '{setting}' holds {secret!r}")
+
+
+def check_printable_url(url: str, setting: str) -> None:
+    """ConfigError for a URL among settings with a password, a token or a query in it."""
+    if "://" in url and _secrets_of_url(url):
+        raise _not_here(f"setting '{setting}' is a URL with a password, a token or a query in it: {shown_url(url)}")
+
+
+def _not_here(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what}. Settings are printed and saved, so a secret has no place there: put it where the store's own tools "
+        "look, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of every node, ~/.aws/credentials, "
+        "fsspec's configuration, or the machine's role (docs/storage.md). Name endpoints and regions here."
+    )
 
 
 def options_for(protocol: str, given: StorageOptions | None) -> dict[str, Any]:
@@ -96,23 +107,55 @@ def _aws_profile(named: str | None) -> dict[str, str]:
 
 
 def shown_url(url: str) -> str:
-    """A URL for a message: without a password, and without a query, which may carry a signature."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"***@{host}" if at and ":" in user else parts.netloc, parts.path, "", ""))
+    """A URL for a message: without a password or token, and without a query, which may carry a signature."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.split('://', 1)[0]}://…"  # its host cannot be told from a password
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"***@{host}" if _secret_user(parts.scheme, user) else parts.netloc
+    return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+
+
+def _secret_user(scheme: str, user: str) -> bool:
+    """Whether what stands before the @ of a URL is for nobody's eyes: of Azure it is a container."""
+    return bool(user) and (":" in user or scheme in ("http", "https"))
+
+
+def _secrets_of_url(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return []
+    user = parts.netloc.rpartition("@")[0]
+    found = [user.partition(":")[2] or user] if _secret_user(parts.scheme, user) else []
+    found += [unquote(secret) for secret in found]
+    return found + ([parts.query] if parts.query else [])
+
+
+def _secrets_in(options: StorageOptions) -> Iterator[tuple[str, str]]:
+    """(name, value) of the secrets among options, at any depth: by their name, or in a URL."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets_in(value)
+        elif is_secret(name):
+            yield name, str(value)
+        elif "://" in str(value):
+            yield from ((name, secret) for secret in _secrets_of_url(str(value)))
 
 
 class Secrets:
     """The secrets that a client of a store knows."""
 
     def __init__(self, url: str, options: StorageOptions) -> None:
-        values = {str(value) for name, value in options.items() if is_secret(name)}
+        values = {value for _, value in _secrets_in(options)}
         values |= {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
-        values |= {urlsplit(url).password or "", urlsplit(url).query}
+        values |= set(_secrets_of_url(url))
         self._values = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def without(self, text: str) -> str:
-        """The text with every secret, and the query of every URL, replaced."""
+        """The text with every secret, and user and query of every URL, replaced."""
         for value in self._values:
             text = text.replace(value, "***")
+        text = re.sub(r"(https?://)[^\s/?\"'@]+@", r"\1***@", text)
         return re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']+", r"\1?***", text)

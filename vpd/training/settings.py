@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from shards.errors import ConfigError
-from shards.storage.options import check_printable
+from shards.storage.options import check_printable, check_printable_url
 from vpd.model.settings import ModelConfig
 
 Plugin = Mapping[str, Any]
@@ -53,6 +53,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_printable(self.storage, "data.storage")
+        for name, url in (("train", self.train), ("val", self.val), ("table", self.table)):
+            check_printable_url(url, f"data.{name}")
         _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
         _at_least("data", self, 0, "micro_batch_size", "threads", "cache_gb", "window_shards")
 

@@ -14,10 +14,12 @@ from shards.errors import ConfigError, IncompleteSet, StoreFailed
 from shards.reading.reader import ShardSet
 from shards.storage import store
 from shards.storage.cache import ShardCache
-from shards.storage.options import Secrets, check_printable, options_for, shown_url
+from shards.storage.options import Secrets, check_printable, check_printable_url, options_for, shown_url
 from shards.storage.retry import Retry
 from shards.storage.store import Store
 from tests.fault_proxy import Fault, FaultProxy, proxy_before
+
+PROXY = "http://me:hush-hush@proxy:8080"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,7 @@ def test_what_is_not_there_and_who_does_not_answer_are_told_apart(web: FaultProx
     [
         ("http://host/toy?X-Amz-Signature=abcdef", "has a query"),
         ("nothing://host/toy", "unknown kind of URL"),
+        ("http://me:abcdef@[host/toy", "its host cannot be understood"),
     ],
 )
 def test_a_url_that_cannot_be_a_set_is_refused(url: str, words: str) -> None:
@@ -104,6 +107,12 @@ def test_secrets_are_taken_out_of_texts_and_urls(monkeypatch: pytest.MonkeyPatch
     text = "s3cr3t and tok-en-value and pass-word in eu-1 at https://host/x?sig=abc"
     assert secrets.without(text) == "*** and *** and *** in eu-1 at https://host/x?***"
     assert shown_url("https://me:pass-word@host/x?sig=1") == "https://***@host/x"
+    assert shown_url("https://a-token@host/x") == "https://***@host/x"
+    assert shown_url("abfss://container@account/x") == "abfss://container@account/x"
+    secrets = Secrets("https://p%40ss@host/x", {"default_headers": {"Authorization": "Bearer b"}, "proxy_url": PROXY})
+    assert secrets.without("p@ss, p%40ss, Bearer b, hush-hush at https://you:q@there/") == (
+        "***, ***, ***, *** at https://***@there/"
+    )
 
 
 def test_options_come_from_profile_files_unless_the_environment_or_the_caller_says_otherwise(
@@ -127,3 +136,16 @@ def test_a_secret_among_settings_is_refused_with_the_place_for_it() -> None:
     for name in ("secret_access_key", "key", "access_key_id", "sas_token", "account_key", "connection_string"):
         with pytest.raises(ConfigError, match=f"setting 'storage' holds '{name}'.*AWS_ACCESS_KEY_ID"):
             check_printable({name: "x"}, "storage")
+    for options, name in (({"proxy_url": PROXY}, "proxy_url"), ({"default_headers": {"Cookie": "x"}}, "Cookie")):
+        with pytest.raises(ConfigError, match=f"setting 'storage' holds '{name}'") as caught:
+            check_printable(options, "storage")
+        assert "hush" not in str(caught.value)
+
+
+def test_a_url_with_a_secret_is_no_setting() -> None:
+    for url in ("s3://bucket/x", "abfss://container@account/x", "/data/a?b@c", "data/x", ""):
+        check_printable_url(url, "out")
+    for url in ("https://me:hush-hush@host/x", "https://hush-hush@host/x", "s3://bucket/x?signature=hush-hush"):
+        with pytest.raises(ConfigError, match="setting 'out' is a URL with a password") as caught:
+            check_printable_url(url, "out")
+        assert "hush" not in str(caught.value)
