@@ -99,6 +99,6 @@ def _read(files: Folder, name: str) -> bytes:
         return files.read(name)
     except IncompleteSet as error:
         raise IncompleteSet(
-            f"table {files}/{Path(name).stem}: no {name} in {files}; a table is the two files <name>.safetensors and <name>.json, as "
-            "jobs/build_prompts.py writes them"
+            f"table {files}/{Path(name).stem}: no {name} in {files}; a table is the two files "
+            "<name>.safetensors and <name>.json, as jobs/build_prompts.py writes them"
         ) from error

@@ -1,9 +1,9 @@
 """A store of files behind a URL: every request tried again while its failure may pass, checked where it can be, and
 one error of ours at the end.
 
-Raises FileNotFoundError for a file that is not there and StoreFailed for everything else a store does; the client's
-own text may hold a credential, so it is shown without secrets and never chained. What the files mean is the folder's
-business (`shards.storage.storage`).
+Raises FileNotFoundError for a file to read that is not there and StoreFailed for everything else a store does; the
+client's own text may hold a credential, so it is shown without secrets and never chained. What the files mean is the
+folder's business (`shards.storage.storage`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -32,6 +33,7 @@ _MISTAKES = (
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
 _FINAL = ("NotSupportedError", "NotImplementedError", "InvalidPathError", "UnknownConfigurationKeyError")
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "ExpiredToken", "InvalidAccessKeyId")
+_CANNOT_PASS = re.compile(r"status code: (405|410|501)|redirect without LOCATION|invalid peer certificate")
 _SHOWN_CHARACTERS = 240
 
 T = TypeVar("T")
@@ -93,21 +95,22 @@ class Store:
         return digest.hexdigest()
 
     def write(self, name: str, payload: bytes) -> None:
-        """Create or replace a small file in one step, and read it back."""
-        self.check_writable()
-        self._try(name, "writing", lambda: self.client.put(name, payload))
-        if self.read(name) != payload:
-            raise CorruptShard(
-                f"{self.url}/{name}: holds other bytes than were written; try again, or look at the store"
-            )
-
-    def upload(self, path: Path, name: str, sha256: str) -> None:
-        """Create or replace a file from a local one, and make sure that the store has its very bytes: by the MD5 that
-        it computed, where its tag is one, else by reading them back. CorruptShard if it has others each time."""
+        """Create or replace a small file in one step, and read it back. CorruptShard if it has others each time."""
         self.check_writable()
         for _ in range(RETRY.attempts):
-            tag = self._try(name, "uploading", lambda: self.client.put_file(name, path))
-            if self.size(name) == path.stat().st_size and (tag in md5_tags(path) or self.sha256(name) == sha256):
+            self._send(name, "writing", lambda: self.client.put(name, payload))
+            if self.read(name) == payload:
+                return
+        raise CorruptShard(f"{self.url}/{name}: written {RETRY.attempts} times, and each time other bytes came back")
+
+    def upload(self, path: Path, name: str, sha256: str) -> None:
+        """Create or replace a file from a local one of that sha256, and make sure that the store has its very bytes: by
+        the MD5 that it computed, where its tag is one, else by reading them back. CorruptShard if it has others each
+        time."""
+        self.check_writable()
+        for _ in range(RETRY.attempts):
+            tag = self._send(name, "uploading", lambda: self.client.put_file(name, path))
+            if self.size(name) == path.stat().st_size and (_is_tag_of(tag, path) or self.sha256(name) == sha256):
                 return
         raise CorruptShard(f"{self.url}/{name}: uploaded {RETRY.attempts} times, and each time other bytes arrived")
 
@@ -147,12 +150,20 @@ class Store:
         if not self.client.writable:
             raise ConfigError(f"{self.url} can be read and not written; write to s3://, gs://, az:// or a folder")
 
+    def _send(self, name: str, doing: str, action: Callable[[], T]) -> T:
+        try:
+            return self._try(name, doing, action)
+        except FileNotFoundError:
+            raise StoreFailed(f"{self.url}/{name}: {doing} it failed: there is no such bucket or container") from None
+
     def _try(self, name: str, doing: str, action: Callable[[], T]) -> T:
         cause: Any = None
         for _ in RETRY.tries():
             try:
                 return action()
-            except (FileNotFoundError, NotADirectoryError, *_MISTAKES):
+            except (FileNotFoundError, NotADirectoryError):
+                raise FileNotFoundError(f"{self.url}/{name}") from None  # the client's text is not ours
+            except _MISTAKES:
                 raise
             except Exception as error:
                 cause = error
@@ -162,7 +173,12 @@ class Store:
 
     def _is_final(self, error: Exception) -> bool:
         kind = type(error).__name__
-        return kind in (*_REFUSED, *_FINAL) or any(word in str(error) for word in _NO_CREDENTIALS)
+        text = str(error)
+        return (
+            kind in (*_REFUSED, *_FINAL)
+            or any(word in text for word in _NO_CREDENTIALS)
+            or bool(_CANNOT_PASS.search(text))
+        )
 
     def _words(self, name: str, doing: str, error: Exception) -> str:
         kind, text = type(error).__name__, " ".join(self._secrets.without(str(error)).split("Debug source")[0].split())
@@ -177,17 +193,21 @@ class Store:
             )
         if kind in _FINAL:
             return f"{where} is nothing this store can do ({kind}: {shown})"
+        if _CANNOT_PASS.search(str(error)):
+            return f"{where} failed, and would again ({kind}: {shown}); look at the URL and the options of the store"
         return (
             f"{where} failed {RETRY.attempts} times, last with {kind}: {shown}; look at the network, then run it again"
         )
 
 
-def md5_tags(path: Path) -> tuple[str, str]:
-    """The tags that S3 gives a file sent in one piece, and one sent in parts of `PART_BYTES`."""
-    whole, parts, n_parts = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False), 0
+def _is_tag_of(tag: str, path: Path) -> bool:
+    """Whether S3 would give a file this tag: its MD5, or if sent in parts of `PART_BYTES`, that of theirs, and how
+    many."""
+    in_parts = "-" in tag
+    found = md5(usedforsecurity=False)
+    if not re.fullmatch(r"[0-9a-f]{32}(-[0-9]+)?", tag):
+        return False
     with path.open("rb") as file:
         while part := file.read(PART_BYTES):
-            whole.update(part)
-            parts.update(hashlib.md5(part, usedforsecurity=False).digest())
-            n_parts += 1
-    return whole.hexdigest(), f"{parts.hexdigest()}-{n_parts}"
+            found.update(md5(part, usedforsecurity=False).digest() if in_parts else part)
+    return tag == found.hexdigest() + (f"-{-(-path.stat().st_size // PART_BYTES)}" if in_parts else "")

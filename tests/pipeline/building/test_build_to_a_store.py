@@ -68,7 +68,7 @@ def test_a_build_through_a_network_that_breaks_gives_the_same_bytes(
         Fault("flip", "toys-000001.tar", 1, "PUT"),
         Fault("503", "toys-000001.json", 2, "PUT"),
         Fault("cut", "toys-000002.idx", 1),
-        Fault("flip", "_build/toys-000000.json", 1),
+        Fault("flip", "_build/toys-000000.json", 1, "PUT"),
         Fault("503", "manifest.json", 1, "PUT"),
     ]
     folder = in_bucket(s3_faults.port)

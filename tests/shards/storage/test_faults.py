@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import traceback
 import uuid
 from pathlib import Path
@@ -12,7 +13,7 @@ from shards.errors import ContractError, CorruptShard, StoreFailed
 from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
-from shards.storage import store
+from shards.storage import clients, store
 from shards.storage.atomic import sha256_file
 from shards.storage.cache import ShardCache
 from shards.storage.retry import Retry
@@ -115,9 +116,35 @@ def test_an_upload_that_arrives_changed_or_not_at_all_is_sent_again(
     sender.upload(tmp_path / "file", "file", sha256_file(tmp_path / "file"))
     assert [fault.happened for fault in s3_faults.faults] == [1, 1]
     assert Store.open(url, s3_server.options).read("file") == (tmp_path / "file").read_bytes()
+    sent = [method for method, path in s3_faults.requests if path.endswith("file")]
+    assert sent[-2:] == ["PUT", "HEAD"], "the store's own MD5 says that all of it arrived"
     s3_faults.faults = [Fault("flip", "other", 1000, "PUT")]
     with pytest.raises(ContractError, match="other"):
         sender.upload(tmp_path / "file", "other", sha256_file(tmp_path / "file"))
+
+
+def test_a_small_file_that_arrives_changed_is_written_again(s3_faults: FaultProxy, s3_server: S3Server) -> None:
+    url = f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}"
+    s3_faults.faults = [Fault("flip", "file", 1, "PUT")]
+    Store.open(url, options_at(s3_faults.port)).write("file", b"a small file")
+    assert Store.open(url, s3_server.options).read("file") == b"a small file"
+    s3_faults.faults = [Fault("flip", "file", 1000, "PUT")]
+    with pytest.raises(CorruptShard, match="file: written 4 times"):
+        Store.open(url, options_at(s3_faults.port)).write("file", b"a small file")
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_the_tag_of_an_upload_is_known_beforehand(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_parts: bool
+) -> None:
+    monkeypatch.setattr(clients, "_ONE_REQUEST_BYTES", 6 << 20)
+    for module in (clients, store):
+        monkeypatch.setattr(module, "PART_BYTES", 5 << 20)
+    (tmp_path / "file").write_bytes(random.Random(0).randbytes(11 << 20 if in_parts else 4 << 20))
+    place = Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}", s3_server.options)
+    monkeypatch.setattr(place, "sha256", lambda name: pytest.fail("read back"))
+    place.upload(tmp_path / "file", "file", sha256_file(tmp_path / "file"))
+    assert ("-" in place.client.put_file("again", tmp_path / "file")) == in_parts
 
 
 @pytest.mark.parametrize("wrong", [{"secret_access_key": "another-secret"}, {"access_key_id": "stranger"}])

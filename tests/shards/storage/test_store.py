@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from shards.errors import ConfigError, IncompleteSet, StoreFailed
 from shards.reading.reader import ShardSet
-from shards.storage import store
+from shards.storage import retry, store
 from shards.storage.cache import ShardCache
 from shards.storage.options import Secrets, check_printable, check_printable_url, options_for, shown_url
 from shards.storage.retry import Retry
+from shards.storage.storage import open_folder
 from shards.storage.store import Store
 from tests.fault_proxy import Fault, FaultProxy, proxy_before
 
@@ -83,6 +85,36 @@ def test_a_url_that_cannot_be_a_set_is_refused(url: str, words: str) -> None:
 def test_a_web_server_is_not_written_to() -> None:
     with pytest.raises(ConfigError, match="can be read and not written"):
         Store.open("https://host/toy").write("a", b"")
+
+
+def test_a_missing_bucket_is_said_where_something_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def absent(*arguments: object) -> None:
+        raise FileNotFoundError("signed: abcdef")
+
+    place = Store.open("memory://bucket")
+    monkeypatch.setattr(place.client, "put", absent)
+    (tmp_path / "b").write_bytes(b"x")
+    for write in (lambda: place.write("a", b""), lambda: place.upload(tmp_path / "b", "b", "")):
+        with pytest.raises(StoreFailed, match=r"bucket/[ab]: .* there is no such bucket or container") as caught:
+            write()
+        assert "abcdef" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_text_of_a_client_is_not_chained_where_a_file_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise FileNotFoundError("GET https://host/x?sig=abcdef")
+
+    folder = open_folder("memory://bucket")
+    monkeypatch.setattr(folder.store.client, "read", absent)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(IncompleteSet) as caught:
+        folder.read("manifest.json")
+    assert "abcdef" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_no_repetition_mends_is_said_at_once(web: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: pytest.fail("waited"))
+    with pytest.raises(StoreFailed, match=r"failed, and would again \(GenericError: .*501 Not Implemented"):
+        Store.open(f"http://127.0.0.1:{web.port}/toy").names()  # a web server lists nothing
 
 
 def test_options_that_a_store_does_not_know_are_refused_without_their_values() -> None:
