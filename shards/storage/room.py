@@ -33,7 +33,10 @@ class Room:
                     f"{self.folder} has no file locks ({error.strerror}); put the cache on a local disk "
                     "(data.cache_dir)"
                 ) from error
-            yield
+            try:
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a process forked meanwhile has the file open as well
 
     def make(self, n_bytes: int, limit_bytes: int) -> bool:
         """Remove what nobody uses, the longest unused first, until so many bytes fit; whether they do."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from shards.storage.maps import try_lock
 
 _LOCK = "in-use"
+_NEW = "new"
 
 
 def staging_root() -> Path:
@@ -31,8 +32,9 @@ def staging_folder() -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     sweep_staging()
     folder = Path(tempfile.mkdtemp(dir=root, prefix="new-"))
-    with (folder / _LOCK).open("wb") as lock:
+    with (folder / _NEW).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (folder / _NEW).rename(folder / _LOCK)  # who sweeps never sees it without its lock
         try:
             yield folder
         finally:

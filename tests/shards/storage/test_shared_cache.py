@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,10 @@ from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.reading.window import WindowedOrder
+from shards.storage import staging
 from shards.storage.cache import ShardCache
+from shards.storage.maps import try_lock
+from shards.storage.room import Room
 from tests.shards.toy_set import write_toy_set
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -201,3 +206,36 @@ def test_any_order_is_allowed_where_the_whole_set_fits(wide: Path, tmp_path: Pat
         with BatchStream(shards, Order(shards.n_items, 0), batch_size=32, stop=2 * shards.n_items) as stream:
             assert sum(len(batch) for batch in stream) == 2 * shards.n_items
         assert cache.n_fetched == N_SHARDS
+
+
+def test_a_process_forked_while_room_is_counted_does_not_keep_it_from_others(tmp_path: Path) -> None:
+    room, (reading, writing) = Room(tmp_path), os.pipe()
+    with room.counted():
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent is done
+            os._exit(0)
+    try:
+        with (tmp_path / ".room").open("wb") as lock:
+            assert try_lock(lock.fileno(), fcntl.LOCK_EX)
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+        os.close(reading)
+
+
+def test_a_staging_folder_is_not_swept_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "staging_root", lambda: tmp_path)
+    take = fcntl.flock
+
+    def late(file: Any, kind: int) -> None:
+        if kind == fcntl.LOCK_EX:
+            staging.sweep_staging()  # by another process, between the making of the file and its lock
+        take(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with staging.staging_folder() as folder:
+        staging.sweep_staging()
+        (folder / "file").write_bytes(b"x")
+    assert list(tmp_path.iterdir()) == []
