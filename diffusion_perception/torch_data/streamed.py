@@ -91,6 +91,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
         self._base = 0  # and before the first batch of worker 0
         self._of_workers: tuple[int, int] | None = None  # the DataLoader worker whose state was loaded, if one's
         self._is_loaded = False
+        self._began_in_worker = False
         if whole_batches and global_batch_size > self.epoch_samples:
             raise ConfigError(
                 f"global_batch_size is {global_batch_size}, an epoch has {self.epoch_samples} samples: some epochs "
@@ -124,6 +125,12 @@ class SetStream(IterableDataset[dict[str, Any]]):
             )
         if self._reuse and in_worker():
             raise ConfigError("reuse_buffers=True with DataLoader workers: they would overwrite batches on their way")
+        if in_worker() and self._began_in_worker:
+            raise ConfigError(
+                "persistent_workers=True: workers that live on do not hear of set_epoch or load_state_dict, nor that a "
+                "loop was left early, and would go on in different passes; leave it out"
+            )
+        self._began_in_worker = in_worker()
         position, end = self._start, self._end_of_pass(self._start)
         if self._of_workers is None:
             self._base = position

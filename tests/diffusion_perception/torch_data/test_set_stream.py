@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from diffusion_perception import SetLoader, SetStream
 from diffusion_perception.torch_data import placement
@@ -267,6 +268,10 @@ def test_what_does_not_fit_is_refused(root: Path, tmp_path: Path, monkeypatch: p
         SetStream(root, 2, ("depth",))
     with as_worker(0, 1), pytest.raises(ConfigError, match="overwrite batches"):
         next(iter(SetStream(root, 2, reuse_buffers=True)))
+    loader = DataLoader(SetStream(root, 4, seed=3), batch_size=None, num_workers=1, persistent_workers=True)
+    assert len(list(loader)) == len(list(SetStream(root, 4, seed=3)))
+    with pytest.raises(ConfigError, match="workers that live on do not hear"):
+        next(iter(loader))
     with pytest.raises(ConfigError, match="persistent_workers"):
         SetLoader(stream, num_workers=1, persistent_workers=True)
     with pytest.raises(ConfigError, match="batch_size: what batches are"):
