@@ -16,11 +16,11 @@ from torch.utils.data import Dataset
 
 from diffusion_perception.torch_data.opened import OpenedSet
 from diffusion_perception.torch_data.samples import check_fields, sample_of
-from shards.errors import ConfigError, ContractError, LabelsFailed
+from shards.errors import ConfigError
 from shards.reading.batch import Sample
 from shards.reading.gather import UNITS
 from shards.reading.reader import ShardSet
-from shards.reading.stream import BatchStream
+from shards.reading.stream import BatchStream, labels_of
 from shards.storage.cache import CacheConfig
 from shards.storage.options import StorageOptions
 
@@ -137,14 +137,9 @@ class SetDataset(Dataset[dict[str, Any]]):
         )
         with stream:
             batch = next(stream)
-        return [sample_of(batch, place, self._labels_of(batch.sample(place))) for place in range(len(batch))]
+        labels = self.labels or _no_labels
+        return [sample_of(batch, place, labels_of(labels, batch.sample(place))) for place in range(len(batch))]
 
-    def _labels_of(self, sample: Sample) -> dict[str, Any]:
-        if self.labels is None:
-            return {}
-        try:
-            return dict(self.labels(sample))
-        except ContractError:
-            raise
-        except Exception as error:  # any error of a caller's function: passed on with the record it was about
-            raise LabelsFailed(f"labels failed for record {sample.key}: {type(error).__name__}: {error}") from error
+
+def _no_labels(sample: Sample) -> dict[str, Any]:
+    return {}

@@ -6,6 +6,7 @@ Tensors have the dtype that is stored: a latent is float16. Beside the arrays a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,11 @@ def batch_of(batch: SampleBatch, *, copy: bool) -> dict[str, Any]:
     return tensors | ids | {"key": batch.keys, "next_position": batch.next_position}
 
 
-def sample_of(batch: SampleBatch, place: int, labels: dict[str, Any]) -> dict[str, Any]:
+def sample_of(batch: SampleBatch, place: int, labels: Mapping[str, Any]) -> dict[str, Any]:
     """One sample: tensors of its own, "key" a text, "item" and "row" ints."""
     check_fields(tuple(labels))
-    arrays = {name: array[place] for name, array in batch.arrays.items()} | labels
+    if twice := labels.keys() & batch.arrays.keys():
+        raise ConfigError(f"labels returns {sorted(twice)}, which are also in fields=; rename them")
+    arrays = {name: array[place] for name, array in batch.arrays.items()} | dict(labels)
     tensors: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    return tensors | {"key": batch.keys[place], "item": int(batch.items[place]), "row": int(batch.rows[place])}
+    return tensors | {"key": batch.sample(place).key, "item": int(batch.items[place]), "row": int(batch.rows[place])}

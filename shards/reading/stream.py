@@ -217,19 +217,24 @@ def _check_meta(shards: ShardSet, plan: BatchPlan, sources: list[TarBytes]) -> N
             raise shards.corrupt(shards.schema.field(META), int(plan.records[place]), 0)
 
 
+def labels_of(labels: Labels, sample: Sample) -> Mapping[str, np.ndarray]:
+    """What `labels` makes of a sample. LabelsFailed, with the record, for any error of the caller's function."""
+    try:
+        return labels(sample)
+    except ContractError:
+        raise
+    except Exception as error:  # passed on with the record it was about
+        raise LabelsFailed(
+            f"labels failed for record {sample.key}, item {sample.item}: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _add_labels(batch: SampleBatch, labels: Labels, buffers: _Buffers) -> None:
     """Run `labels` for every sample and copy what it returns into batch arrays."""
     made: dict[str, np.ndarray] = {}
     for place in range(len(batch)):
         sample = batch.sample(place)
-        try:
-            values = labels(sample)
-        except ContractError:
-            raise
-        except Exception as error:  # any error of a caller's function: passed on with the record it was about
-            raise LabelsFailed(
-                f"labels failed for record {sample.key}, item {sample.item}: {type(error).__name__}: {error}"
-            ) from error
+        values = labels_of(labels, sample)
         if place == 0:
             for name, value in values.items():
                 if name in batch.arrays:

@@ -108,7 +108,9 @@ def test_what_does_not_fit_is_refused(root: Path, tmp_path: Path) -> None:
         SetDataset(root, unit="view")
     with pytest.raises(ConfigError, match="a sample has 'key' already"):
         SetDataset(root, labels=lambda sample: {"key": 1})
-    with pytest.raises(LabelsFailed, match="record image0000: ZeroDivisionError: no"):
+    with pytest.raises(ConfigError, match=r"labels returns \['latent'\], which are also in fields="):
+        SetDataset(root, labels=lambda sample: {"latent": np.zeros(1)})
+    with pytest.raises(LabelsFailed, match="record image0000, item 0: ZeroDivisionError: no"):
         SetDataset(root, labels=fails)
     write_toy_set(tmp_path / "other", sizes=(2,))
     with pytest.raises(FingerprintMismatch, match="saved of a set with"):
