@@ -1,6 +1,7 @@
 """Files of a checkpoint, read only as what was written: of the size and hash that its marker says.
 
-Owns the comparison and its words. Which files there are, and what follows from a damaged one, is
+Owns the comparison and its words. Where no hash was recorded (`vpd.training.marker`), what cannot be understood is
+damaged, and the rest is believed. Which files there are, and what follows from a damaged one, is
 `vpd.training.checkpoint`'s and its callers'.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from shards.errors import CorruptCheckpoint
@@ -42,35 +44,39 @@ def read_json(fs: Any, path: str, record: FileRecord) -> Any:
     """What a JSON file holds."""
     text = read_bytes(fs, path)
     compare(path, xxh128_of(io.BytesIO(text).read), record.n_bytes, record.xxh128)
-    return json.loads(text)
+    with _corrupt_if_garbled(path):
+        return json.loads(text)
 
 
 def read_tensors(fs: Any, path: str, record: FileRecord) -> dict[str, torch.Tensor]:
     """The tensors of a file, on the CPU; mapped where it is local."""
     if is_local(fs):
-        _check(path, path, record)
-        return load_file(path)
+        return _load(path, path, record)
     with tempfile.TemporaryDirectory() as scratch:
         here = str(Path(scratch, Path(path).name))
         with corrupt_if_gone(path):
             fs.get_file(path, here)
-        _check(path, here, record)
-        return load_file(here)
+        return _load(path, here, record)
 
 
 def read_shapes(fs: Any, path: str, record: FileRecord) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of a file; reads its header only."""
     with corrupt_if_gone(path), fs.open(path, "rb") as file:
-        head = file.read(record.head_bytes)
-    compare(f"the header of {path}", xxh128_of(io.BytesIO(head).read), record.head_bytes, record.head_xxh128)
-    return {name: tuple(entry["shape"]) for name, entry in json.loads(head[8:]).items()}
+        head = file.read(record.head_bytes or 8)
+        if not record.head_bytes:  # not recorded: the file says it
+            head += file.read(min(int.from_bytes(head, "little"), record.n_bytes))
+    n_bytes = record.head_bytes or len(head)
+    compare(f"the header of {path}", xxh128_of(io.BytesIO(head).read), n_bytes, record.head_xxh128)
+    with _corrupt_if_garbled(path):
+        return {name: tuple(entry["shape"]) for name, entry in json.loads(head[8:]).items()}
 
 
 def compare(name: str, found: tuple[int, str], n_bytes: int, xxh128: str) -> None:
-    """CorruptCheckpoint unless what was found is what was written."""
-    if found != (n_bytes, xxh128):
+    """CorruptCheckpoint unless what was found is what was written; of no hash, as far as the size says."""
+    if found != (n_bytes, xxh128 or found[1]):
         raise CorruptCheckpoint(
-            f"{name}: {found[0]} bytes with the hash {found[1][:12]}, written were {n_bytes} with {xxh128[:12]}"
+            f"{name}: {found[0]} bytes with the hash {found[1][:12]}, written were {n_bytes} with "
+            f"{xxh128[:12] or 'one that nobody recorded'}"
         )
 
 
@@ -82,7 +88,17 @@ def corrupt_if_gone(name: str) -> Iterator[None]:
         raise CorruptCheckpoint(f"{name}: is gone, or no file ({type(error).__name__})") from error
 
 
-def _check(name: str, path: str, record: FileRecord) -> None:
+@contextmanager
+def _corrupt_if_garbled(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError) as error:
+        raise CorruptCheckpoint(f"{name}: cannot be understood ({type(error).__name__}: {error})") from error
+
+
+def _load(name: str, path: str, record: FileRecord) -> dict[str, torch.Tensor]:
     with corrupt_if_gone(name), open(path, "rb") as file:
         found = xxh128_of(file.read)
     compare(name, found, record.n_bytes, record.xxh128)
+    with _corrupt_if_garbled(name):
+        return load_file(path)

@@ -21,7 +21,7 @@ NONE = -1  # no step
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint, every byte of which was read and is what was written."""
+    """A checkpoint, all of which was read and is what was written, as far as its marker says."""
 
     checkpoint: Checkpoint
     tensors: Mapping[str, Mapping[str, torch.Tensor]]  # by stem, on the CPU
@@ -73,7 +73,7 @@ def newest_loaded(store: CheckpointStore, worker: Worker) -> Loaded | None:
 
 
 def _refuse_all(store: CheckpointStore, damaged: Mapping[int, str]) -> None:
-    # Beginning anew would write over them, and they may be wanted still: of an older version, or to be copied again.
+    # Beginning anew would write over them, and they may be wanted still: of a later version, or to be copied again.
     if damaged:
         raise CorruptCheckpoint(
             f"{store.url}: no finished checkpoint can be read: {_listed(damaged)}. Copy them again, or take them away "

@@ -94,8 +94,9 @@ def restore_run(
         average.restore(tensors.get(AVERAGE))
     if say:
         anew = "; the average of the weights begins here" if average and not averaged else ""
+        believed = "" if checkpoint.hashed else "; it is of version 0.1, without hashes: its sizes alone were compared"
         passed = f"; {loaded.passed}" if loaded.passed else ""
-        say(f"resumed from {checkpoint.path} at step {checkpoint.step}{anew}{passed}")
+        say(f"resumed from {checkpoint.path} at step {checkpoint.step}{anew}{believed}{passed}")
     return checkpoint.step
 
 

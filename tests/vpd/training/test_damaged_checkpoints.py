@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -109,9 +110,66 @@ def test_every_bit_of_a_marker_counts(run: Path) -> None:
                 marker.opened(bytes(changed))
 
 
-def test_a_marker_of_another_version_is_named_so(run: Path) -> None:
-    with pytest.raises(ValueError, match="its own hash"):
-        marker.opened(b'{"files": {"model.safetensors": 12}, "metrics": {}, "step": 9}')
+def without_hashes(run: Path, to: Path, *steps: int) -> Path:
+    """A copy of the run, some of whose checkpoints have markers to the letter of version 0.1."""
+    shutil.copytree(run, to)
+    for folder in (to / f"step-{step:09d}" for step in steps):
+        step, files, metrics = marker.opened((folder / marker.NAME).read_bytes())
+        known = {"step": step, "files": {name: file.n_bytes for name, file in files.items()}, "metrics": metrics}
+        (folder / marker.NAME).write_text(json.dumps(known, sort_keys=True))
+    return to
+
+
+def test_a_run_of_version_0_1_goes_on_and_is_told_that_nobody_compared_its_bytes(
+    run: Path, depth_set: Path, tmp_path: Path
+) -> None:
+    whole = toy_train(tmp_path / "whole", toy_config(depth_set, steps=12))
+    toy_train(tmp_path / "begun", toy_config(depth_set, steps=12, stop_after_steps=9))
+    folder = without_hashes(tmp_path / "begun", tmp_path / "old", 6, 9)
+    found = Restored(folder, depth_set)
+    assert found.step == 9
+    assert "without hashes: its sizes alone were compared" in found.said[0]
+    assert "without hashes" not in Restored(run, depth_set).said[0]
+    assert toy_train(folder, toy_config(depth_set, steps=12)) == whole
+    assert [one.hashed for one in CheckpointStore(str(folder)).complete()] == [False, True]
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+@pytest.mark.parametrize("kind", ["cut", "longer", "zeros", "garbage", "gone"])
+def test_what_cannot_be_understood_of_version_0_1_is_damaged(
+    name: str, kind: str, run: Path, depth_set: Path, tmp_path: Path
+) -> None:
+    folder = without_hashes(run, tmp_path / "old", 9)
+    file = folder / "step-000000009" / name
+    changed = CHANGES[kind](file.read_bytes(), random.Random(4))
+    file.unlink()
+    if changed is not None:
+        file.write_bytes(changed)
+    found = Restored(folder, depth_set)
+    assert found.step == 6
+    assert "step 9 is damaged" in found.said[0]
+    assert name in found.said[0]
+
+
+def test_a_marker_whose_hashes_are_gone_is_not_taken_for_one_of_version_0_1(run: Path) -> None:
+    raw = (run / "step-000000009" / marker.NAME).read_bytes()
+    known = json.loads(raw)
+    del known["xxh128"]
+    unsealed = dict(known)
+    known["files"] = {name: {"n_bytes": file["n_bytes"]} for name, file in known["files"].items()}
+    partly = dict(known, files={name: file["n_bytes"] for name, file in known["files"].items()}, xxh128="0" * 32)
+    for words in (unsealed, known, partly):
+        with pytest.raises(ValueError, match="its own hash"):
+            marker.opened(json.dumps(words, sort_keys=True).encode())
+
+
+def test_metrics_of_version_0_1_are_read_whatever_their_names_and_values() -> None:
+    metrics = {'IoU of "a [b] {c}"': 0.5, "nan": float("nan"), "tiny": 1e-9, "down": -1.5}
+    old = {"files": {"model.safetensors": 12}, "metrics": metrics | {"over nothing": None}, "step": 9}
+    step, files, found = marker.opened(json.dumps(old, sort_keys=True).encode())
+    assert (step, files["model.safetensors"].n_bytes) == (9, 12)
+    assert {name: found[name] for name in ("tiny", "down")} == {"tiny": 1e-9, "down": -1.5}
+    assert all(found[name] != found[name] for name in ("nan", "over nothing"))
 
 
 def test_the_run_trains_on_from_the_older_one_and_writes_over_the_damage(
