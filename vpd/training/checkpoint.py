@@ -3,10 +3,10 @@
 Owns the folder layout `<run>/step-000001234/{model.safetensors, optimizer.safetensors, state.json, checkpoint.json}`.
 `checkpoint.json` is the completion marker (`vpd.training.marker`): it lists every other file with its size and hash. A
 folder without it is unfinished, and does not exist for a reader; what is read of a finished one is what was written, or
-CorruptCheckpoint (of version 0.1, which wrote no hashes, as far as sizes say). So a run killed at any moment resumes from the newest checkpoint that was really finished, without
-asking the controller that may have died with it (every kill lost the newest registered one:
-docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors, and which checkpoint a run goes on from, is
-left to `vpd.training.resume`, when they are written to `vpd.training.writer`.
+CorruptCheckpoint (of version 0.1, which wrote no hashes, as far as sizes say). So a run killed at any moment resumes
+from the newest checkpoint that was really finished, without asking the controller that may have died with it (every
+kill lost the newest registered one: docs/methods/ray.md#checkpoints-of-ray-train). What goes into the tensors, and
+which checkpoint a run goes on from, is left to `vpd.training.resume`, when they are written to `vpd.training.writer`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The marker of a checkpoint: what its files hold, in sizes and hashes, and a hash of the marker itself.
 
 Owns its form: JSON whose last entry is the hash of the bytes before it, so that any damage is seen before a word of it
-is believed. The hashes (XXH3, 128 bits) find what disks, copies and stores do to bytes; they keep nobody out. Version 0.1
-wrote sizes alone, and no hash of the marker: its form is another one to the letter, and is read still. When a marker is
-written, and what follows from a damaged one, is `vpd.training.checkpoint`'s.
+is believed. The hashes (XXH3, 128 bits) find what disks, copies and stores do to bytes; they keep nobody out. Version
+0.1 wrote sizes alone, and no hash of the marker: its form is another one to the letter, and is read still. When a
+marker is written, and what follows from a damaged one, is `vpd.training.checkpoint`'s.
 """
 
 from __future__ import annotations
