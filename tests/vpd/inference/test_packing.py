@@ -87,3 +87,17 @@ def test_items_are_taken_by_a_thread_of_their_own_and_an_error_of_theirs_comes_i
     with pytest.raises(ValueError, match="no more"):
         next(stream)
     assert set(takers) == {"take-ahead_0"}
+
+
+def test_whoever_stops_early_waits_for_what_is_being_read_alone():
+    started, gate = [], threading.Event()
+
+    def read(item):
+        started.append(item)
+        assert item == 0 or gate.wait(10)
+
+    stream = read_ahead(iter(range(9)), read, 8)
+    next(stream)
+    threading.Timer(0.5, gate.set).start()  # once `close` waits
+    stream.close()
+    assert started in ([0], [0, 1])
