@@ -42,6 +42,7 @@ class Positioned:
 
 
 TarBytes = np.ndarray | Positioned  # read-only uint8 [file bytes], or what is sliced like it
+Hold = Callable[[], TarBytes]  # the bytes, waiting for them; they stay on this machine while it is referenced
 
 
 def map_descriptor(descriptor: int) -> np.ndarray:

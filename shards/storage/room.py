@@ -1,7 +1,7 @@
 """The room in a cache's folder: who takes how much of it, and which files go when more is needed.
 
 All that processes which share the folder know of each other are locks of `fcntl.flock`, which a killed process gives
-back. A file that nobody locks is used by nobody. What the files are is `shards.storage.cache`'s.
+back. A file that nobody locks is used by nobody. What the files are is `shards.storage.fetching`'s.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from shards.storage.maps import try_lock
 class Room:
     """The files of a folder, `*.tar` and those on their way, `*.part`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
+        self.limit_bytes = limit_bytes
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -38,11 +39,11 @@ class Room:
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)  # a process forked meanwhile has the file open as well
 
-    def make(self, n_bytes: int, limit_bytes: int) -> bool:
+    def make(self, n_bytes: int) -> bool:
         """Remove what nobody uses, the longest unused first, until so many bytes fit; whether they do."""
         self.remove_dead_parts()
         files = sorted(self.files())
-        over_bytes = sum(size for _, _, size in files) + n_bytes - limit_bytes
+        over_bytes = sum(size for _, _, size in files) + n_bytes - self.limit_bytes
         for _, path, size in files:
             if over_bytes <= 0:
                 break

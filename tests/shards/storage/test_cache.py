@@ -15,8 +15,7 @@ from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.reading.window import WindowedOrder
-from shards.storage import cache as cache_module
-from shards.storage import store
+from shards.storage import fetching, store
 from shards.storage.cache import CacheConfig, ShardCache
 from shards.storage.clients import FilesystemClient
 from shards.storage.retry import Retry
@@ -39,7 +38,7 @@ def largest(toy: ShardSet) -> int:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "RETRY", Retry(3, 0.001, 0.002))
-    monkeypatch.setattr(cache_module, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(fetching, "PATIENCE_S", 0.1)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -87,7 +87,7 @@ def test_a_rank_that_is_slow_keeps_its_window(
     wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The fast one waits for room, then passes the limit; nothing is fetched twice for the slow one."""
-    monkeypatch.setattr("shards.storage.cache.PATIENCE_S", 0.01)
+    monkeypatch.setattr("shards.storage.fetching.PATIENCE_S", 0.01)
     plain = ShardSet.open(wide)
     order = WindowedOrder(plain.shard_items(), 0, 2)
     caches = [ShardCache(tmp_path, 10**9) for _ in range(2)]
@@ -209,7 +209,7 @@ def test_any_order_is_allowed_where_the_whole_set_fits(wide: Path, tmp_path: Pat
 
 
 def test_a_process_forked_while_room_is_counted_does_not_keep_it_from_others(tmp_path: Path) -> None:
-    room, (reading, writing) = Room(tmp_path), os.pipe()
+    room, (reading, writing) = Room(tmp_path, 0), os.pipe()
     with room.counted():
         child = os.fork()
         if not child:

@@ -1,0 +1,103 @@
+"""A set's files in a folder of this machine: read in place, and written by renaming. What there may be instead is
+`shards.storage.storage`'s."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from shards.errors import CorruptShard
+from shards.storage.atomic import publish, sha256_bytes, sha256_file, sweep, temporary_files, write_atomic
+from shards.storage.faults import missing, other_bytes, other_size
+from shards.storage.maps import MAPS, Hold, TarBytes
+
+
+class LocalFolder:
+    """Files on this machine. Tars are mapped, as many as the process may."""
+
+    cache = None
+    is_remote = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.resolve().name
+        self._alive: WeakValueDictionary[str, TarBytes] = WeakValueDictionary()
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def read(self, name: str, sha256: str = "") -> bytes:
+        try:
+            payload = (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(name, self) from error
+        except IsADirectoryError as error:
+            raise CorruptShard(f"{name}: is a folder in {self.root}, not a file; download it again") from error
+        if sha256 and sha256_bytes(payload) != sha256:
+            raise other_bytes(name, self, payload, sha256)
+        return payload
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).exists()
+
+    def check_size(self, name: str, expected_bytes: int) -> None:
+        try:
+            found_bytes = (self.root / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(name, self) from error
+        if found_bytes != expected_bytes:
+            raise other_size(name, self, found_bytes, expected_bytes)
+
+    def sha256(self, name: str) -> str:
+        return sha256_file(self.root / name)
+
+    def hold(self, name: str, tar_bytes: int, sha256: str) -> Hold:
+        def tar() -> TarBytes:
+            found = self._alive.get(name)
+            if found is not None:
+                return found
+            try:
+                found = self._alive[name] = MAPS.file(self.root / name)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise missing(name, self) from error
+            if len(found) != tar_bytes:  # reading a map past the end of its file would kill the process
+                del self._alive[name]
+                raise other_size(name, self, len(found), tar_bytes)
+            return found
+
+        return tar
+
+    @contextmanager
+    def local_copy(self, name: str) -> Iterator[Path]:
+        if not (self.root / name).exists():
+            raise missing(name, self)
+        yield self.root / name
+
+    def names(self, pattern: str) -> list[str]:
+        return sorted(path.name for path in self.root.glob(pattern))
+
+    def write(self, name: str, payload: bytes) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, payload)
+
+    def staged(self, *names: str) -> AbstractContextManager[tuple[Path, ...]]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return temporary_files(*(self.root / name for name in names))
+
+    def publish(self, path: Path, name: str, sha256: str) -> None:
+        publish(path, self.root / name)
+
+    def remove_folder(self, name: str) -> None:
+        if (self.root / name).is_dir():
+            shutil.rmtree(self.root / name)
+
+    def check_writable(self) -> None:
+        """The first write will say."""
+
+    def sweep(self) -> None:
+        for folder in (self.root, *(path for path in self.root.glob("_*") if path.is_dir())):
+            sweep(folder)
