@@ -1,4 +1,4 @@
-"""What is wrong with a file of a set, in the same words wherever it lies: not there, of another size, of other bytes."""
+"""What is wrong with a file of a set, in the same words wherever it lies: missing, of another size, of other bytes."""
 
 from __future__ import annotations
 

@@ -168,8 +168,8 @@ class Fetching:
         if late and not self._told:
             self._told = True
             print(
-                f"[cache] {self._room.folder}: over its limit of {self._room.limit_bytes} bytes, since all of it is in use; "
-                "raise it (data.cache_gb), or lower data.window_shards",
+                f"[cache] {self._room.folder}: over its limit of {self._room.limit_bytes} bytes, since all of it is in "
+                "use; raise it (data.cache_gb), or lower data.window_shards",
                 file=sys.stderr,
                 flush=True,
             )

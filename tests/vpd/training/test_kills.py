@@ -97,6 +97,7 @@ def refused(run: Disturbed) -> None:
     process = run.start(refusals=run.moments.choice((2, 5)))
     run.after(14 + run.moments.randrange(10), process)
     killed(process)
+    assert process.exitcode == -signal.SIGKILL  # until then it went on, whatever was refused
 
 
 def full_disk(run: Disturbed) -> None:
@@ -140,6 +141,7 @@ def both_killed(run: Disturbed) -> None:
     processes = run.start_two()
     run.after(1 + run.moments.randrange(20), processes[0])
     killed(*processes)
+    assert {process.exitcode for process in processes} == {-signal.SIGKILL}
 
 
 ALONE = [killed_twice, killed_in_a_checkpoint, asked_to_end, refused, full_disk]
