@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
-import numpy as np
 import torch
 
 
@@ -45,9 +44,8 @@ def counting_on(metric: Any, device: torch.device) -> Any:
     return metric.joined([metric.state.to(device)])
 
 
-def handed_over(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array on a device; a CUDA device takes it when it comes to it, and the host does not wait."""
-    values = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type != "cuda":
+def handed_over(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values on a device; a CUDA device takes those of the host when it comes to them, and the host does not wait."""
+    if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)  # torch keeps the pinned copy until it is read

@@ -15,8 +15,8 @@ from fractions import Fraction
 
 import torch
 
-from shards.errors import ConfigError
-from vpd.tasks.metric import added
+from shards.errors import ConfigError, SchemaMismatch
+from vpd.tasks.metric import added, handed_over
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
 # Rows and columns that count, as parts of the picture: top, bottom, left, right. Exact where the published code names
@@ -95,6 +95,7 @@ class DepthMetric:
     """
 
     SIZE = 2 + len(NAMES)
+    counts_on_device = True
 
     def __init__(
         self, min_depth_m: float, max_depth_m: float, crop: str = "none", state: torch.Tensor | None = None
@@ -104,16 +105,23 @@ class DepthMetric:
         self.state = torch.zeros(self.SIZE, dtype=torch.float64) if state is None else state
 
     def update(self, pred_m: torch.Tensor, target_m: torch.Tensor) -> None:
-        """Count one picture, both float `[H, W]` in metres; target 0 where nothing was measured."""
-        counted = counted_pixels(target_m, *self.limits_m, self.crop)
+        """Count one picture, both float `[H, W]` in metres; target 0 where nothing was measured. Which pixels count is
+        decided where the target lies: with that on the host, and the sums beside the prediction, nothing waits.
+
+        Raises:
+            SchemaMismatch: sizes differ.
+        """
+        if pred_m.shape != target_m.shape:
+            raise SchemaMismatch(f"a prediction of {list(pred_m.shape)} for a depth map of {list(target_m.shape)}.")
+        counted = counted_pixels(target_m, *self.limits_m, self.crop).flatten().nonzero()[:, 0]  # [n]
         self.state[0] += 1
-        if counted.any():
-            self.state[1] += 1
-            pred_m, target_m = pred_m[counted], target_m[counted]  # [n]
-            if not pred_m.isfinite().any():
-                self.state[2:] += math.nan
-                return
-            self.state[2:] += depth_scores(repaired(pred_m, *self.limits_m), target_m)
+        if not len(counted):
+            return
+        self.state[1] += 1
+        pred_m = pred_m.flatten()[handed_over(counted, pred_m.device)]  # [n]
+        target_m = handed_over(target_m.flatten()[counted], pred_m.device)  # [n]
+        scores = depth_scores(repaired(pred_m, *self.limits_m), target_m)
+        self.state[2:] += torch.where(pred_m.isfinite().any(), scores, math.nan)
 
     def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
         """The same scores over the sum of several states."""

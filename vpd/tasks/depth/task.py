@@ -31,7 +31,6 @@ from vpd.tasks.depth.draw import drawn, legend_of, write_depth
 from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
-from vpd.tasks.metric import handed_over
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ class DepthTask(Task):
         """
         prediction, part = self.picture(record, outputs)
         target = (self.targets(record) if targets is None else targets)[part]  # [H, W]
-        metric.update(prediction[0], handed_over(target, prediction.device))
+        metric.update(prediction[0], torch.from_numpy(target))
 
     def _views(self, record: StoredRecord) -> list[View]:
         return [self._fitted(view, record.key) for view in recorded_views(record)]

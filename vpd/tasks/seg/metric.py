@@ -73,7 +73,7 @@ class Confusion:
                 f"{self.ignore}. Train and evaluate on sets with the same classes."
             )
         if label.device != prediction.device:
-            label = handed_over(label.numpy(), prediction.device)
+            label = handed_over(label, prediction.device)
         self.state[1:] += pair_counts(prediction, label, self.classes, self.ignore).to(self.state)
         self.state[0] += 1
 

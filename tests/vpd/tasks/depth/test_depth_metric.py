@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, SchemaMismatch
 from vpd.tasks.depth.metric import NAMES, DepthMetric, counted_pixels, crop_slices
 
 GARG, EIGEN = (0.40810811, 0.99189189, 0.03594771, 0.96405229), (0.3324324, 0.91351351, 0.03594771, 0.96405229)
@@ -43,6 +43,20 @@ def test_inf_and_nan_count_as_the_limits_as_published(golden_depth_metrics):
     metric.update(pred, target)
     assert metric.compute() == pytest.approx(golden_depth_metrics.facts["nyu_inf_nan"]["metrics"], rel=1e-5)
     assert pred[200, 200].isinf()  # the caller's prediction is left alone
+
+
+def test_a_picture_is_counted_without_reading_its_prediction(golden_depth_metrics):
+    """On the meta device every reading raises, as it would make a GPU's host wait."""
+    pred, target = frame(golden_depth_metrics)
+    state = torch.zeros(DepthMetric.SIZE, dtype=torch.float64, device="meta")
+    DepthMetric(1e-3, 10.0, "nyu", state).update(pred.to("meta"), target)
+    with pytest.raises((NotImplementedError, RuntimeError)):  # as it does for a target that lies there, too
+        DepthMetric(1e-3, 10.0, "nyu", state).update(pred.to("meta"), target.to("meta"))
+
+
+def test_sizes_that_differ_are_refused() -> None:
+    with pytest.raises(SchemaMismatch, match=r"\[3, 4\] for a depth map of \[4, 3\]"):
+        DepthMetric(1e-3, 10.0).update(torch.ones(3, 4), torch.ones(4, 3))
 
 
 @pytest.mark.parametrize(
