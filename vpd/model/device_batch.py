@@ -96,8 +96,8 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
 
 
 def _copy(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    # The stream reuses its buffers: a CPU tensor must not alias them, and a copy to CUDA, from pinned memory, is queued
-    # long before its buffer comes round again, since the pool is deeper than one batch (`shards.reading.stream`).
+    # The stream reuses its buffers: a CPU tensor must not alias them, and a copy to CUDA, from pinned memory, is only
+    # queued: `vpd.training.run_ahead` waits for it before its buffer comes round again.
     if device.type == "cpu":
         return torch.from_numpy(np.array(array))
     return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")

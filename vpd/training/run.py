@@ -29,6 +29,7 @@ from vpd.training.numerics import autocast_of, dtype_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
 from vpd.training.resume import move_schedule
+from vpd.training.run_ahead import RunAhead
 from vpd.training.settings import TrainConfig
 from vpd.training.trace import StepTrace
 from vpd.training.utilisation import Utilisation
@@ -80,6 +81,7 @@ class Run:
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
         learns = (model, wrapped, self.optimizer, self.scheduler, self.average)
         self.learning = LearningStep(config, parts.task, worker, *learns, self.watch, self.autocast)
+        self.ahead = RunAhead(worker.device)
         self.gradient_norm: torch.Tensor | None = None
         self.results: dict[str, float] = {}
         self.trace = StepTrace(loop.profile, log.folder, worker.device, log.say) if log else None
@@ -158,6 +160,7 @@ class Run:
         every, number = self.config.loop.log_every_steps, self.step + 1
         logged = bool(every) and (number == self.stop or number % every == 0)
         self.gradient_norm = self.learning.take(self.step, raw, batch, measured=logged)
+        self.ahead.stepped()
 
     def _look_at(self, batch: DeviceBatch) -> None:
         """Count and measure, once, what the share of the device's rate is told by, if it is."""
