@@ -6,8 +6,9 @@ Owns the order of these, what is told of them, and what follows a number that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -120,7 +121,7 @@ class Run:
     def _through(self, stream: Iterable[SampleBatch]) -> None:
         """Train on the batches of a stream, to its end or until the run rolls back."""
         for raw in self.pace.waiting(stream):
-            with self.trace.step(self.step + 1) if self.trace else nullcontext():
+            with self.trace.step(self.step + 1) if self.trace else nullcontext(), self._first_compiled():
                 self._learn(raw)
             self.step += 1
             last = self.step == self.stop
@@ -161,6 +162,14 @@ class Run:
         logged = bool(every) and (number == self.stop or number % every == 0)
         self.gradient_norm = self.learning.take(self.step, raw, batch, measured=logged)
         self.ahead.stepped()
+
+    @contextmanager
+    def _first_compiled(self) -> Iterator[None]:
+        """Around a step: tells how long the first one took, if it compiles."""
+        began_s = time.perf_counter()
+        yield
+        if self.config.loop.compile and self.step == self.first_step:
+            self._say(f"the first step, which compiles, took {time.perf_counter() - began_s:.0f} s")
 
     def _look_at(self, batch: DeviceBatch) -> None:
         """Count and measure, once, what the share of the device's rate is told by, if it is."""

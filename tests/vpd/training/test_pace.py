@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from tests.toy_training import toy_config, toy_train
+from tests.toy_training import ToyNetwork, toy_config, toy_train
 from vpd.training import run
 from vpd.training.pace import Pace
 
@@ -65,3 +67,24 @@ def test_evaluations_do_not_slow_the_steps_down(
     speeds = [line["items_per_s"] for line in lines if line["kind"] == "train"]
     assert len(speeds) == 4
     assert min(speeds[1:]) > 2 / 0.39  # a batch of two, and 0.4 s of evaluation after each
+
+
+def test_a_compiled_run_tells_what_its_first_step_took(depth_set: Path, tmp_path: Path) -> None:
+    class Compiled(ToyNetwork):
+        """Nothing to compile here; 0.6 s for doing so at the first step."""
+
+        compiles = False
+
+        def compile_blocks(self) -> None:
+            self.compiles = True
+
+        def forward(self, *inputs: Any) -> torch.Tensor:
+            if self.compiles:
+                time.sleep(0.6)
+                self.compiles = False
+            return super().forward(*inputs)
+
+    said: list[str] = []
+    toy_train(tmp_path, toy_config(depth_set, steps=2, compile=True), Compiled(), echo=said.append)
+    (line,) = (line for line in said if "compiles, took" in line)
+    assert float(line.split()[-2]) >= 1  # of 0.6, rounded, on a machine as slow as it likes
