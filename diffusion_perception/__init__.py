@@ -44,6 +44,7 @@ _refuse_strangers()
 
 _PUBLIC = {  # name -> module that defines it
     "Predictor": "diffusion_perception.predictor",
+    "Features": "diffusion_perception.features.reading",
     "ShardSet": "shards.reading.reader",
     "SetDataset": "diffusion_perception.torch_data.mapped",
     "SetStream": "diffusion_perception.torch_data.streamed",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from diffusion_perception.blueprints import from_pretrained
     from diffusion_perception.builder import BuildJob, ShardBuilder
     from diffusion_perception.evaluation import EvaluateJob, evaluate
+    from diffusion_perception.features.reading import Features
     from diffusion_perception.predictor import Predictor
     from diffusion_perception.settings import bind, read_file
     from diffusion_perception.torch_data.loader import SetLoader
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BuildJob",
     "EvaluateJob",
+    "Features",
     "Predictor",
     "SetDataset",
     "SetLoader",

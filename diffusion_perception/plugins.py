@@ -36,6 +36,7 @@ BACKBONES = "vpd.backbones"
 HEADS = "vpd.heads"
 TASKS = "vpd.tasks"
 SCHEDULES = "vpd.training.schedules"
+FAMILIES = "vpd.features.families"
 MOST_VIEW_PX = 4096 * 4096
 
 

@@ -30,7 +30,7 @@ HOMES = {
     "yaml": ("diffusion_perception/", "jobs/"),
     "argparse": ("jobs/", "shards/verify.py", "shards/inspect.py"),
     "torch": ("vpd/", "pipeline/encoders/", "diffusion_perception/", "jobs/"),
-    "diffusers": ("pipeline/encoders/", "vpd/backbones/"),
+    "diffusers": ("pipeline/encoders/", "vpd/backbones/", "vpd/features/"),
     "transformers": ("pipeline/encoders/",),
     "huggingface_hub": ("shards/models/",),
     "datasets": ("pipeline/sources/hf_dataset/",),

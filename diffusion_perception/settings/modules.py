@@ -35,6 +35,7 @@ class Kind:
 _SPECIAL = (
     Kind("pipeline.encoders", given=("device",)),
     Kind("vpd.heads", n_leading=1),  # after the features
+    Kind("vpd.features.families", n_leading=1),  # the pipeline
     Kind("vpd.training.schedules", n_leading=2),  # after the steps of a run and of an epoch
 )
 _KINDS = {kind.package: kind for kind in _SPECIAL}

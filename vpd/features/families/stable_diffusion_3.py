@@ -1,0 +1,55 @@
+"""Stable Diffusion 3: a transformer over patches of 2 x 2 latents, up to three text encoders, rectified flow.
+
+Its blocks (`transformer_blocks.3`) give the text's tokens and the picture's; the picture's are read. Positions are a
+crop of a table, and an odd side of the latents would lose its last row without a word: that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from shards.errors import ConfigError
+from vpd.features.families import Family, eval_of, first_of, map_of_tokens
+from vpd.features.noising import flowed
+
+
+class StableDiffusion3(Family):
+    """Words and picture share one attention, so that there is none of words alone."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.network = eval_of(pipeline.transformer)
+        self.patch: int = pipeline.transformer.config["patch_size"]
+
+    def conditions(self, prompts: Sequence[str], size_px: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Text states `[P, L, D]` and pooled text `[P, E]`."""
+        states, _, pooled, _ = self.pipeline.encode_prompt(
+            list(prompts), None, None, device=self.pipeline.device, do_classifier_free_guidance=False
+        )
+        return {"encoder_hidden_states": states, "pooled_projections": pooled}
+
+    def run(self, latents: torch.Tensor, timestep: float, conditions: Mapping[str, torch.Tensor]) -> object:
+        height, width = latents.shape[-2:]
+        if height % self.patch or width % self.patch:
+            raise ConfigError(
+                f"latents of {height} x {width} cannot be cut into patches of {self.patch} x {self.patch}: take "
+                "pictures whose sides are multiples of that many latents, by size_px."
+            )
+        steps = torch.full((len(latents),), timestep, dtype=latents.dtype, device=latents.device)
+        return self.network(hidden_states=latents, timestep=steps, **conditions, return_dict=False)
+
+    def noised(self, latents: torch.Tensor, noise: torch.Tensor, timestep: float) -> torch.Tensor:
+        return flowed(latents, noise, self.pipeline.scheduler, timestep)
+
+    def as_map(self, output: Any, latents: torch.Tensor) -> torch.Tensor:
+        """A block gives (text, picture), the last block's text None; layers inside give one of them."""
+        values = output[1] if isinstance(output, tuple) and len(output) == 2 else first_of(output)
+        return map_of_tokens(values, latents, self.patch)
+
+
+def build(pipeline: Any) -> Family:
+    """The family of a `StableDiffusion3Pipeline`."""
+    return StableDiffusion3(pipeline)

@@ -1,0 +1,44 @@
+"""A diffusion model's whole pipeline as diffusers loads it: denoiser, VAE, text encoders, scheduler.
+
+Owns one message for everything that keeps one from loading. Only tensors are read of pickled weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:
+    """The diffusers pipeline of a folder or hub id, without a safety checker.
+
+    Raises:
+        ConfigError: no such model, one that does not load, or an unknown type of numbers.
+    """
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}.")
+    folder = Path(model).expanduser()
+    options: dict[str, Any] = {"torch_dtype": DTYPES[dtype], "revision": revision}
+    if folder.is_dir():
+        index = folder / "model_index.json"
+        if not index.is_file():
+            raise ConfigError(
+                f"{folder} has no model_index.json: expected the folder of a whole diffusers model, or a hub id."
+            )
+        options["local_files_only"] = True
+        if "safety_checker" in json.loads(index.read_text()):
+            options["safety_checker"] = None
+    try:
+        return DiffusionPipeline.from_pretrained(str(folder) if folder.is_dir() else model, **options)
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model {model!r} does not load: {type(error).__name__}: {said}") from error
