@@ -1,18 +1,19 @@
 """The small model that the recordings of DIFT and DAAM were made with, rebuilt from their facts: no weight file.
 
-Owns the rule of the weights and of the tokenizer (`dift.json`: `weights`, `tokenizer`, `configs`).
+Owns the rule of the weights (`dift.json`: `weights`, `configs`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from tests.byte_tokenizer import byte_tokenizer
 
 
 def pipeline_of(facts: Mapping[str, Any], folder: Path) -> Any:
@@ -23,7 +24,7 @@ def pipeline_of(facts: Mapping[str, Any], folder: Path) -> Any:
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    configs = facts["configs"]
+    configs, words = facts["configs"], facts["tokenizer"]
     unet = UNet2DConditionModel(**configs["unet"])
     vae = AutoencoderKL(**configs["vae"])
     text_encoder = CLIPTextModel(CLIPTextConfig(**configs["text_encoder"]))
@@ -35,7 +36,7 @@ def pipeline_of(facts: Mapping[str, Any], folder: Path) -> Any:
     return StableDiffusionPipeline(
         vae,
         text_encoder,
-        _tokenizer(facts["tokenizer"], folder),
+        byte_tokenizer(folder, words["vocab_size"], words["merges"], words["pad_token"]),
         unet,
         DDIMScheduler(**configs["scheduler"]),
         None,  # pyright: ignore[reportArgumentType]
@@ -77,21 +78,3 @@ def _digest(weights: Mapping[str, torch.Tensor]) -> str:
         digest.update(name.encode())
         digest.update(weights[name].numpy().astype("<f4").tobytes())
     return digest.hexdigest()
-
-
-def _tokenizer(facts: Mapping[str, Any], folder: Path) -> Any:
-    from transformers import CLIPTokenizer
-
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    characters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
-    words = characters + [f"{character}</w>" for character in characters]
-    words += ["".join(merge.split()) for merge in facts["merges"]]
-    words += [f"<unused{i}>" for i in range(facts["vocab_size"] - len(words) - 2)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(facts["merges"]) + "\n")
-    return CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), pad_token=facts["pad_token"], model_max_length=77
-    )

@@ -171,7 +171,8 @@ class Features:
                 watched.append(watching.shaped(part))
             else:
                 found = taps.read(chosen, run)
-            outputs.append({name: self.family.as_map(output, part).float() for name, output in found.items()})
+            as_map = self.family.as_map
+            outputs.append({name: as_map(chosen[name], output, part).float() for name, output in found.items()})
 
         def mean(values: list[torch.Tensor]) -> torch.Tensor:
             return torch.cat(values).unflatten(0, inputs.shape[:2]).mean(1)

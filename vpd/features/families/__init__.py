@@ -43,8 +43,8 @@ class Family(Protocol):
         """Latents with the noise of a timestep: one of the rules of `vpd.features.noising`."""
         ...
 
-    def as_map(self, output: Any, latents: torch.Tensor) -> torch.Tensor:
-        """What a layer gave, `[N, C, h', w']`; ConfigError: it is no map."""
+    def as_map(self, layer: nn.Module, output: Any, latents: torch.Tensor) -> torch.Tensor:
+        """What a layer gave, as a map `[N, C, h', w']`; ConfigError: it is none."""
         ...
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from shards.errors import ConfigError
 from vpd.features.families import Family, eval_of, first_of
@@ -36,7 +37,7 @@ class StableDiffusion(Family):
     def noised(self, latents: torch.Tensor, noise: torch.Tensor, timestep: float) -> torch.Tensor:
         return diffused(latents, noise, self.pipeline.scheduler, timestep)
 
-    def as_map(self, output: Any, latents: torch.Tensor) -> torch.Tensor:
+    def as_map(self, layer: nn.Module, output: Any, latents: torch.Tensor) -> torch.Tensor:
         """Blocks and resnets give maps; a transformer's blocks tokens, of a level that halves the latents' so often."""
         values = first_of(output)
         if values.ndim == 4:

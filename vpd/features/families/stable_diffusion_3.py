@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from diffusers.models.attention import JointTransformerBlock
+from torch import nn
 
 from shards.errors import ConfigError
 from vpd.features.families import Family, eval_of, first_of, map_of_tokens
@@ -44,10 +46,11 @@ class StableDiffusion3(Family):
     def noised(self, latents: torch.Tensor, noise: torch.Tensor, timestep: float) -> torch.Tensor:
         return flowed(latents, noise, self.pipeline.scheduler, timestep)
 
-    def as_map(self, output: Any, latents: torch.Tensor) -> torch.Tensor:
-        """A block gives (text, picture), the last block's text None; layers inside give one of them."""
-        values = output[1] if isinstance(output, tuple) and len(output) == 2 else first_of(output)
-        return map_of_tokens(values, latents, self.patch)
+    def as_map(self, layer: nn.Module, output: Any, latents: torch.Tensor) -> torch.Tensor:
+        """A block gives (text, picture), the last one's text None; layers inside give the picture first."""
+        return map_of_tokens(
+            output[1] if isinstance(layer, JointTransformerBlock) else first_of(output), latents, self.patch
+        )
 
 
 def build(pipeline: Any) -> Family:
