@@ -38,7 +38,7 @@ def pipeline_of(facts: Mapping[str, Any], folder: Path) -> Any:
         text_encoder,
         byte_tokenizer(folder, words["vocab_size"], words["merges"], words["pad_token"]),
         unet,
-        DDIMScheduler(**configs["scheduler"]),
+        DDIMScheduler(**configs["scheduler"]),  # pyright: ignore[reportArgumentType]
         None,  # pyright: ignore[reportArgumentType]
         None,  # pyright: ignore[reportArgumentType]
         requires_safety_checker=False,

@@ -161,7 +161,7 @@ def _text(width: int, **options: Any) -> Any:
     )
 
 
-def _scheduler(prediction: str) -> Any:
+def _scheduler(prediction: Any) -> Any:
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction)

@@ -85,6 +85,7 @@ class Features:
         attention: Attention = "",
         size_px: tuple[int, int] | None = None,
         latents: torch.Tensor | None = None,
+        latent_scale: float | None = None,
         batch_size: int = 8,
     ) -> Seen:
         """Features of pictures of one size.
@@ -101,6 +102,7 @@ class Features:
             attention: also keep the probabilities of `cross`-attention (over words) or `self`-attention.
             size_px: (height, width) that pictures are resized to, whatever their aspect; None: as they are.
             latents: instead of pictures, `[B, C, h, w]` as a set stores them: unscaled.
+            latent_scale: that raw latents are multiplied with, such as 1 for VPD; None: the model's own.
             batch_size: passes of the network at once.
 
         Raises:
@@ -123,7 +125,8 @@ class Features:
                 raw = latents.to(vae.device)[:, None].expand(-1, ensemble, -1, -1, -1)
                 stride_px = 2 ** (len(vae.config["block_out_channels"]) - 1)
                 shown_px = latents.shape[-2] * stride_px, latents.shape[-1] * stride_px
-            clean = (raw.float() - (vae.config.get("shift_factor") or 0.0)) * vae.config["scaling_factor"]
+            scale = vae.config["scaling_factor"] if latent_scale is None else latent_scale
+            clean = (raw.float() - (vae.config.get("shift_factor") or 0.0)) * scale
             inputs = with_noise(self.family, clean, noise, timestep, seed)
             texts = [prompts] * len(inputs) if isinstance(prompts, str) else list(prompts)
             if len(texts) != len(inputs):

@@ -66,7 +66,7 @@ class Seen(Mapping[str, FeatureMap]):
         tokens = _tokens_of(word, self.words[picture])
         if not tokens:
             raise ConfigError(f"{word!r} is no word of the prompt, whose tokens are {list(self.words[picture])}.")
-        heat = self.attention.heat(size or tuple(self.latents.shape[-2:]))  # [B, T, *size]
+        heat = self.attention.heat(size or (self.latents.shape[-2], self.latents.shape[-1]))  # [B, T, *size]
         return heat[picture, tokens].mean(0)
 
 

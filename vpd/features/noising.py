@@ -12,16 +12,16 @@ import torch
 from shards.errors import ConfigError
 
 
-def diffused(latents: torch.Tensor, noise: torch.Tensor, scheduler: Any, timestep: int) -> torch.Tensor:
+def diffused(latents: torch.Tensor, noise: torch.Tensor, scheduler: Any, timestep: float) -> torch.Tensor:
     """Latents `[N, C, h, w]` with the noise that they have at a timestep: sqrt(a) z + sqrt(1 - a) noise, of DDPM.
 
     Raises:
         ConfigError: a timestep that the model was not trained on.
     """
     alphas = scheduler.alphas_cumprod  # [T]
-    if not 0 <= timestep < len(alphas):
-        raise ConfigError(f"timestep is {timestep}; this model was trained on 0 to {len(alphas) - 1}.")
-    kept = alphas[timestep].to(latents)
+    if not (0 <= timestep < len(alphas) and timestep == int(timestep)):
+        raise ConfigError(f"timestep is {timestep}; this model was trained on whole ones from 0 to {len(alphas) - 1}.")
+    kept = alphas[int(timestep)].to(latents)
     return kept.sqrt() * latents + (1 - kept).sqrt() * noise
 
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from diffusion_perception.features.reading import Features
+from shards.errors import ConfigError
 from tests.dift_model import pipeline_of
 from tests.golden_files import Golden, GoldenSet
+from vpd.features.matching import are_right, matches
 
 FEATURE_ATOL, MAP_ATOL = 4e-4, 1e-5  # of features that spread by about 4, and of probabilities
 
@@ -96,3 +98,47 @@ def test_heat_of_words_is_the_official_one(features: Features, dift: Golden) -> 
     attention.layers = {name: attention.layers[name] for name in kept}
     torch.testing.assert_close(found.heat_of("cat"), dift["daam.step1.word.cat"], rtol=0, atol=MAP_ATOL)
     assert found.heat_of("photo").shape == (64, 64)
+
+
+def test_matches_and_their_share_that_is_right_are_the_official_ones(features: Features, dift: Golden) -> None:
+    """From pictures: five of them, three pairs, 18 points."""
+    from PIL import Image
+
+    facts = dift.facts["spair"]
+    width, height = facts["img_size_wh"]
+
+    def map_of(name: str, category: str) -> torch.Tensor:
+        found = features(
+            [Image.fromarray(np.asarray(dift[f"spair.{name}.image_u8_hwc"]))],
+            f"a photo of a {category}",
+            layers=["up_blocks.1"],
+            timestep=facts["t"],
+            noise=dift[f"spair.{name}.noise"],
+            posterior=dift[f"spair.{name}.posterior_eps"],
+            ensemble=facts["ensemble_size"],
+            size_px=(height, width),
+        )
+        values = found["up_blocks.1"].values
+        torch.testing.assert_close(values, dift[f"spair.{name}.up1"], rtol=0, atol=FEATURE_ATOL)
+        return values[0]
+
+    found, right = [], []
+    for pair in facts["pairs"]:
+        names = [pair[side].removesuffix(".png") for side in ("src_imname", "trg_imname")]
+        maps = [map_of(name, pair["category"]) for name in names]
+        sizes = [(pair[side][1], pair[side][0]) for side in ("src_imsize", "trg_imsize")]
+        matched = matches(*maps, torch.tensor(pair["src_kps"]), *sizes)
+        found += matched.tolist()
+        right.append(are_right(matched, torch.tensor(pair["trg_kps"]), pair["trg_bndbox"]))
+    assert found == facts["matches_xy_in_order"]
+    assert [[int(one.sum()), len(one)] for one in right] == facts["per_pair_correct_total"]
+    per_image = torch.stack([one.double().mean() for one in right]).mean().item() * 100
+    assert facts["printed"][-2:] == [
+        f"All per image PCK@0.1: {per_image:.2f}",
+        f"All per point PCK@0.1: {torch.cat(right).double().mean().item() * 100:.2f}",
+    ]
+
+
+def test_a_point_outside_its_picture_is_refused() -> None:
+    with pytest.raises(ConfigError, match="outside its picture of 8 x 9 pixels"):
+        matches(torch.ones(2, 1, 1), torch.ones(2, 1, 1), torch.tensor([[9, 0]]), (8, 9), (8, 9))

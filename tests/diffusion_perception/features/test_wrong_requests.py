@@ -29,7 +29,11 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Features:
         ([PICTURE], {"layers": ["mid_block", "mid_block"]}, "each can be read once"),
         ([PICTURE], {}, "name layers to read"),
         ([PICTURE], {"layers": ["time_embedding"]}, "no feature map"),
-        ([PICTURE], {"layers": ["mid_block"], "timestep": 1000, "noise": "ddpm"}, "trained on 0 to 999"),
+        (
+            [PICTURE],
+            {"layers": ["mid_block"], "timestep": 1000, "noise": "ddpm"},
+            "whole ones from 0 to 999",
+        ),
         ([PICTURE], {"layers": ["mid_block"], "prompts": ["a", "b"]}, "2 prompts for 1 pictures"),
         ([PICTURE], {"layers": ["mid_block"], "noise": torch.zeros(1, 4, 4, 4)}, r"takes \[1, 4, 8, 8\]"),
         ([PICTURE, PICTURE[:32]], {"layers": ["mid_block"]}, "pictures of 2 sizes, such as 32 x 64 and 64 x 64"),
