@@ -125,9 +125,9 @@ def test_matches_and_their_share_that_is_right_are_the_official_ones(features: F
     found, right = [], []
     for pair in facts["pairs"]:
         names = [pair[side].removesuffix(".png") for side in ("src_imname", "trg_imname")]
-        maps = [map_of(name, pair["category"]) for name in names]
-        sizes = [(pair[side][1], pair[side][0]) for side in ("src_imsize", "trg_imsize")]
-        matched = matches(*maps, torch.tensor(pair["src_kps"]), *sizes)
+        source, target = (map_of(name, pair["category"]) for name in names)
+        source_px, target_px = ((pair[side][1], pair[side][0]) for side in ("src_imsize", "trg_imsize"))
+        matched = matches(source, target, torch.tensor(pair["src_kps"]), source_px, target_px)
         found += matched.tolist()
         right.append(are_right(matched, torch.tensor(pair["trg_kps"]), pair["trg_bndbox"]))
     assert found == facts["matches_xy_in_order"]

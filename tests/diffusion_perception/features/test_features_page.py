@@ -33,7 +33,7 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / f"{name}.jpg")
     write_set(tmp_path / "sets" / "scenes", "seg")
     tiny = tiny_pipeline("sd15", tmp_path / "tokenizer")
-    monkeypatch.setattr(Features, "from_pretrained", classmethod(lambda cls, model: cls(tiny)))
+    monkeypatch.setattr(Features, "from_pretrained", lambda model: Features(tiny))
     monkeypatch.chdir(tmp_path)
 
 
