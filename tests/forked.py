@@ -27,6 +27,7 @@ LOADED = (
     "diffusion_perception.training",
     "vpd.training.loop",
     "tests.faulty_run",
+    "tests.put_aside",
 )
 _PROCESSES = multiprocessing.get_context("forkserver")
 
