@@ -54,7 +54,8 @@ class RayHead:
     def __init__(self, cwd: Path, num_cpus: int = 2, env: Mapping[str, str] | None = None) -> None:
         self.cwd = cwd
         self.num_cpus = num_cpus
-        self._port, self._dashboard_port, *self._agent_ports = free_ports(6)
+        self._port, self._dashboard_port, *ports = free_ports(2 + len(AGENT_PORTS))
+        self._agent_ports = dict(zip(AGENT_PORTS, ports, strict=True))
         self._temp = tempfile.mkdtemp(prefix="ray_", dir="/tmp")  # short: Ray's socket paths are limited
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
@@ -72,7 +73,7 @@ class RayHead:
         command = [
             str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
             f"--port={self._port}", f"--dashboard-port={self._dashboard_port}", "--dashboard-host=127.0.0.1",
-            *(f"--{name}={port}" for name, port in zip(AGENT_PORTS, self._agent_ports, strict=True)),
+            *(f"--{name}={port}" for name, port in self._agent_ports.items()),
             f"--num-cpus={self.num_cpus}",
             f"--temp-dir={self._temp}", "--object-store-memory=300000000", "--disable-usage-stats",
         ]  # fmt: skip
@@ -120,8 +121,7 @@ class RayHead:
         """`ray job submit <options> <words>`; returns exit status and output, echoing it line by line if asked to.
 
         A job may take as long as it likes on a busy machine; one that says nothing for `silent_s` is given up, and the
-        output ends with that. The node's agent can come up later than the API that answers for it: then it is asked
-        again, as long as that.
+        output ends with that. Where the head does not know the node's agent yet, it is asked again, as long as that.
         """
         deadline = time.monotonic() + silent_s
         while True:
@@ -139,12 +139,17 @@ class RayHead:
         return run_until_silent(command, cwd, self.env, echo, silent_s)
 
     def _wait_until_up(self, timeout_s: float) -> None:
+        """Until the head answers and, which comes later, the node's agent says that its raylet is well."""
+        agent = f"http://127.0.0.1:{self._agent_ports['dashboard-agent-listen-port']}"
+        awaited = [f"{self.api}/api/version", f"{agent}/api/local_raylet_healthz"]
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(f"{self.api}/api/version", timeout=2):
+                with urllib.request.urlopen(awaited[0], timeout=2):
+                    del awaited[0]
+                if not awaited:
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)

@@ -50,6 +50,13 @@ def file_of(item: pytest.Item) -> str:
     return item.nodeid.split("::", 1)[0]
 
 
+def goes_on_with_cluster(nextitem: pytest.Item | None) -> bool:
+    """Whether the cluster is still needed: by the next test, or by another one of its file."""
+    if nextitem is None:
+        return False
+    return nextitem.get_closest_marker("cluster") is not None or needs_cluster(file_of(nextitem))
+
+
 @cache
 def needs_cluster(file: str) -> bool:
     """Whether a file of tests, named from the root of the repository, has one that needs a cluster."""

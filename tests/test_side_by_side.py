@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
-from tests.side_by_side import LONG, ROOT, OneHead, ordered
+from tests.side_by_side import LONG, ROOT, OneHead, goes_on_with_cluster, ordered
 
 CLUSTER = (
     "tests/jobs/test_many_processes.py",
@@ -28,6 +29,18 @@ def test_the_cluster_begins_and_long_files_follow() -> None:
     ordered(items)  # type: ignore[arg-type]
     found = [item.nodeid.split("::")[0] for item in items]
     assert found == [CLUSTER[1], LONG[0], LONG[1], "tests/test_docs.py", "tests/test_citations.py"]
+
+
+def test_the_cluster_ends_with_the_last_file_that_has_tests_of_it() -> None:
+    def item(file: str, *marks: str) -> Any:
+        return SimpleNamespace(
+            nodeid=f"{file}::test_x", get_closest_marker=lambda name: name if name in marks else None
+        )
+
+    assert goes_on_with_cluster(item(CLUSTER[0]))  # in a file of such tests, one that is none
+    assert goes_on_with_cluster(item("tests/test_docs.py", "cluster"))
+    assert not goes_on_with_cluster(item("tests/test_docs.py"))
+    assert not goes_on_with_cluster(None)
 
 
 def test_the_long_files_are_there() -> None:

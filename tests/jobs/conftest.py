@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from toy_jobs import build_here, build_settings
 from demo.ray_head import RayHead
 from demo.refcoco_world import write_refcoco_world
 from diffusion_perception.settings import read_file
+from tests.side_by_side import goes_on_with_cluster
 
+CLUSTER = pytest.StashKey[ExitStack]()
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "models--stable-diffusion-v1-5--stable-diffusion-v1-5"
 
@@ -73,7 +76,20 @@ def hub(tiny_sd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def head(repository: Path, hub: Path) -> Iterator[RayHead]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[ExitStack]:
+    """What ends with the last test of the cluster: an idle head takes a fifth of a core from all that follow."""
+    with ExitStack() as stack:
+        pytestconfig.stash[CLUSTER] = stack
+        yield stack
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if CLUSTER in item.config.stash and not goes_on_with_cluster(nextitem):
+        item.config.stash[CLUSTER].close()
+
+
+@pytest.fixture(scope="session")
+def head(repository: Path, hub: Path, cluster: ExitStack) -> RayHead:
     env = {
         "HF_HOME": str(hub),
         "HF_HUB_OFFLINE": "1",
@@ -81,13 +97,10 @@ def head(repository: Path, hub: Path) -> Iterator[RayHead]:
         "RAY_worker_niceness": "0",  # Ray's 15 starves a worker where anything else runs on the machine
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts here; one process less a run
     }
-    with RayHead(repository, num_cpus=4, env=env) as running:
-        yield running
+    return cluster.enter_context(RayHead(repository, num_cpus=4, env=env))
 
 
 @pytest.fixture(scope="session")
-def driver(head: RayHead) -> Iterator[Driver]:
+def driver(head: RayHead, cluster: ExitStack) -> Driver:
     """Runs jobs on the head: their workers are placed as a submitted job's are."""
-    running = Driver(head)
-    yield running
-    running.close()
+    return cluster.enter_context(closing(Driver(head)))
