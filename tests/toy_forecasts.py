@@ -15,8 +15,8 @@ from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.perception import Perception
 
 
-def forecast(settings: dict[str, Any]) -> TrainingForecast:
-    return forecast_training(bind(TrainJob, settings))
+def forecast(settings: dict[str, Any], *, dry: bool = False) -> TrainingForecast:
+    return forecast_training(bind(TrainJob, settings), dry=dry)
 
 
 def built(plan: TrainingForecast, **options: Any) -> Perception:

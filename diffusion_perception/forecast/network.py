@@ -6,7 +6,7 @@ the hub, or an assumption that is stated); the hub itself is not asked. Counting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,11 @@ def assembled(job: TrainJob, task: Task, facts: BackboneFacts, found: Sets) -> t
         ) from error
 
 
-def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dict[str, int | None]:
-    """Bytes that a step keeps for backward on one worker, in every precision the run may have; empty without a sample.
+def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets, *, dry: bool) -> dict[str, int | None]:
+    """Bytes that a step keeps for backward on one worker, by precision; empty without a sample.
+
+    Args:
+        dry: count every precision the run may have, and not the first alone, which shows that the network runs.
 
     Raises:
         ConfigError: the network does not run on such a batch.
@@ -60,7 +63,8 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) 
     from vpd.training.activations import saved_bytes
 
     share = _largest_share(job)
-    return _counted(job, task, model, found, min(share, job.data.micro_batch_size or share), saved_bytes)
+    passing, precisions = min(share, job.data.micro_batch_size or share), _precisions(job)
+    return _counted(task, model, found, passing, saved_bytes, precisions if dry else precisions[:1])
 
 
 def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dict[str, int | None]:
@@ -79,7 +83,7 @@ def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dic
         gradients_beside=not job.loop.exchange.bucket_view,
         shared_by=moment_shares(job),
     )
-    return _counted(job, task, model, found, _largest_share(job), count)
+    return _counted(task, model, found, _largest_share(job), count, _precisions(job))
 
 
 def moment_shares(job: TrainJob) -> int:
@@ -93,7 +97,12 @@ def _largest_share(job: TrainJob) -> int:
 
 
 def _counted(
-    job: TrainJob, task: Task, model: Perception, found: Sets, samples: int, count: Callable[..., int | None]
+    task: Task,
+    model: Perception,
+    found: Sets,
+    samples: int,
+    count: Callable[..., int | None],
+    precisions: Sequence[str],
 ) -> dict[str, int | None]:
     """A count of what a step does with so many samples, by precision."""
     sample = found.sample
@@ -102,7 +111,7 @@ def _counted(
     view_px = model.backbone.facts.latents.size_px(*sample.latents.shape[-2:])
     learned: Any = task if found.train else unbuilt.WithoutLabels(view_px)
     try:
-        return {name: count(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in _precisions(job)}
+        return {name: count(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in precisions}
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ConfigError(
             f"the network does not run on {samples} sample(s) a worker with latents of "

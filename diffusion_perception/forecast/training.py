@@ -40,7 +40,8 @@ class TrainingForecast:
         assumed: what was assumed of the backbone; empty if it was read.
         model: on the meta device; None where `absent` says why.
         groups: of the optimiser, on the model's parameters.
-        activation_bytes: precision -> what a step keeps for backward on one worker, estimated.
+        activation_bytes: precision -> what a step keeps for backward on one worker, estimated; a dry run has both
+            where only the workers know whether they have GPUs.
         peak_bytes: precision -> the most that a step holds at once on one worker; counted for a dry run.
     """
 
@@ -109,7 +110,7 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
         fit.check_stride(model.backbone.facts, found.train)
     _learning(job, model, store, checkpoint, assumed=bool(facts.assumed))
     groups = named_groups(model, job.optim)
-    activation_bytes = network.activation_bytes(job, task, model, found)
+    activation_bytes = network.activation_bytes(job, task, model, found, dry=dry)
     peak_bytes = network.peak_bytes(job, task, model, found) if dry else {}
     return TrainingForecast(*known, model, "", groups, activation_bytes, peak_bytes, changed)
 

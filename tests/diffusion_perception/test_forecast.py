@@ -115,9 +115,12 @@ def test_both_precisions_are_counted_where_only_the_workers_know(
 ) -> None:
     settings = run_settings("refer", toy_sets / "refer", unet_only, tmp_path)
     settings["run"]["gpus_per_worker"] = -1
-    counted = forecast(settings).activation_bytes
+    counted = forecast(settings, dry=True).activation_bytes
     assert list(counted) == ["bfloat16", "float32"]
     assert counted["bfloat16"] != counted["float32"]
+    assert forecast(settings).activation_bytes == {"bfloat16": counted["bfloat16"]}, (
+        "before a run, one shows that it fits"
+    )
 
 
 def test_a_model_that_is_not_at_hand_is_said_and_the_rest_is_checked(toy_sets: Path, tmp_path: Path) -> None:

@@ -100,9 +100,8 @@ class _AsOnGpu(TorchFunctionMode):
         if dtype is not None:
             args = [self._to(value, dtype) for value in args]
             kwargs = {key: self._to(value, dtype) for key, value in kwargs.items()}
-        if func is F.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
-        return func(*args, **kwargs)
+        stand_in = STAND_INS.get(func)
+        return stand_in(*args, **kwargs) if stand_in else func(*args, **kwargs)
 
     def _to(self, value: Any, dtype: torch.dtype) -> Any:
         if isinstance(value, list | tuple):
@@ -138,3 +137,67 @@ def _attention(
     fused: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     out, _ = fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)
     return out
+
+
+def _group_norm(
+    values: torch.Tensor,
+    groups: int,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    samples, channels = values.shape[:2]
+    if channels % groups:
+        raise RuntimeError(f"{channels} channels are no multiple of the {groups} groups they are normalised in")
+    if values.numel() == groups:
+        raise ValueError(f"an input of {list(values.shape)} has one value a group to normalise")
+    return _normed(values, (channels,), (samples, groups), weight, bias)
+
+
+def _layer_norm(
+    values: torch.Tensor,
+    sizes: Sequence[int],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    kept = values.dim() - len(sizes)
+    if tuple(values.shape[kept:]) != tuple(sizes):
+        raise RuntimeError(f"an input of {list(values.shape)} does not end in the {list(sizes)} that are normalised")
+    return _normed(values, tuple(sizes), tuple(values.shape[:kept]), weight, bias)
+
+
+def _normed(values: torch.Tensor, sizes: tuple[int, ...], statistics: tuple[int, ...], *affine: Any) -> torch.Tensor:
+    for learned in affine:
+        if learned is not None and tuple(learned.shape) != sizes:
+            raise RuntimeError(f"a normalisation of {list(sizes)} learned {list(learned.shape)}")
+    return _Normed.apply(values, statistics, *affine)
+
+
+class _Normed(torch.autograd.Function):
+    """What one fused kernel returns and keeps; torch computes norms in Python, slowly, where there is no data."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, statistics: tuple[int, ...], *affine: Any) -> torch.Tensor:
+        mean, deviation = (values.new_empty(statistics) for _ in range(2))
+        ctx.save_for_backward(values, *affine, mean, deviation)
+        return values.new_empty(values.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        of_values, _, *of_affine = ctx.needs_input_grad
+        values, *affine = ctx.saved_tensors[:-2]
+        slope = values.new_empty(values.shape) if of_values else None
+        return (
+            slope,
+            None,
+            *(torch.empty_like(one) if needed else None for one, needed in zip(affine, of_affine, strict=True)),
+        )
+
+
+# At the level that modules call: torch's own functions below are not seen from within one of these.
+STAND_INS: Mapping[Any, Callable[..., Any]] = {
+    F.scaled_dot_product_attention: _attention,
+    F.group_norm: _group_norm,
+    F.layer_norm: _layer_norm,
+}
