@@ -22,6 +22,7 @@ from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
 from pipeline.rendering.geometry import render, to_pixels
 from pipeline.views import ViewPlan, consecutive, view_runs
+from shards.contract.npy import is_finite
 from shards.contract.schema import Record
 from shards.errors import Reject
 from shards.geometry.view import Size, View
@@ -142,7 +143,7 @@ def record_of(encoded: EncodedExample) -> Record | Rejected:
         if encoded.states is not None:
             values["text"] = encoded.states.of(example.tokens)
     for name, array in values.items():
-        if not _is_finite(array):
+        if not is_finite(array):
             problem = "NaN" if np.isnan(array).any() else f"a value beyond the range of {array.dtype}"
             return Rejected(example.key, f"{name} of {example.key} holds {problem} after encoding")
     meta = {
@@ -159,9 +160,3 @@ def _is_ready(entry: EncodedExample | Rejected) -> bool:
     if isinstance(entry, Rejected) or entry.states is None or entry.example.tokens is None:
         return True
     return entry.states.knows(entry.example.tokens)
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    if array.dtype == np.float16:  # NumPy has no fast float16: looking at the exponent bits takes a tenth of the time
-        return not array.size or int((array.view(np.uint16) & 0x7FFF).max()) < 0x7C00
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

@@ -1,8 +1,8 @@
 """The `.idx` beside every tar: where each payload lies and the xxh3 hash of each of its rows.
 
-One safetensors file (nothing to unpickle), built by walking the finished tar, so it describes what is on
-disk. A member of codec npy is located at its array data, after the npy header. Arrays, R records and F fields
-of a shard:
+One safetensors file (nothing to unpickle). A writer collects it while it writes (`IndexRows`); `build_index` makes
+the same file from a tar, by walking it, which is what verifying compares with. A member of codec npy is located at its
+array data, after the npy header. Arrays, R records and F fields of a shard:
 
     keys u8 [bytes], key_ends u64 [R]        the record keys, one after the other
     items u32 [I, 3]                         record in the shard, first_row, n_rows
@@ -97,15 +97,13 @@ def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
 
     CorruptShard for a damaged tar, SchemaMismatch for a sound one with other contents.
     """
-    keys: list[bytes] = []
-    items: list[tuple[int, int, int]] = []
-    parts: dict[str, list[_Part]] = {field.name: [] for field in schema.fields}
+    rows = IndexRows(schema)
     members = _members(tar_path)
     for key, offset, payload in members:
-        record = len(keys)
         key = _key_of(key, schema.fields[0], tar_path)
         letters: dict[str, int] = {}
         axis_rows: dict[str, int] = {}
+        runs: list[tuple[int, int]] = []
         for position, field in enumerate(schema.fields):
             if position:
                 name, offset, payload = next(members, ("end of file", 0, b""))
@@ -115,20 +113,41 @@ def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
             shape, skip = _shape(field, payload, letters, where)
             if field.axis:
                 check_axis(field, shape[0], axis_rows, where)
-            row_hashes = _row_hashes(payload[skip:], shape[0] if field.axis else 1)
-            parts[field.name].append((offset + skip, len(payload) - skip, shape, row_hashes))
+            data = memoryview(payload)[skip:]
+            rows.add_member(field.name, offset + skip, data, shape, shape[0] if field.axis else 1)
             if field.name == META:
                 meta = parse_json(payload, where)
                 runs = check_items(meta, axis_rows[schema.item_axis], f"{tar_path.name}: {key}")
-                items += [(record, first, count) for first, count in runs]
-        keys.append(key.encode())
-    fields = {field.name: _field_index(parts[field.name], len(field.shape)) for field in schema.fields}
-    return ShardIndex(
-        np.frombuffer(b"".join(keys), np.uint8),
-        np.cumsum([len(key) for key in keys], dtype=np.uint64),
-        np.array(items, np.uint32).reshape(-1, 3),
-        fields,
-    )
+        rows.end_record(key, runs)
+    return rows.index()
+
+
+class IndexRows:
+    """The index of a tar as it grows: `add_member` for every member in schema order, then `end_record`."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._keys: list[bytes] = []
+        self._items: list[tuple[int, int, int]] = []
+        self._parts: dict[str, list[_Part]] = {field.name: [] for field in schema.fields}
+        self._dims = {field.name: len(field.shape) for field in schema.fields}
+
+    def add_member(self, field: str, offset: int, data: bytes | memoryview, shape: tuple[int, ...], rows: int) -> None:
+        """`data` lies at byte `offset` of the tar: an array of `shape` in `rows` equal parts, or a whole file."""
+        self._parts[field].append((offset, len(data), shape, _row_hashes(memoryview(data), rows)))
+
+    def end_record(self, key: str, items: Sequence[tuple[int, int]]) -> None:
+        """The members since the last call are those of `key`."""
+        self._items += [(len(self._keys), first, count) for first, count in items]
+        self._keys.append(key.encode())
+
+    def index(self) -> ShardIndex:
+        """The index of all records so far."""
+        return ShardIndex(
+            np.frombuffer(b"".join(self._keys), np.uint8),
+            np.cumsum([len(key) for key in self._keys], dtype=np.uint64),
+            np.array(self._items, np.uint32).reshape(-1, 3),
+            {name: _field_index(parts, self._dims[name]) for name, parts in self._parts.items()},
+        )
 
 
 def _members(tar_path: Path) -> Iterator[tuple[str, int, bytes]]:
@@ -174,9 +193,8 @@ def _shape(field: Field, payload: bytes, letters: dict[str, int], where: str) ->
     return shape, header_bytes
 
 
-def _row_hashes(payload: bytes, rows: int) -> list[int]:
-    row_bytes = len(payload) // rows if rows else 0
-    data = memoryview(payload)
+def _row_hashes(data: memoryview, rows: int) -> list[int]:
+    row_bytes = len(data) // rows if rows else 0
     return [xxhash.xxh3_64_intdigest(data[row * row_bytes : (row + 1) * row_bytes]) for row in range(rows)]
 
 

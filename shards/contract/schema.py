@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shards.contract.canonical import canonical_json, parse_json
-from shards.contract.npy import MAX_HEADER_BYTES, npy_bytes, parse_header, storage_dtype
+from shards.contract.npy import MAX_HEADER_BYTES, is_finite, npy_parts, parse_header, storage_dtype
 from shards.errors import SchemaMismatch
 
 CODECS = ("npy", "json", "png", "bin")
@@ -35,6 +35,31 @@ class Record:
 
     key: str
     values: Mapping[str, Any]  # ndarray (npy), JSON-able dict (json), bytes (png, bin)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a packed record: `header`, then `data`, of which hashes cover `rows` equal parts."""
+
+    name: str  # with the key
+    header: bytes  # of an npy file; empty otherwise
+    data: bytes | memoryview
+    shape: tuple[int, ...]  # of the array; empty otherwise
+    rows: int
+
+    @property
+    def payload(self) -> bytes:
+        """The whole file."""
+        return self.header + self.data
+
+
+@dataclass(frozen=True)
+class PackedRecord:
+    """One record as it lies in a tar: its members in schema order, and the runs of meta["items"]."""
+
+    key: str
+    members: tuple[Member, ...]
+    items: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -131,8 +156,8 @@ class Schema:
         known = ", ".join(field.name for field in self.fields)
         raise SchemaMismatch(f"field {name!r} is not in this set; it holds {known}")
 
-    def pack(self, record: Record) -> list[tuple[str, bytes]]:
-        """(member file name, bytes) in schema order; SchemaMismatch if any value does not fit."""
+    def pack(self, record: Record) -> PackedRecord:
+        """The record's files, checked; SchemaMismatch if any value does not fit."""
         check_key(record.key)
         unknown = set(record.values) - {field.name for field in self.fields}
         if unknown:
@@ -151,11 +176,11 @@ class Schema:
                     f"{where}: a name of {len(where)} characters, tar holds {_MEMBER_BYTES}; shorten the key"
                 )
             value = record.values[field.name]
-            members.append((where, _packed(field, value, letters, where)))
+            members.append(_packed(field, value, letters, where))
             if field.axis:
                 check_axis(field, len(value), axis_rows, where)
-        check_items(record.values[META], axis_rows[self.item_axis], record.key)
-        return members
+        items = check_items(record.values[META], axis_rows[self.item_axis], record.key)
+        return PackedRecord(record.key, tuple(members), items)
 
     def unpack(self, field: Field | str, payload: bytes | memoryview) -> Any:
         """Value of one whole member file: ndarray (npy, a copy), parsed JSON, or bytes (png, bin)."""
@@ -218,20 +243,20 @@ def check_items(meta: Any, rows: int, key: str) -> list[tuple[int, int]]:
     return runs
 
 
-def _packed(field: Field, value: Any, letters: dict[str, int], where: str) -> bytes:
+def _packed(field: Field, value: Any, letters: dict[str, int], where: str) -> Member:
     if field.codec == "npy":
         if not isinstance(value, np.ndarray):
             raise SchemaMismatch(f"{where}: value is {type(value).__name__}, expected a NumPy array")
         field.check_shape(value.dtype, value.shape, letters, where)
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if not is_finite(value):
             raise SchemaMismatch(
                 f"{where}: holds NaN or infinity; encode in float32 and check the range before storing"
             )
-        return npy_bytes(value)
+        return Member(where, *npy_parts(value), value.shape, len(value) if field.axis else 1)
     if field.codec == "json":
-        return canonical_json(value, where)
+        return Member(where, b"", canonical_json(value, where), (), 1)
     if not isinstance(value, bytes):
         raise SchemaMismatch(f"{where}: value is {type(value).__name__}, expected encoded bytes")
     if field.codec == "png" and not value.startswith(_PNG_SIGNATURE):
         raise SchemaMismatch(f"{where}: bytes do not start with the PNG signature")
-    return value
+    return Member(where, b"", value, (), 1)

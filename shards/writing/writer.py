@@ -1,11 +1,11 @@
 """Writes shards and finishes sets: equal records give equal bytes, and a killed writer leaves nothing that
 looks whole.
 
-A shard is written under a temporary name on this machine, synced, hashed, indexed from what is on disk, then
-published: renamed in a folder, or uploaded to a store and checked there. Index first, tar second, so a tar under its
-final name always has its index. The tar is plain USTAR with fixed times and owners, one member after the other in
-schema order. The caller keeps the ShardEntry (a build keeps it under `_build/`); `seal_set` writes the manifest, which
-is what makes the set readable. Which records go into which shard is the caller's plan.
+A shard is written under a temporary name on this machine, hashed and indexed while it is written (`tar_stream`),
+synced, then published: renamed in a folder, or uploaded to a store and checked there. Index first, tar second, so a tar
+under its final name always has its index. The caller keeps the ShardEntry (a build keeps it under `_build/`);
+`seal_set` writes the manifest, which is what makes the set readable. Which records go into which shard is the caller's
+plan.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from shards.contract.canonical import canonical_json, parse_json
-from shards.contract.index import ShardIndex, build_index
+from shards.contract.index import IndexRows, ShardIndex
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
 from shards.contract.schema import Record, Schema, check_key
 from shards.errors import CorruptShard, SchemaMismatch
 from shards.storage.atomic import flush, sha256_file
 from shards.storage.storage import Folder, open_folder
 from shards.writing.card import render_card
+from shards.writing.tar_stream import TarStream
 
 BUILD_FOLDER = "_build"
 _LOOKS_AT_ONCE = 8
-_OWNERSHIP: dict[str, Any] = {"user": "shards", "group": "shards", "mode": 0o444}
 
 
 def write_shard(folder: Path | str | Folder, name: str, schema: Schema, records: Iterable[Record]) -> ShardEntry:
@@ -35,37 +35,32 @@ def write_shard(folder: Path | str | Folder, name: str, schema: Schema, records:
     An existing shard of that name is replaced in one step. Raises SchemaMismatch for a record that does not
     fit, for a key used twice and for no records at all; nothing stays behind in any of these cases.
     """
-    from webdataset.writer import TarWriter  # imports torch, which readers do not need
-
     check_key(name)
     place, tar_name, idx_name = open_folder(folder), f"{name}.tar", f"{name}.idx"
     keys: set[str] = set()
+    rows = IndexRows(schema)
     with place.staged(tar_name, idx_name) as (new_tar, new_idx):
         with new_tar.open("wb") as file:
-            with TarWriter(file, mtime=0, encoder=False, compress=False, **_OWNERSHIP) as tar:
-                for record in records:
-                    if record.key in keys:
-                        raise SchemaMismatch(f"{name}: key {record.key!r} comes twice; make keys unique")
-                    keys.add(record.key)
-                    for member, payload in schema.pack(record):
-                        # one call per member: webdataset sorts a call by name, tensors are to lie together
-                        tar.write({"__key__": record.key, member.removeprefix(f"{record.key}."): payload})
+            tar = TarStream(file)
+            for record in records:
+                if record.key in keys:
+                    raise SchemaMismatch(f"{name}: key {record.key!r} comes twice; make keys unique")
+                keys.add(record.key)
+                packed = schema.pack(record)
+                for field, member in zip(schema.fields, packed.members, strict=True):
+                    offset = tar.add(member.name, member.header, member.data)
+                    rows.add_member(field.name, offset + len(member.header), member.data, member.shape, member.rows)
+                rows.end_record(record.key, packed.items)
+            tar_bytes, tar_sha256 = tar.end()
             file.flush()
             flush(file.fileno())
         if not keys:
             raise SchemaMismatch(f"{name}: no records; plan fewer shards, or look into the rejects")
-        index = build_index(new_tar, schema)
+        index = rows.index()
         index.save(new_idx)
         with new_idx.open("rb") as file:
             flush(file.fileno())
-        shard = ShardEntry(
-            name,
-            len(keys),
-            len(index.items),
-            new_tar.stat().st_size,
-            sha256_file(new_tar),
-            sha256_file(new_idx),
-        )
+        shard = ShardEntry(name, len(keys), len(index.items), tar_bytes, tar_sha256, sha256_file(new_idx))
         place.publish(new_idx, idx_name, shard.idx_sha256)
         place.publish(new_tar, tar_name, shard.tar_sha256)
     return shard

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shards.contract.canonical import canonical_json
-from shards.contract.npy import npy_bytes
+from shards.contract.npy import npy_parts
 from shards.contract.schema import Field, Record, Schema
 from shards.errors import SchemaMismatch
 from tests.shards.toy_set import SCHEMA, toy_record
@@ -24,10 +24,10 @@ def changed(**values: Any) -> Record:
 
 def test_every_codec_round_trips() -> None:
     record = toy_record(5)
-    members = SCHEMA.pack(record)
-    assert [name for name, _ in members] == [f"image0005.{f.name}.{f.codec}" for f in SCHEMA.fields]
-    for field, (_, payload) in zip(SCHEMA.fields, members, strict=True):
-        value = SCHEMA.unpack(field.name, payload)
+    members = SCHEMA.pack(record).members
+    assert [member.name for member in members] == [f"image0005.{f.name}.{f.codec}" for f in SCHEMA.fields]
+    for field, member in zip(SCHEMA.fields, members, strict=True):
+        value = SCHEMA.unpack(field.name, member.payload)
         if field.codec == "npy":
             assert value.dtype == record.values[field.name].dtype
             np.testing.assert_array_equal(value, record.values[field.name])
@@ -39,14 +39,14 @@ def test_every_codec_round_trips() -> None:
     "array", [np.arange(6, dtype=">i4").reshape(2, 3).T, np.float32(2.5).reshape(()), np.zeros((0, 3))]
 )
 def test_numpy_itself_reads_our_npy_files(array: np.ndarray) -> None:
-    payload = npy_bytes(array)
+    payload = b"".join(npy_parts(array))
     np.testing.assert_array_equal(np.load(io.BytesIO(payload), allow_pickle=False), array)
     assert (len(payload) - array.nbytes) % 64 == 0
 
 
 def test_npy_bytes_are_fixed() -> None:
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }"
-    assert npy_bytes(np.array([1, 2], np.float16)) == header.ljust(127) + b"\n\x00<\x00@"
+    assert b"".join(npy_parts(np.array([1, 2], np.float16))) == header.ljust(127) + b"\n\x00<\x00@"
 
 
 @pytest.mark.parametrize(
