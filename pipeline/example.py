@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from shards.contract.schema import Field
 from shards.errors import SourceError
+from shards.geometry.view import Size
 
 FloatBox = tuple[float, float, float, float]  # (x0, y0, x1, y1) in pixels of the picture, half-open
 
@@ -32,6 +35,9 @@ class Example:
     empty and inside the image, and the item is the run of the views that are made of its box
     (`pipeline.views.BoxPlan`).
 
+    `picture` is an array, or as Pillow has decoded it, which is what resizing reads: an array of it is made, and made
+    back, for those who need one (`image`).
+
     `labels` are dense targets as large as the image, named as in `Source.label_fields`; bytes are stored as they are.
 
     `left_out` says of every entry of the picture that cannot be used, such as an object without a mask, what it is and
@@ -41,7 +47,7 @@ class Example:
     """
 
     key: str
-    image: np.ndarray  # uint8 [H, W, 3], RGB
+    picture: np.ndarray | Image.Image  # uint8 [H, W, 3], RGB; or of Pillow's mode RGB
     meta: dict[str, Any]
     sentences: tuple[str, ...] = ()
     items: tuple[tuple[int, int], ...] = ()
@@ -59,13 +65,18 @@ class Example:
         except (TypeError, ValueError) as error:
             raise SourceError(f"example {self.key!r}: meta cannot be written as JSON: {error}") from error
 
+    @cached_property
+    def image(self) -> np.ndarray:
+        """The picture, uint8 [H, W, 3], RGB."""
+        return np.asarray(self.picture)
+
     @property
     def height_px(self) -> int:
-        return self.image.shape[0]
+        return size_of(self.picture)[0]
 
     @property
     def width_px(self) -> int:
-        return self.image.shape[1]
+        return size_of(self.picture)[1]
 
     def _check_key(self) -> None:
         # WebDataset takes everything after the first dot of a member's name for its extension.
@@ -73,16 +84,23 @@ class Example:
             raise SourceError(f"example key {self.key!r}: expected a name without a dot or a slash")
 
     def _check_pixels(self) -> None:
-        image = self.image
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        image = self.picture
+        if isinstance(image, Image.Image):
+            if image.mode != "RGB" or 0 in image.size:
+                raise SourceError(
+                    f"example {self.key!r}: picture is of Pillow mode {image.mode}, {image.height} x {image.width}; "
+                    "expected RGB, not empty"
+                )
+        elif image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise SourceError(
                 f"example {self.key!r}: image is {image.dtype} {list(image.shape)}; expected uint8 [H, W, 3], RGB"
             )
+        size_px = size_of(image)
         for name, label in self.labels.items():
-            if isinstance(label, np.ndarray) and label.shape[:2] != image.shape[:2]:
+            if isinstance(label, np.ndarray) and label.shape[:2] != size_px:
                 raise SourceError(
                     f"example {self.key!r}: label {name!r} is {list(label.shape)}; "
-                    f"expected the full size of the image, {list(image.shape[:2])}"
+                    f"expected the full size of the image, {list(size_px)}"
                 )
 
     def _check_items(self) -> None:
@@ -118,6 +136,11 @@ class Example:
                     f"example {self.key!r}: box {(x0, y0, x1, y1)} is empty or not inside the image of "
                     f"{self.width_px} x {self.height_px} pixels"
                 )
+
+
+def size_of(picture: np.ndarray | Image.Image) -> Size:
+    """(height, width) of either form of a picture."""
+    return (picture.height, picture.width) if isinstance(picture, Image.Image) else picture.shape[:2]
 
 
 def is_text(value: object) -> bool:

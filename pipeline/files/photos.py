@@ -1,5 +1,8 @@
 """The one reader of pictures: a file, or its bytes, as 8-bit RGB. Sources, views and `Predictor` read through it.
 
+A picture is decoded into Pillow's own memory, from where resizing reads it (`load_picture`); `read_picture` makes an
+array of it.
+
 Owns what becomes of every kind of picture that Pillow opens:
 
     EXIF orientation   applied, unless something of the stored size belongs to the picture (`Partner`)
@@ -60,16 +63,16 @@ class Partner:
     orientation: Orientation = "upright"
 
 
-def read_photo(path: Path, size_px: Size, image_id: int) -> np.ndarray:
-    """A picture whose size a COCO-like annotation file states, uint8 [H, W, 3]: sizes there are of the stored pixels.
+def load_photo(path: Path, size_px: Size, image_id: int) -> Image.Image:
+    """A picture whose size a COCO-like annotation file states: sizes there are of the stored pixels.
 
-    Raises Reject: as `read_picture`. `image_id` is for messages.
+    Raises Reject: as `load_picture`. `image_id` is for messages.
     """
-    return read_picture(path, f"image {image_id}: {path}", Partner("the annotations say", size_px, "stored"))
+    return load_picture(path, f"image {image_id}: {path}", Partner("the annotations say", size_px, "stored"))
 
 
-def read_picture(path: Readable, what: str = "", partner: Partner | None = None) -> np.ndarray:
-    """uint8 [H, W, 3], RGB.
+def load_picture(path: Readable, what: str = "", partner: Partner | None = None) -> Image.Image:
+    """A decoded picture of mode RGB.
 
     Args:
         what: the file in messages; "picture <path>" by default.
@@ -88,20 +91,30 @@ def read_picture(path: Readable, what: str = "", partner: Partner | None = None)
         return _decode(file, what, partner)
 
 
-def decode_picture(payload: bytes, what: str, partner: Partner | None = None) -> np.ndarray:
-    """`read_picture` of a file's bytes."""
+def load_payload(payload: bytes, what: str, partner: Partner | None = None) -> Image.Image:
+    """`load_picture` of a file's bytes."""
     return _decode(io.BytesIO(payload), what, partner)
 
 
-def _decode(file: IO[bytes], what: str, partner: Partner | None) -> np.ndarray:
+def read_picture(path: Readable, what: str = "", partner: Partner | None = None) -> np.ndarray:
+    """`load_picture` as uint8 [H, W, 3]."""
+    return np.array(load_picture(path, what, partner))
+
+
+def decode_picture(payload: bytes, what: str, partner: Partner | None = None) -> np.ndarray:
+    """`load_payload` as uint8 [H, W, 3]."""
+    return np.array(load_payload(payload, what, partner))
+
+
+def _decode(file: IO[bytes], what: str, partner: Partner | None) -> Image.Image:
     try:
         with Image.open(file) as photo:
             # Opening reads the header only: what does not fit costs no decoding.
             _check_pixels(photo, what)
             turn = _turn(photo)
             turned = _is_turned((photo.height, photo.width), turn, what, partner)
-            pixels = _rgb(photo, what)
-            return np.ascontiguousarray(_upright(pixels, turn)) if turned else pixels
+            picture = _rgb(photo, what)
+            return Image.fromarray(np.ascontiguousarray(_upright(np.asarray(picture), turn))) if turned else picture
     except Reject:
         raise
     except Exception as error:  # on broken bytes, Pillow's readers raise whatever their parsing meets
@@ -157,14 +170,17 @@ def _upright(pixels: np.ndarray, turn: int) -> np.ndarray:
     return pixels[rows, columns]
 
 
-def _rgb(photo: Image.Image, what: str) -> np.ndarray:
+def _rgb(photo: Image.Image, what: str) -> Image.Image:
     mode = photo.mode
     if mode in _GREY_16 or (mode == "I" and photo.format == "PNG"):  # what Pillow has called a 16-bit grey PNG
-        return _high_byte(np.asarray(photo), what)
+        return Image.fromarray(_high_byte(np.asarray(photo), what))
     if mode in _WITH_ALPHA or (mode in (*_PLAIN, "P") and "transparency" in photo.info):
         return _on_white(photo.convert("RGBA"))
+    if mode == "RGB":
+        photo.load()
+        return photo  # `convert` would copy
     if mode in _PLAIN or mode == "P":
-        return np.array(photo.convert("RGB"))
+        return photo.convert("RGB")
     raise Reject(
         f"{what} is of Pillow mode {mode}, whose range is stated nowhere; expected 8 or 16 bits a channel, grey, RGB, "
         "CMYK or a palette. Save it as an 8-bit PNG or JPEG"
@@ -182,11 +198,11 @@ def _high_byte(levels: np.ndarray, what: str) -> np.ndarray:
     return np.repeat((levels.astype(np.uint32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _on_white(photo: Image.Image) -> np.ndarray:
+def _on_white(photo: Image.Image) -> Image.Image:
     if photo.getchannel("A").getextrema()[0] == 255:
-        return np.array(photo.convert("RGB"))
+        return photo.convert("RGB")
     white = Image.new("RGBA", photo.size, "white")
-    return np.array(Image.alpha_composite(white, photo).convert("RGB"))
+    return Image.alpha_composite(white, photo).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from pipeline.example import FloatBox
+from pipeline.example import FloatBox, size_of
 from pipeline.rendering import colour, cut_depth
 from shards.errors import ConfigError
 from shards.geometry.view import Size, View, check_inside
@@ -28,23 +28,23 @@ _PIL_KERNELS = {
 }
 
 
-def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | bytes] | None = None) -> np.ndarray:
-    """Image uint8 [H, W, 3] -> what the view shows of it, without padding: uint8 [h, w, 3], C-contiguous.
+def render(
+    image: np.ndarray | Image.Image, view: View, labels: Mapping[str, np.ndarray | bytes] | None = None
+) -> np.ndarray:
+    """Image uint8 [H, W, 3], or of Pillow's mode RGB -> what the view shows of it, without padding: uint8 [h, w, 3],
+    C-contiguous.
 
     `labels` are the example's, at full size; only views with a CutDepth strip look at them.
 
     Raises Reject when the view's box does not lie inside the image, ConfigError for a colour step that does not exist
     or lacks its label.
     """
-    check_inside(image, view)
+    check_inside(size_of(image), view)
     strips, steps = cut_depth.split(view.colour)
     if strips:
-        image = cut_depth.paste(image, strips, labels or {})
-    x0, y0, x1, y1 = view.box_px
-    picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
-    picture = resized(picture, view.resized_px, _PIL_KERNELS[view.kernel])
-    x0, y0, x1, y1 = view.window_px
-    shown = np.asarray(picture)[y0:y1, x0:x1]  # [h, w, 3]
+        image = cut_depth.paste(np.asarray(image), strips, labels or {})
+    picture = resized(_cut(image, view.box_px), view.resized_px, _PIL_KERNELS[view.kernel])
+    shown = np.asarray(_cut(picture, view.window_px))  # [h, w, 3]
     if view.flip:
         shown = shown[:, ::-1]
     shown = np.ascontiguousarray(colour.apply(shown, steps))
@@ -53,14 +53,25 @@ def render(image: np.ndarray, view: View, labels: Mapping[str, np.ndarray | byte
     return shown
 
 
+def _cut(image: np.ndarray | Image.Image, box_px: tuple[int, int, int, int]) -> Image.Image:
+    """A part of a picture; the picture itself, not copied, where that is all of it."""
+    x0, y0, x1, y1 = box_px
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    return image if (x0, y0, x1, y1) == (0, 0, *image.size) else image.crop((x0, y0, x1, y1))
+
+
 def resized(picture: Image.Image, size_px: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
     """Resize along the rows, then along the columns.
 
     Up to release 12 Pillow does so itself; 13 takes the cheaper order first, and its rounding in between then moves
-    pixels by one level. Two calls give the published bytes with either.
+    pixels by one level. Two calls give the published bytes with either. A side that stays is not resized at all, as in
+    Pillow, which copies.
     """
     height, width = size_px
-    return picture.resize((width, picture.height), kernel).resize((width, height), kernel)
+    if width != picture.width:
+        picture = picture.resize((width, picture.height), kernel)
+    return picture if height == picture.height else picture.resize((width, height), kernel)
 
 
 def box_inside(box_xywh_px: Sequence[float], height: int, width: int) -> FloatBox:

@@ -87,18 +87,17 @@ class KittiSource:
         candidates = [folder / pair.depth for folder in self.depths]
         depth_path = next((path for path in candidates if path.exists()), candidates[0])
         where = f"{self.lists[split]} line {pair.line}"
-        image, depth_png = load_pair(self.images / pair.image, depth_path, where, UNIT)
-        height, width, _ = image.shape
+        picture, depth_png = load_pair(self.images / pair.image, depth_path, where, UNIT)
         meta: dict[str, Any] = {
             "file_name": pair.image.as_posix(),
             "depth_name": pair.depth.as_posix(),
-            "height": height,
-            "width": width,
+            "height": picture.height,
+            "width": picture.width,
             "class_id": NO_CLASS,
         }
         if pair.focal_px is not None:
             meta["focal_px"] = pair.focal_px
-        return Example(key, image, meta, labels={"depth": depth_png})
+        return Example(key, picture, meta, labels={"depth": depth_png})
 
     def identity(self, split: str) -> dict[str, Any]:
         """Hash of the list. The pictures are not hashed: the list names them."""

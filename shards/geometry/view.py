@@ -123,7 +123,7 @@ def cut_label(label: np.ndarray, view: View, fill: float = 0) -> np.ndarray:
     Raises:
         Reject: the view's box does not lie inside the label.
     """
-    check_inside(label, view)
+    check_inside(label.shape[:2], view)
     x0, y0, x1, y1 = view.box_px
     rows = y0 + _nearest(y1 - y0, view.resized_px[0])
     columns = x0 + _nearest(x1 - x0, view.resized_px[1])
@@ -150,9 +150,9 @@ def drawn_view(sample: Sample) -> View:
     return View.from_json(views[sample.row])
 
 
-def check_inside(array: np.ndarray, view: View) -> None:
-    """Reject a view whose box reaches outside an image or label [H, W, ...]."""
-    height, width = array.shape[:2]
+def check_inside(size_px: Size, view: View) -> None:
+    """Reject a view whose box reaches outside an image or label of this size."""
+    height, width = size_px
     _, _, x1, y1 = view.box_px
     if x1 > width or y1 > height:
         raise Reject(f"view box {view.box_px} reaches outside the image of {width} x {height} pixels")

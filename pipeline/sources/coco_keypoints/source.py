@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example
-from pipeline.files.photos import read_photo
+from pipeline.files.photos import load_photo
 from pipeline.rendering.geometry import box_inside
 from pipeline.sources.coco_keypoints.persons import Detection, Photo, read_detections, read_photos
 from shards.contract.schema import Field
@@ -107,7 +107,7 @@ class CocoKeypointsSource:
             "boxes": boxes,
         }
         size_px = (photo.height, photo.width)
-        image = read_photo(self.root / split / photo.file_name, size_px, photo.image_id)
+        image = load_photo(self.root / split / photo.file_name, size_px, photo.image_id)
         return Example(key, image, meta, boxes_px=tuple(box_inside(box["box_xywh_px"], *size_px) for box in boxes))
 
     def identity(self, split: str) -> dict[str, Any]:

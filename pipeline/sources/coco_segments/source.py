@@ -31,7 +31,7 @@ import numpy as np
 from pipeline.example import Example
 from pipeline.files.class_list import class_list
 from pipeline.files.label_png import IGNORE, encode_label
-from pipeline.files.photos import read_photo
+from pipeline.files.photos import load_photo
 from pipeline.sources.coco_segments.annotations import Annotations, Photo, read_annotations
 from pipeline.sources.coco_segments.draw import drawn, of_panoptic
 from pipeline.sources.pairs.labels import LABEL
@@ -140,7 +140,7 @@ class CocoSegmentsSource:
         if key not in photos:
             raise SourceError(f"{self.root}: split {split} has no image {key!r}; keys look like {next(iter(photos))}")
         photo = photos[key]
-        image = read_photo(self.places.of(self.root, split)[1] / photo.file_name, photo.size_px, photo.image_id)
+        image = load_photo(self.places.of(self.root, split)[1] / photo.file_name, photo.size_px, photo.image_id)
         meta = {
             "image_id": photo.image_id,
             "file_name": photo.file_name,

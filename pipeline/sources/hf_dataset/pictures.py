@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.example import Example, Source
-from pipeline.files.photos import read_picture
+from pipeline.files.photos import load_picture
 from pipeline.sources.hf_dataset.rows import RowFile, key_of_row
 from pipeline.sources.hf_dataset.splits import RowSplits
 from shards.contract.schema import Field
@@ -45,12 +45,12 @@ class PictureRows(Source):
         if not key.isdecimal() or int(key) >= len(rows):
             raise SourceError(f"split {split} has no row {key!r}")
         file = RowFile(rows, int(key), "image")
-        image = read_picture(file)  # uint8 [H, W, 3]
-        meta = {"file_name": str(file), "height": image.shape[0], "width": image.shape[1]}
+        picture = load_picture(file)
+        meta = {"file_name": str(file), "height": picture.height, "width": picture.width}
         if not self.captions:
-            return Example(key, image, meta)
+            return Example(key, picture, meta)
         sentences = self._captions(rows.value(int(key), "caption"), f"row {int(key)}")
-        return Example(key, image, meta, sentences, ((0, len(sentences)),))
+        return Example(key, picture, meta, sentences, ((0, len(sentences)),))
 
     def notices(self, split: str) -> list[str]:
         return self.rows.notices(split)

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from pipeline.sources.nyuv2.folders import FOLDERS, LISTS_ADVICE, UNIT, key_of
 from pipeline.sources.nyuv2.mat import DEPTHS, MAT_FILE, FrameNames, LabeledMat, black_border, read_splits
@@ -29,7 +30,7 @@ SPLITS = ("train", "test")
 class Frame:
     """One picture. The class rules look at `folder` and `file_name`, which both forms have."""
 
-    image: np.ndarray  # uint8 [H, W, 3]
+    picture: np.ndarray | Image.Image  # uint8 [H, W, 3], or of Pillow's mode RGB
     depth: np.ndarray | bytes  # float32 [H, W] metres, or a 16-bit PNG in millimetres
     folder: str
     file_name: str
@@ -140,12 +141,12 @@ class FolderForm:
         pair = pairs[key]
         where = f"{self.lists[split]} line {pair.line}"
         folder = self.root / FOLDERS[split]
-        image, depth_png = load_pair(folder / pair.image, folder / pair.depth, where, UNIT)
+        picture, depth_png = load_pair(folder / pair.image, folder / pair.depth, where, UNIT)
         scene = pair.image.parent.name
         facts: dict[str, Any] = {"depth_name": str(pair.depth), "scene": scene}
         if pair.focal_px is not None:
             facts["focal_px"] = pair.focal_px
-        return Frame(image, depth_png, scene, pair.image.name, where, facts)
+        return Frame(picture, depth_png, scene, pair.image.name, where, facts)
 
     def identity(self, split: str) -> dict[str, Any]:
         """Hash of the list. The pictures are not hashed: the list names them."""

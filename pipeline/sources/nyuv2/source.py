@@ -18,7 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.example import Example
+from pipeline.example import Example, size_of
 from pipeline.sources.nyuv2.classes import CLASS_NAMES, MEAN_CLASS, RULES, class_id
 from pipeline.sources.nyuv2.folders import LISTS
 from pipeline.sources.nyuv2.forms import SPLITS, FolderForm, Form, MatForm
@@ -98,7 +98,7 @@ class Nyuv2Source:
     def load(self, split: str, key: str) -> Example:
         """Reject: picture or depth is missing, damaged, of different sizes or without any measurement; no class."""
         frame = self.form.frame(split, key)
-        height, width, _ = frame.image.shape
+        height, width = size_of(frame.picture)
         meta = {
             **frame.facts,
             "file_name": f"{frame.folder}/{frame.file_name}",
@@ -106,7 +106,7 @@ class Nyuv2Source:
             "width": width,
             "class_id": self._class(frame.folder, frame.file_name, frame.where),
         }
-        return Example(key, frame.image, meta, labels={"depth": frame.depth})
+        return Example(key, frame.picture, meta, labels={"depth": frame.depth})
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options and hashes of what names the pictures; of the whole .mat in that form."""

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.files.photos import Partner, read_picture
+from pipeline.files.photos import Partner, load_picture
 from shards.errors import Reject, SourceError
 from shards.geometry.view import Size
 
@@ -75,8 +75,8 @@ def read_list(path: Path, key_of: Callable[[PurePosixPath], str], advice: str, n
     return PairList(index, len(found) - len(pairs))
 
 
-def load_pair(image_path: Path, depth_path: Path, where: str, unit: str) -> tuple[np.ndarray, bytes]:
-    """(image uint8 [H, W, 3], the bytes of the depth PNG), both decoded once to be sure that they can be.
+def load_pair(image_path: Path, depth_path: Path, where: str, unit: str) -> tuple[Image.Image, bytes]:
+    """(picture of mode RGB, the bytes of the depth PNG), both decoded once to be sure that they can be.
 
     `where` (list and line) and `unit`, of the PNG, are for messages.
 
@@ -84,7 +84,7 @@ def load_pair(image_path: Path, depth_path: Path, where: str, unit: str) -> tupl
     """
     depth_png, size_px = _depth_png(depth_path, where, unit)
     partner = Partner(f"its depth {depth_path} is", size_px)
-    return read_picture(image_path, f"{where}: picture {image_path}", partner), depth_png
+    return load_picture(image_path, f"{where}: picture {image_path}", partner), depth_png
 
 
 def _depth_png(path: Path, where: str, unit: str) -> tuple[bytes, Size]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.example import Example
 from pipeline.files.label_png import IGNORE, encode_label
-from pipeline.files.photos import Orientation, Partner, read_picture
+from pipeline.files.photos import Orientation, Partner, load_picture
 from pipeline.files.readable import Readable
 from pipeline.sources.pairs.label_survey import survey
 from pipeline.sources.pairs.matching import Folders, both_files
@@ -55,15 +55,15 @@ class LabelPairs(PairedFiles):
         label = self.read(label_path)  # uint8 [H, W]
         size_px = (label.shape[0], label.shape[1])
         partner = Partner(f"its label {label_path} is", size_px, self.orientation)
-        image = read_picture(image_path, partner=partner)  # uint8 [H, W, 3]
+        picture = load_picture(image_path, partner=partner)
         meta = {
             "file_name": name_below(image_path, self.folders[split].images),
-            "height": image.shape[0],
-            "width": image.shape[1],
+            "height": picture.height,
+            "width": picture.width,
             "ignore": IGNORE,
             "classes": len(self.class_names),
         }
-        return Example(key, image, meta, labels={LABEL: encode_label(label)})
+        return Example(key, picture, meta, labels={LABEL: encode_label(label)})
 
     def notices(self, split: str) -> list[str]:
         """What a sample of the split's labels holds, in lines for a person. SourceError: it cannot be what is meant."""

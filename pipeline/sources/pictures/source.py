@@ -23,10 +23,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from pipeline.example import Example
-from pipeline.files.photos import decode_picture, read_picture
+from pipeline.files.photos import load_payload, load_picture
 from pipeline.files.tar_members import Member, TarMembers
 from pipeline.sources.pairs.matching import files_below, key_of
 from pipeline.sources.pairs.splits import Chosen, splits_of
@@ -141,12 +141,12 @@ class PicturesSource:
         found = self._listing(split).get(key)
         if found is None:
             raise SourceError(f"{self.root}: split {split} has no picture {key!r}")
-        image = _picture(found)  # uint8 [H, W, 3]
-        meta = {"file_name": found.name, "height": image.shape[0], "width": image.shape[1]}
+        picture = _picture(found)
+        meta = {"file_name": found.name, "height": picture.height, "width": picture.width}
         if not self.options.captions:
-            return Example(key, image, meta)
+            return Example(key, picture, meta)
         sentences = self._captions(found)
-        return Example(key, image, meta, sentences, ((0, len(sentences)),))
+        return Example(key, picture, meta, sentences, ((0, len(sentences)),))
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options, the captions of a table, and a hash of the names and sizes of all pictures of the split."""
@@ -234,8 +234,8 @@ class PicturesSource:
         return found
 
 
-def _picture(found: Found) -> np.ndarray:
+def _picture(found: Found) -> Image.Image:
     if found.tar is not None and found.image is not None:
-        return decode_picture(found.tar.read(found.image), f"picture {found.tar.path}: {found.image.name}")
+        return load_payload(found.tar.read(found.image), f"picture {found.tar.path}: {found.image.name}")
     assert found.path is not None
-    return read_picture(found.path)
+    return load_picture(found.path)

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example
-from pipeline.files.photos import read_photo
+from pipeline.files.photos import load_photo
 from pipeline.sources.refcoco.annotations import Ref, Refer, load_refer
 from pipeline.sources.refs.masks import MASK_RULES, BadSegmentation, area_px
 from pipeline.sources.refs.records import UsableRef, example_of
@@ -114,7 +114,7 @@ class RefcocoSource:
                 left_out.append(str(reject))
         if not usable:
             raise Reject("; ".join(left_out))
-        image = read_photo(self.root / IMAGES / entry.file_name, (entry.height, entry.width), entry.image_id)
+        image = load_photo(self.root / IMAGES / entry.file_name, (entry.height, entry.width), entry.image_id)
         file = {"image_id": entry.image_id, "file_name": entry.file_name}
         return example_of(key, image, file, usable, left_out)
 

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example, Source
-from pipeline.files.photos import Partner, read_picture
+from pipeline.files.photos import Partner, load_picture
 from pipeline.files.readable import Readable
 from pipeline.sources.refs.content import Content, RefEntry, RefPicture
 from pipeline.sources.refs.masks import BadSegmentation, Rle
@@ -89,12 +89,11 @@ class RefPictures(Source):
             raise Reject("; ".join(picture.faults))
         path = self.file_of(picture)
         partner = Partner("its annotations say", picture.size_px, "stored") if picture.size_px else None
-        image = read_picture(path, partner=partner)
-        height, width = image.shape[:2]
+        image = load_picture(path, partner=partner)
         usable, left_out = [], list(picture.faults)
         for ref in picture.refs:
             try:
-                usable.append(UsableRef(ref.sentences, self.mask_of(ref, (height, width)), ref.meta))
+                usable.append(UsableRef(ref.sentences, self.mask_of(ref, (image.height, image.width)), ref.meta))
             except BadSegmentation as error:
                 left_out.append(f"{ref.name}: {error}")
         return example_of(key, image, {"file_name": picture.file_name, **picture.meta}, usable, left_out)

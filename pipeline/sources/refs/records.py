@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from pipeline.example import Example
+from pipeline.example import Example, size_of
 from pipeline.sources.refs.masks import Rle
 from shards.errors import Reject
 
@@ -27,12 +28,16 @@ class UsableRef:
 
 
 def example_of(
-    key: str, image: np.ndarray, file: Mapping[str, Any], refs: Sequence[UsableRef], left_out: Sequence[str]
+    key: str,
+    picture: np.ndarray | Image.Image,
+    file: Mapping[str, Any],
+    refs: Sequence[UsableRef],
+    left_out: Sequence[str],
 ) -> Example:
     """The record of a picture.
 
     Args:
-        image: uint8 [H, W, 3].
+        picture: uint8 [H, W, 3], or of Pillow's mode RGB.
         file: what is stored of the picture itself; `height` and `width` are added.
         left_out: what the other refs are and why they cannot be used.
 
@@ -46,10 +51,11 @@ def example_of(
     for ref in refs:
         items.append((len(sentences), len(ref.sentences)))
         sentences.extend(ref.sentences)
+    height, width = size_of(picture)
     meta = {
         **file,
-        "height": image.shape[0],
-        "width": image.shape[1],
+        "height": height,
+        "width": width,
         "refs": [{**ref.meta, "rle": ref.rle} for ref in refs],
     }
-    return Example(key, image, meta, tuple(sentences), tuple(items), left_out=tuple(left_out))
+    return Example(key, picture, meta, tuple(sentences), tuple(items), left_out=tuple(left_out))

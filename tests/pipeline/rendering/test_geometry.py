@@ -64,6 +64,22 @@ def test_steps_run_in_the_documented_order() -> None:
     np.testing.assert_array_equal(render(image, view), levels.astype(np.uint8))
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        View((512, 512), (0, 0, 60, 40), (512, 512), (0, 0, 512, 512)),
+        View((20, 25), (10, 5, 50, 35), (45, 60), (7, 3, 32, 23), flip=True, colour=(("gamma", 0.8),)),
+        View((40, 60), (0, 0, 60, 40), (40, 60), (0, 0, 60, 40)),
+        View((40, 48), (0, 0, 60, 40), (40, 48), (0, 0, 48, 40)),
+    ],
+)
+def test_a_decoded_picture_shows_what_an_array_of_it_shows(view: View) -> None:
+    image = RNG.integers(0, 256, (40, 60, 3), np.uint8)
+    shown = render(Image.fromarray(image), view)
+    np.testing.assert_array_equal(shown, render(image, view))
+    assert shown.flags.c_contiguous
+
+
 def test_pixels_are_to_tensor_then_normalize_and_padding_is_zero_afterwards() -> None:
     image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     pixels = to_pixels([image, image[:8, :8]], (16, 16))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.example import Example
 from shards.errors import SourceError
@@ -14,11 +15,14 @@ IMAGE = np.zeros((4, 6, 3), dtype=np.uint8)
 
 
 def example(**changes: Any) -> Example:
-    return Example(**({"key": "a", "image": IMAGE, "meta": {}} | changes))
+    return Example(**({"key": "a", "picture": IMAGE, "meta": {}} | changes))
 
 
-def test_a_plain_example_knows_its_size() -> None:
-    assert (example().height_px, example().width_px) == (4, 6)
+@pytest.mark.parametrize("picture", [IMAGE, Image.fromarray(IMAGE)])
+def test_a_plain_example_knows_its_size_and_pixels(picture: np.ndarray | Image.Image) -> None:
+    found = example(picture=picture)
+    assert (found.height_px, found.width_px) == (4, 6)
+    assert np.array_equal(found.image, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +31,10 @@ def test_a_plain_example_knows_its_size() -> None:
         ({"key": "a.b"}, "without a dot"),
         ({"key": "a/b"}, "without a dot or a slash"),
         ({"key": ""}, "expected a name"),
-        ({"image": IMAGE.astype(np.float32)}, r"float32 \[4, 6, 3\]; expected uint8"),
-        ({"image": IMAGE[..., 0]}, r"uint8 \[4, 6\]"),
-        ({"image": IMAGE[:0]}, r"uint8 \[0, 6, 3\]"),
+        ({"picture": IMAGE.astype(np.float32)}, r"float32 \[4, 6, 3\]; expected uint8"),
+        ({"picture": IMAGE[..., 0]}, r"uint8 \[4, 6\]"),
+        ({"picture": IMAGE[:0]}, r"uint8 \[0, 6, 3\]"),
+        ({"picture": Image.new("L", (6, 4))}, "Pillow mode L, 4 x 6"),
         ({"meta": {"x": np.int64(1)}}, "cannot be written as JSON"),
         ({"meta": {"x": float("nan")}}, "cannot be written as JSON"),
         ({"labels": {"depth": np.zeros((2, 3))}}, r"label 'depth' is \[2, 3\]; expected .*\[4, 6\]"),
