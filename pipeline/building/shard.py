@@ -2,9 +2,9 @@
 
 Four stages run at once, each ahead of the next, and all of them keep the order of the keys:
     decode threads    source.load, views, render            -> uint8 views
-    batch thread      pixels in [-1, 1], tokens             -> full batches of one shape, never across shards
+    batch thread      levels (or pixels), tokens            -> full batches of one shape, never across shards
     encoder thread    image encoder, text encoder, no more  -> rows of latents and states
-    calling thread    records, tar, hashes                  -> the shard, then its entry in `_build/`
+    calling thread    records, tar, index, hashes           -> the shard, then its entry in `_build/`
 An example that cannot be used (Reject, or a result that is not finite in float16) is left out with its reason, and so
 are entries of an example that its source left out; everything else that fails ends the shard and leaves nothing behind.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from threading import Lock
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 from pipeline.building.ledger import Rejected
 from pipeline.building.recipe import BuildSettings
 from pipeline.building.text_states import TextStates
-from pipeline.encoders import ImageEncoder, TextEncoder
+from pipeline.encoders import ImageEncoder, LevelEncoder, Levels, TextEncoder
 from pipeline.example import Source
-from pipeline.rendering.geometry import render, to_pixels
+from pipeline.rendering.geometry import place_on, render, to_pixels
 from pipeline.views import ViewPlan, consecutive, view_runs
 from shards.contract.npy import is_finite
 from shards.contract.schema import Record
@@ -48,9 +48,20 @@ class RenderedExample:
 class EncoderBatch:
     """`filled` rows of `pixels` are images. `complete` examples, in order, have their last view here or earlier."""
 
-    pixels: np.ndarray  # float32 [B, 3, h, w]
-    filled: int
-    complete: list[RenderedExample | Rejected]
+    pixels: np.ndarray | Levels  # float32 [B, 3, h, w], or levels for an encoder that takes them
+    filled: int = 0
+    complete: list[RenderedExample | Rejected] = field(default_factory=list)
+
+    def put(self, image: np.ndarray, size_px: Size, corner_px: Size) -> None:
+        """An image uint8 [h, w, 3], into the next row."""
+        if isinstance(self.pixels, Levels):
+            y0, x0, y1, x1 = shown_px = place_on(size_px, image, corner_px)
+            self.pixels.values[self.filled, y0:y1, x0:x1] = image
+            self.pixels.shown_px.append(shown_px)
+        else:
+            row = self.pixels[self.filled : self.filled + 1]
+            to_pixels([image], size_px, out=row, pad_before_px=[corner_px])
+        self.filled += 1
 
 
 @dataclass(frozen=True)
@@ -84,23 +95,28 @@ def batches_of(
     settings: BuildSettings,
 ) -> Generator[EncoderBatch, None, None]:
     """Views in full batches; the last one is padded with zeros, so that the encoder only ever sees one shape."""
-    shape = (settings.image_batch, 3, *size_px)
-    batch = EncoderBatch(vae.allocate(shape), 0, [])
+    size, (h, w) = settings.image_batch, size_px
+
+    def empty() -> EncoderBatch:
+        if isinstance(vae, LevelEncoder):
+            return EncoderBatch(Levels(vae.allocate_levels((size, h, w, 3))))
+        return EncoderBatch(vae.allocate((size, 3, h, w)))
+
+    batch = empty()
     for example in examples:
         if isinstance(example, RenderedExample):
             if text is not None:
                 sentences = list(example.sentences)
                 example.tokens, example.cut_sentences = text.tokenize(sentences), text.cut(sentences)
             for image, view in zip(example.images, example.views, strict=True):
-                if batch.filled == settings.image_batch:
+                if batch.filled == size:
                     yield batch
-                    batch = EncoderBatch(vae.allocate(shape), 0, [])
-                row = batch.pixels[batch.filled : batch.filled + 1]
-                to_pixels([image], size_px, out=row, pad_before_px=[view.pad_before_px])
-                batch.filled += 1
+                    batch = empty()
+                batch.put(image, size_px, view.pad_before_px)
             example.images = []
         batch.complete.append(example)
-    batch.pixels[batch.filled :] = 0.0
+    if not isinstance(batch.pixels, Levels):
+        batch.pixels[batch.filled :] = 0.0
     yield batch
 
 
@@ -118,7 +134,7 @@ def encode(
     with turn:
         for batch in chain([first], batches):
             if batch.filled:
-                arrays = vae.encode(batch.pixels)
+                arrays = _encoded(vae, batch.pixels)
                 rows.extend({name: array[row] for name, array in arrays.items()} for row in range(batch.filled))
             for example in batch.complete:
                 if isinstance(example, Rejected):
@@ -132,6 +148,13 @@ def encode(
         if states is not None:
             states.flush()
     yield from waiting
+
+
+def _encoded(vae: ImageEncoder, pixels: np.ndarray | Levels) -> dict[str, np.ndarray]:
+    if isinstance(pixels, Levels):
+        assert isinstance(vae, LevelEncoder)
+        return vae.encode_levels(pixels)
+    return vae.encode(pixels)
 
 
 def record_of(encoded: EncodedExample) -> Record | Rejected:

@@ -6,14 +6,15 @@ that a backbone names takes that backbone's `model` and `revision`, as far as it
 encoder takes `length`, tokens of a sentence, and may have `cut_counter(**options)`, which gives a function that counts
 the sentences that would be cut, without weights. torch, diffusers and transformers are imported when an encoder is
 built and nowhere else in `pipeline`; arrays cross this border as numpy. A text encoder may have `states(tokens)`, its
-`encode` from tensor to tensor on its device, which spares every training step the way over the host.
+`encode` from tensor to tensor on its device, which spares every training step the way over the host. An image encoder
+may be a `LevelEncoder`, which takes pictures as they are and makes pixels of them on its device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -89,6 +90,33 @@ class ImageEncoder(Protocol):
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Pixels float32 [B, 3, H, W] in [-1, 1] -> stored arrays by field name, [B, ...]. Rows are independent; a
         row that does not fit its dtype holds inf or NaN, and the caller decides what to do about its example."""
+        ...
+
+
+@dataclass
+class Levels:
+    """A batch of views as 8-bit levels, which are a quarter of the bytes of pixels.
+
+    Attributes:
+        values: uint8 [B, H, W, 3], RGB.
+        shown_px: (y0, x0, y1, x1) of each view, top row first: what lies outside, and rows beyond the list, are 0 after
+            normalising, whatever `values` hold there.
+    """
+
+    values: np.ndarray
+    shown_px: list[tuple[int, int, int, int]] = field(default_factory=list)
+
+
+@runtime_checkable
+class LevelEncoder(ImageEncoder, Protocol):
+    """An image encoder that normalises on its device, to the same bits as `pipeline.rendering.geometry.to_pixels`."""
+
+    def allocate_levels(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Host memory, uint8, that this encoder's device reads fast. A build fills one per batch."""
+        ...
+
+    def encode_levels(self, levels: Levels) -> dict[str, np.ndarray]:
+        """`encode` of the pixels that these levels stand for."""
         ...
 
 

@@ -81,6 +81,17 @@ def box_inside(box_xywh_px: Sequence[float], height: int, width: int) -> FloatBo
     return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
 
 
+def place_on(canvas_px: Size, image: np.ndarray, corner_px: Size) -> tuple[int, int, int, int]:
+    """(y0, x0, y1, x1) of an image whose first pixel lies at `corner_px` (rows, columns). ConfigError: it reaches
+    beyond the canvas."""
+    (top, left), (h, w), (height, width) = corner_px, image.shape[:2], canvas_px
+    if top + h > height or left + w > width:
+        raise ConfigError(
+            f"an image of {h} x {w} pixels does not fit the canvas of {height} x {width} at {(top, left)}"
+        )
+    return top, left, top + h, left + w
+
+
 def to_pixels(
     images: Sequence[np.ndarray],
     canvas_px: Size,
@@ -98,15 +109,11 @@ def to_pixels(
     if out is None:
         out = np.empty((len(images), 3, height, width), np.float32)
     corners = pad_before_px or [(0, 0)] * len(images)
-    for target, image, (top, left) in zip(out, images, corners, strict=False):  # [3, H, W], [h, w, 3]
-        h, w = image.shape[:2]
-        if top + h > height or left + w > width:
-            raise ConfigError(
-                f"an image of {h} x {w} pixels does not fit the canvas of {height} x {width} at {(top, left)}"
-            )
-        if (h, w) != canvas_px:
+    for target, image, corner in zip(out, images, corners, strict=False):  # [3, H, W], [h, w, 3]
+        y0, x0, y1, x1 = place_on(canvas_px, image, corner)
+        if (y0, x0, y1, x1) != (0, 0, height, width):
             target[:] = 0.0
-        content = target[:, top : top + h, left : left + w]
+        content = target[:, y0:y1, x0:x1]
         np.divide(image.transpose(2, 0, 1), np.float32(255), out=content, dtype=np.float32)
         content -= np.float32(0.5)
         content /= np.float32(0.5)

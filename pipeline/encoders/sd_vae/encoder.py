@@ -19,7 +19,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 
+from pipeline.encoders import Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
+from pipeline.encoders._levels import PixelsOfLevels
 from pipeline.encoders._loading import check_device, load_part, weights_sha256
 from pipeline.encoders.sd_vae.facts import facts_of, stride_of
 from shards.contract.schema import Field
@@ -30,12 +32,13 @@ _LOGVAR_RANGE = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistributi
 
 
 class SdVae:
-    """A `pipeline.encoders.ImageEncoder`. `encode` gives "latent" float16 [B, C, h, w], and "logvar" if asked for."""
+    """A `pipeline.encoders.LevelEncoder`. `encode` gives "latent" float16 [B, C, h, w], and "logvar" if asked for."""
 
     def __init__(self, vae: AutoencoderKL, *, dtype: str, device: torch.device, tf32: bool, logvar: bool) -> None:
         self._exact = _moments_of(vae).to(device)
         self._fast = copy.deepcopy(self._exact).half() if dtype == "float16" else self._exact
         self._device = device
+        self._pixels_of = PixelsOfLevels(device)
         self._tf32 = tf32 and dtype == "float32"
         self._logvar = logvar
         stride_px = stride_of(len(vae.config["block_out_channels"]))
@@ -56,6 +59,9 @@ class SdVae:
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         return torch.empty(shape, dtype=torch.float32, pin_memory=self._device.type == "cuda").numpy()
 
+    def allocate_levels(self, shape: tuple[int, ...]) -> np.ndarray:
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda").numpy()
+
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Pixels float32 [B, 3, H, W] in [-1, 1] -> float16 arrays [B, C, h, w].
@@ -63,7 +69,14 @@ class SdVae:
         A float16 pass that is not finite everywhere is repeated in full float32. What still does not fit float16 is
         returned as inf or NaN in its own row.
         """
-        images = torch.from_numpy(pixels).to(self._device, non_blocking=True)  # [B, 3, H, W]
+        return self._encoded(torch.from_numpy(pixels).to(self._device, non_blocking=True))
+
+    @torch.inference_mode()
+    def encode_levels(self, levels: Levels) -> dict[str, np.ndarray]:
+        """The same of levels, bit for bit."""
+        return self._encoded(self._pixels_of(levels))
+
+    def _encoded(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         with float32_arithmetic(self._tf32):
             moments = self._fast(images.to(next(self._fast.parameters()).dtype))  # [B, 2C, h, w]
             if self._fast is not self._exact and not torch.isfinite(moments).all():
