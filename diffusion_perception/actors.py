@@ -21,11 +21,11 @@ class Actors(Protocol):
     def cpus_per_actor(self) -> float: ...
 
 
-def check_actors(asked: Actors) -> None:
-    """ConfigError: a number that Ray gives nobody."""
+def check_actors(asked: Actors, least_cpus: float = 0.001) -> None:
+    """ConfigError: a number that Ray gives nobody. `least_cpus` is 0 where they may be left to choose."""
     gpus = asked.gpus_per_actor
     given = gpus == -1 or 0 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())
-    if asked.actors < 0 or not asked.cpus_per_actor > 0 or not given:
+    if asked.actors < 0 or not asked.cpus_per_actor >= least_cpus or not given:
         raise ConfigError(
             f"resources: actors {asked.actors}, cpus_per_actor {asked.cpus_per_actor:g}, gpus_per_actor {gpus:g}; "
             "expected no fewer than 0 actors, some CPU for each, and as gpus_per_actor -1 (one if there are any), a "

@@ -29,19 +29,21 @@ Plugin = Mapping[str, Any]
 SourcePlugin = Annotated[Plugin, plugins.SOURCES]
 ViewsPlugin = Annotated[Plugin, plugins.VIEWS]
 EncoderPlugin = Annotated[Plugin, plugins.ENCODERS]
+CPUS_WITHOUT_GPU = 2  # of an actor that nobody chose a number for
 BUILDS_AT_ONCE = 2  # while one shard is hashed and synced, the next is decoded; they take turns at the encoder
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the encoder actors get. A GPU encodes hundreds of images a second and needs about two CPUs to feed it."""
+    """What the encoder actors get. A GPU encodes hundreds of images a second; how many CPUs feed it depends on the
+    pictures (`jobs.feeding`)."""
 
     actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
     gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
-    cpus_per_actor: float = 2  # CPUs that the scheduler reserves
+    cpus_per_actor: float = 0  # CPUs that the scheduler reserves; 0: up to 4 beside a GPU, 2 without
 
     def __post_init__(self) -> None:
-        check_actors(self)
+        check_actors(self, least_cpus=0)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class ShardBuilder:
         import torch
 
         if self.device == "cpu":
-            torch.set_num_threads(max(int(self.job.resources.cpus_per_actor), 1))
+            torch.set_num_threads(max(int(self.job.resources.cpus_per_actor or CPUS_WITHOUT_GPU), 1))
         return plugins.build_plugin(plugins.ENCODERS, self.job.image, "image", device=self.device)
 
     @cached_property

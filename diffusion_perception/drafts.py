@@ -40,8 +40,7 @@ settings:
   max_rejects: 0.01 # share of pictures that may be unusable; rejects.jsonl of the set says why
 resources:
   actors: 0 # one per GPU
-  gpus_per_actor: -1
-  cpus_per_actor: 2"""
+  gpus_per_actor: -1"""
 
 
 def build_text(task: str, guess: Guess, name: str, sets: str, folder: Path) -> str:

@@ -92,7 +92,7 @@ def _split(job: BuildJob, source: Source, split: str, plan: ViewPlan, counter: C
         if line := progress.due(found.tally.seen):
             say(f"{split}: {line}")
     found.judge(job.settings.max_rejects)
-    say(f"{split}: {progress.text(found.tally.seen)}, {job.settings.decode_threads} threads (settings.decode_threads)")
+    say(f"{split}: {progress.text(found.tally.seen)}, {job.settings.decoders} threads (settings.decode_threads)")
     return found
 
 
@@ -104,7 +104,7 @@ def _looks(
     ahead = job.settings.decode_ahead
     for part, drawing in ((drawn, True), (rest, False)):
         of_key = partial(look, source, split, plan, drawn=drawing)
-        yield from map_ahead(of_key, part, job.settings.decode_threads, ahead)
+        yield from map_ahead(of_key, part, job.settings.decoders, ahead)
 
 
 def _has_class_labels(source: Source) -> bool:

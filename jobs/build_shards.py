@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 from diffusion_perception import settings
 from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed, set_folder, set_place
 from diffusion_perception.forecast.building import forecast_build
-from jobs import cluster, program
+from jobs import cluster, feeding, program
 from jobs.command_line import CommandLine
 from jobs.encoder_actor import EncoderActor
 from pipeline.building import ledger
@@ -68,7 +68,8 @@ def run(words: list[str]) -> None:
     n_shards, resources = max(len(forecast.planned) for forecast in splits.values()), job.resources
     asked = f"resources.actors={resources.actors} resources.cpus_per_actor={resources.cpus_per_actor:g}"
     n_actors = min(max(resources.actors, 1), n_shards)
-    cluster.connect("local" in command.flags, n_actors * resources.cpus_per_actor, asked)
+    cluster.connect("local" in command.flags, n_actors * (resources.cpus_per_actor or 1), asked)
+    job = feeding.fed(job)
     with EncoderPool(job, n_shards) as actors:
         for split, forecast in splits.items():
             build_split(job, source, split, forecast.planned, actors)
@@ -160,6 +161,7 @@ class EncoderPool:
         import ray
 
         n_actors, gpus = cluster.claim_actors(job.resources, n_shards, "encoder actor(s)")
+        print(f"[build] {feeding.words(job, n_actors, gpus)}", flush=True)
         # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
         options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}

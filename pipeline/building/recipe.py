@@ -18,6 +18,7 @@ from shards.errors import ConfigError
 
 TextMode = Literal["states", "tokens"]
 TEXT_MODES = get_args(TextMode)
+LEAST_DECODE_THREADS = 4
 META_FIELD = Field("meta", "json", unit="items, views, sentences and what the source says about the image")
 
 
@@ -29,19 +30,24 @@ class BuildSettings:
     text: TextMode = "states"  # states: CLIP states and token ids; tokens: ids only, and the trainer encodes them
     image_batch: int = 16  # views encoded at once
     text_batch: int = 64  # texts encoded at once
-    decode_threads: int = 4  # that read and render pictures
+    decode_threads: int = 0  # that read and render pictures; 0: two for each CPU of an actor, no fewer than 4
     decode_ahead: int = 32  # images decoded and resized before the encoder needs them, 0.8 MB each at 512 x 512
     max_rejects: float = 0.01  # share of a split's pictures, or of their entries, that may be left out
 
     def __post_init__(self) -> None:
         for name in ("records_per_shard", "image_batch", "text_batch", "decode_threads", "decode_ahead"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"settings.{name} is {value!r}, expected a whole number of at least 1")
+            value, least = getattr(self, name), int(name != "decode_threads")
+            if type(value) is not int or value < least:
+                raise ConfigError(f"settings.{name} is {value!r}, expected a whole number of at least {least}")
         if self.text not in TEXT_MODES:
             raise ConfigError(f"settings.text is {self.text!r}, expected one of {', '.join(TEXT_MODES)}")
         if not 0 <= self.max_rejects <= 1:
             raise ConfigError(f"settings.max_rejects is {self.max_rejects!r}, expected a fraction from 0 to 1")
+
+    @property
+    def decoders(self) -> int:
+        """Threads that decode, where nobody chose for a machine."""
+        return self.decode_threads or LEAST_DECODE_THREADS
 
 
 def text_fields(text: TextEncoder, settings: BuildSettings) -> tuple[Field, ...]:

@@ -70,7 +70,7 @@ def build_shard(
     """
     schema = schema_of(source, view_plan, vae, text, settings)
     examples = map_ahead(
-        partial(rendered, source, split, view_plan), planned.keys, settings.decode_threads, settings.decode_ahead
+        partial(rendered, source, split, view_plan), planned.keys, settings.decoders, settings.decode_ahead
     )
     batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
     outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
