@@ -80,7 +80,7 @@ def rendered(source: Source, split: str, view_plan: ViewPlan, key: str) -> Rende
         size_px = (example.height_px, example.width_px)
         runs = view_runs(view_plan, key, size_px, example.boxes_px, example.labels)
         views = [view for run in runs for view in run]
-        images = [render(example.image, view, example.labels) for view in views]
+        images = [render(example.picture, view, example.labels) for view in views]
     except Reject as reject:
         return Rejected(key, str(reject))
     items = example.items or consecutive([len(run) for run in runs])

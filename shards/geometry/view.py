@@ -13,7 +13,7 @@ published masks are (docs/methods/refer.md#preprocessing), restated on indices s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,8 +95,7 @@ class View:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. The later steps, which most views lack, are named only where they do something."""
-        record = asdict(self)
-        return {name: _listed(value) for name, value in record.items() if record[name] != _OPTIONAL.get(name, ...)}
+        return {name: _listed(value) for name, value in vars(self).items() if value != _OPTIONAL.get(name, ...)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> View:

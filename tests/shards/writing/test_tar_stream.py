@@ -16,7 +16,7 @@ from shards.writing.writer import write_shard
 from tests.shards.toy_set import SCHEMA, toy_records
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [512], [1, 0, 513, 20_000]])
+@pytest.mark.parametrize("sizes", [[], [0], [512], [1, 0, 513, 20_000], [9_000_000]])
 def test_it_is_the_tar_of_the_standard_library(sizes: list[int]) -> None:
     ours, theirs = io.BytesIO(), io.BytesIO()
     stream, payloads, places = TarStream(ours), {f"k.{n}": bytes([n + 1]) * size for n, size in enumerate(sizes)}, []
