@@ -122,10 +122,13 @@ class ShardBuilder:
     Args:
         job: settings.
         device: e.g. `cpu` or `cuda`.
+        source: of the job, if it is open already.
     """
 
-    def __init__(self, job: BuildJob, device: str = "cpu") -> None:
+    def __init__(self, job: BuildJob, device: str = "cpu", source: Source | None = None) -> None:
         self.job = job
+        if source is not None:
+            self.source = source
         self.device = device
         self._turn = threading.Lock()
         self._progress: dict[str, tuple[int, int]] = {}

@@ -70,7 +70,7 @@ def run(words: list[str]) -> None:
     n_actors = min(max(resources.actors, 1), n_shards)
     cluster.connect("local" in command.flags, n_actors * (resources.cpus_per_actor or 1), asked)
     job = feeding.fed(job)
-    with EncoderPool(job, n_shards) as actors:
+    with EncoderPool(job, n_shards, source) as actors:
         for split, forecast in splits.items():
             build_split(job, source, split, forecast.planned, actors)
 
@@ -157,7 +157,7 @@ def progress_line(work: Progress, records: int, rejects: int) -> str:
 class EncoderPool:
     """The encoder actors of a job, as a context: killed at the end, so that their resources are free at once."""
 
-    def __init__(self, job: BuildJob, n_shards: int) -> None:
+    def __init__(self, job: BuildJob, n_shards: int, source: Source) -> None:
         import ray
 
         n_actors, gpus = cluster.claim_actors(job.resources, n_shards, "encoder actor(s)")
@@ -167,7 +167,8 @@ class EncoderPool:
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
-        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
+        read = ray.put(source) if getattr(source, "travels", False) else None  # once a node, not once an actor
+        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", read) for _ in range(n_actors)]
 
     def __enter__(self) -> list[Any]:
         return self._handles

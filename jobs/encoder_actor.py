@@ -10,6 +10,7 @@ from typing import Any
 from diffusion_perception import settings
 from diffusion_perception.builder import BuildJob, ShardBuilder
 from pipeline.building.plan import PlannedShard
+from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable
 
 
@@ -17,10 +18,10 @@ class EncoderActor:
     """Lives as long as the job. Nothing is loaded in the constructor, because Ray gives a constructor's error no
     cause."""
 
-    def __init__(self, plain: dict[str, Any], device: str) -> None:
+    def __init__(self, plain: dict[str, Any], device: str, source: Source | None = None) -> None:
         from ray.util.metrics import Counter
 
-        self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
+        self._builder = ShardBuilder(settings.bind(BuildJob, plain), device, source)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
 

@@ -157,6 +157,8 @@ class Source(Protocol):
     Attributes:
         name: for manifests and messages.
         splits: that it has.
+        travels: whether it is sent to the workers of a build with what it has read of its files, instead of each worker
+            reading them: it pickles so, and its module is importable there.
         item_axis: what an item is a run of: "sentence", or "view" where an item is an image, or a box of it, with its
             views.
     """
@@ -164,6 +166,7 @@ class Source(Protocol):
     name: str
     splits: Sequence[str]
     item_axis: str
+    travels: bool = False
 
     @property
     def label_fields(self) -> tuple[Field, ...]:

@@ -99,26 +99,15 @@ def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
     """
     rows = IndexRows(schema)
     members = _members(tar_path)
-    for key, offset, payload in members:
-        key = _key_of(key, schema.fields[0], tar_path)
-        letters: dict[str, int] = {}
-        axis_rows: dict[str, int] = {}
-        runs: list[tuple[int, int]] = []
-        for position, field in enumerate(schema.fields):
-            if position:
-                name, offset, payload = next(members, ("end of file", 0, b""))
-                if name != f"{key}.{field.member}":
-                    raise SchemaMismatch(f"{tar_path.name}: found {name}, expected {key}.{field.member}")
-            where = f"{tar_path.name}: {key}.{field.member}"
-            shape, skip = _shape(field, payload, letters, where)
-            if field.axis:
-                check_axis(field, shape[0], axis_rows, where)
-            data = memoryview(payload)[skip:]
-            rows.add_member(field.name, offset + skip, data, shape, shape[0] if field.axis else 1)
-            if field.name == META:
-                meta = parse_json(payload, where)
-                runs = check_items(meta, axis_rows[schema.item_axis], f"{tar_path.name}: {key}")
-        rows.end_record(key, runs)
+    for name, offset, payload in members:
+        key = _key_of(name, schema.fields[0], tar_path)
+        files = [(offset, payload)]
+        for field in schema.fields[1:]:
+            name, offset, payload = next(members, ("end of file", 0, b""))
+            if name != f"{key}.{field.member}":
+                raise SchemaMismatch(f"{tar_path.name}: found {name}, expected {key}.{field.member}")
+            files.append((offset, payload))
+        rows.add_files(key, files, tar_path.name)
     return rows.index()
 
 
@@ -129,11 +118,26 @@ class IndexRows:
         self._keys: list[bytes] = []
         self._items: list[tuple[int, int, int]] = []
         self._parts: dict[str, list[_Part]] = {field.name: [] for field in schema.fields}
-        self._dims = {field.name: len(field.shape) for field in schema.fields}
+        self._schema = schema
 
     def add_member(self, field: str, offset: int, data: bytes | memoryview, shape: tuple[int, ...], rows: int) -> None:
         """`data` lies at byte `offset` of the tar: an array of `shape` in `rows` equal parts, or a whole file."""
         self._parts[field].append((offset, len(data), shape, _row_hashes(memoryview(data), rows)))
+
+    def add_files(self, key: str, files: Sequence[tuple[int, bytes]], where: str) -> None:
+        """A whole record as it lies in a tar `where`: (offset, bytes) of every member in schema order, checked against
+        the schema."""
+        letters: dict[str, int] = {}
+        axis_rows: dict[str, int] = {}
+        for field, (offset, payload) in zip(self._schema.fields, files, strict=True):
+            at = f"{where}: {key}.{field.member}"
+            shape, skip = _shape(field, payload, letters, at)
+            if field.axis:
+                check_axis(field, shape[0], axis_rows, at)
+            data = memoryview(payload)[skip:]
+            self.add_member(field.name, offset + skip, data, shape, shape[0] if field.axis else 1)
+        meta = parse_json(files[-1][1], f"{where}: {key}.{META}.json")  # the last field
+        self.end_record(key, check_items(meta, axis_rows[self._schema.item_axis], f"{where}: {key}"))
 
     def end_record(self, key: str, items: Sequence[tuple[int, int]]) -> None:
         """The members since the last call are those of `key`."""
@@ -146,7 +150,7 @@ class IndexRows:
             np.frombuffer(b"".join(self._keys), np.uint8),
             np.cumsum([len(key) for key in self._keys], dtype=np.uint64),
             np.array(self._items, np.uint32).reshape(-1, 3),
-            {name: _field_index(parts, self._dims[name]) for name, parts in self._parts.items()},
+            {field.name: _field_index(self._parts[field.name], len(field.shape)) for field in self._schema.fields},
         )
 
 

@@ -54,7 +54,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class PackedRecord:
+class PackedFields:
     """One record as it lies in a tar: its members in schema order, and the runs of meta["items"]."""
 
     key: str
@@ -156,7 +156,7 @@ class Schema:
         known = ", ".join(field.name for field in self.fields)
         raise SchemaMismatch(f"field {name!r} is not in this set; it holds {known}")
 
-    def pack(self, record: Record) -> PackedRecord:
+    def pack(self, record: Record) -> PackedFields:
         """The record's files, checked; SchemaMismatch if any value does not fit."""
         check_key(record.key)
         unknown = set(record.values) - {field.name for field in self.fields}
@@ -180,7 +180,7 @@ class Schema:
             if field.axis:
                 check_axis(field, len(value), axis_rows, where)
         items = check_items(record.values[META], axis_rows[self.item_axis], record.key)
-        return PackedRecord(record.key, tuple(members), items)
+        return PackedFields(record.key, tuple(members), items)
 
     def unpack(self, field: Field | str, payload: bytes | memoryview) -> Any:
         """Value of one whole member file: ndarray (npy, a copy), parsed JSON, or bytes (png, bin)."""

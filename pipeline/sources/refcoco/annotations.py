@@ -12,25 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.files.entries import parse_json, read_bytes, taken
+import orjson
+
+from pipeline.files.entries import parse_json, read_bytes, taken, without_collection
 from pipeline.sources.refs.masks import Rle, encode_mask
 from shards.errors import SourceError
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     sent_id: int
     sent: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """One referred object: which annotation, and what people called it."""
 
     ref_id: int
@@ -41,16 +42,19 @@ class Ref:
     sentences: tuple[Sentence, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(NamedTuple):
     ann_id: int
     image_id: int
     category_id: int
-    segmentation: Any  # list of polygons, or {"size", "counts"}; checked where it is drawn
+    packed: bytes  # JSON of its segmentation: a fifth of the memory of its numbers, and quick to send to a worker
+
+    @property
+    def segmentation(self) -> Any:
+        """List of polygons, or {"size", "counts"}; checked where it is drawn."""
+        return parse_json(self.packed, f"annotation {self.ann_id}")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageEntry:
+class ImageEntry(NamedTuple):
     image_id: int
     file_name: str
     height: int
@@ -84,8 +88,9 @@ class Refer:
 def load_refer(refs_path: Path, instances_path: Path) -> Refer:
     """Reads both files. Only the annotations and images that some ref names are kept. Raises SourceError."""
     refs_bytes, instances_bytes = read_bytes(refs_path), read_bytes(instances_path)
-    refs = parse_refs(refs_bytes, refs_path)
-    annotations, images, categories = parse_instances(instances_bytes, instances_path, refs)
+    with without_collection():
+        refs = parse_refs(refs_bytes, refs_path)
+        annotations, images, categories = parse_instances(instances_bytes, instances_path, refs)
     sha256 = {
         refs_path.name: hashlib.sha256(refs_bytes).hexdigest(),
         instances_path.name: hashlib.sha256(instances_bytes).hexdigest(),
@@ -141,7 +146,7 @@ def parse_instances(
             ann_id=ann_id,
             image_id=taken(entry, "image_id", int, where),
             category_id=taken(entry, "category_id", int, where),
-            segmentation=taken(entry, "segmentation", (list, dict), where),
+            packed=_packed(taken(entry, "segmentation", (list, dict), where)),
         )
     images: dict[int, ImageEntry] = {}
     for index, entry in enumerate(taken(content, "images", list, str(path))):
@@ -162,6 +167,13 @@ def parse_instances(
         where = f"{path}: category {index}"
         categories[taken(entry, "id", int, where)] = taken(entry, "name", str, where)
     return annotations, images, categories
+
+
+def _packed(segmentation: Any) -> bytes:
+    try:
+        return orjson.dumps(segmentation)
+    except orjson.JSONEncodeError:  # what only the standard library reads, such as a number of more than 64 bits
+        return json.dumps(segmentation).encode()
 
 
 def unpickle_plain(payload: bytes, path: Path) -> Any:

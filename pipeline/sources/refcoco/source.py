@@ -64,8 +64,10 @@ def build(root: str | Path, dataset: str = "refcoco", split_by: str = "unc", mas
 
 
 class RefcocoSource:
-    """A Source (see `pipeline.example`). Thread-safe; pickles as its four options and reads the files again."""
+    """A Source (see `pipeline.example`). Thread-safe; pickles as its four options and what it has read of the
+    annotation files: the workers of a build do not read them again."""
 
+    travels = True
     name = "refcoco"
     item_axis = "sentence"
     label_fields: tuple[Field, ...] = ()  # masks ride in meta as RLE
@@ -83,7 +85,7 @@ class RefcocoSource:
         self._refs_by_key: dict[str, dict[str, list[Ref]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.root, self.dataset, self.split_by, self.mask_rule)
+        return _with_annotations, (self.root, self.dataset, self.split_by, self.mask_rule, self._loaded)
 
     def keys(self, split: str) -> list[str]:
         """Twelve-digit image ids, ascending."""
@@ -245,3 +247,9 @@ def _entries(folder: Path, limit: int = 8) -> str:
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return (", ".join(names[:limit]) or "an empty folder") + more
+
+
+def _with_annotations(root: Path, dataset: str, split_by: str, mask_rule: str, loaded: Refer | None) -> RefcocoSource:
+    source = RefcocoSource(root, dataset, split_by, mask_rule)
+    source._loaded = loaded
+    return source

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.files.entries import parse_json, read_bytes, taken
+from pipeline.files.entries import parse_json, read_bytes, taken, without_collection
 from shards.errors import SourceError
 
 
@@ -46,3 +47,17 @@ def test_what_is_no_json_is_our_own_error(payload: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent\.json: cannot be read \(No such file"):
         read_bytes(tmp_path / "absent.json")
+
+
+def test_the_collector_stands_still_while_a_file_is_read_and_is_as_it_was_afterwards() -> None:
+    for was_on in (True, False):
+        (gc.enable if was_on else gc.disable)()
+        try:
+            with without_collection():
+                assert not gc.isenabled()
+            assert gc.isenabled() == was_on
+            with pytest.raises(SourceError), without_collection():
+                parse_json(b"{", "damaged.json")
+            assert gc.isenabled() == was_on
+        finally:
+            gc.enable()

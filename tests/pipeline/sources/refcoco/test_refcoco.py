@@ -92,13 +92,19 @@ def test_many_threads_share_one_source(root: Path) -> None:
     assert all(np.array_equal(example.image, examples[0].image) for example in examples[::2])
 
 
-def test_a_source_travels_as_its_options(root: Path) -> None:
+def test_a_source_travels_with_what_it_has_read(root: Path) -> None:
     source = build(root, mask_rule="exactly_one")
-    source.keys("train")
-    payload = pickle.dumps(source)
-    copy = pickle.loads(payload)
-    assert len(payload) < 1000
+    unread = pickle.dumps(source)
+    assert len(unread) < 1000
+    examples = {key: source.load("train", key) for key in source.keys("train")}
+    copy = pickle.loads(pickle.dumps(source))
+    for path in (root / "refcoco").iterdir():
+        path.write_bytes(b"")
     assert copy.identity("train") == source.identity("train")
+    for key, example in examples.items():
+        assert (copy.load("train", key).meta, copy.load("train", key).sentences) == (example.meta, example.sentences)
+    with pytest.raises(SourceError):
+        pickle.loads(unread).keys("train")
 
 
 def test_identity_does_not_depend_on_where_the_folder_is(root: Path, tmp_path: Path) -> None:

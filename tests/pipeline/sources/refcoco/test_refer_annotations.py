@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import json
 import pickle
 import struct
 from pathlib import Path
@@ -193,3 +194,13 @@ def test_annotations_that_no_ref_names_are_not_kept(refer: Refer) -> None:
 def test_an_unreadable_file_is_a_source_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         load_refer(tmp_path / "absent.p", tmp_path / "instances.json")
+
+
+def test_a_segmentation_is_kept_as_it_was_written_whatever_its_numbers_are() -> None:
+    """The surrogate makes the standard library read the file, which knows integers of any size."""
+    polygon = [[0.1, 1e-7, 2**70, 3, 123456.789, 5]]
+    content = {"info": "\ud800", "annotations": [annotation(3, 7, polygon)], "images": [], "categories": []}
+    payload = json.dumps(content).encode()
+    annotations, _, _ = parse_instances(payload, HERE, parse_refs(pickle.dumps([ref(1, 7, 3, "x")]), HERE))
+    assert annotations[3].segmentation[0][:2] == polygon[0][:2]
+    assert annotations[3].segmentation == [[*polygon[0][:2], pytest.approx(2**70), *polygon[0][3:]]]
