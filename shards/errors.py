@@ -5,6 +5,7 @@
     |-- FingerprintMismatch   the set was built from another recipe than the one in hand
     |-- CorruptShard          bytes on disk differ from what was written
     |-- IncompleteSet         no manifest, or a file named by it is missing
+    |-- BeingBuilt            somebody else builds this set now
     |-- StoreFailed           a store of files (a bucket, a web server) refuses, or does not answer again and again
     |-- LabelsFailed          a caller's labels function raised; names the record, keeps the cause
     |-- SourceError           a dataset folder is not what its official layout says (ends the build)
@@ -40,6 +41,10 @@ class CorruptShard(ContractError):
 
 class IncompleteSet(ContractError):
     """The manifest, or a file that it names, does not exist."""
+
+
+class BeingBuilt(ContractError):
+    """Another driver builds this set, or may have begun to; the message says who, since when, and what to do."""
 
 
 class StoreFailed(ContractError):

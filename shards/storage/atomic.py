@@ -48,6 +48,41 @@ def write_atomic(target: Path, payload: bytes) -> None:
         publish(path, target)
 
 
+def create_atomic(target: Path, payload: bytes) -> bool:
+    """Make `target`, whole, unless there is one; whether it was made. Of several processes one makes it."""
+    with temporary_files(target) as (path,):
+        with path.open("wb") as file:
+            file.write(payload)
+            flush(file.fileno())
+        try:
+            target.hardlink_to(path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links: whole a moment later
+            try:
+                with target.open("xb") as file:
+                    file.write(payload)
+                    flush(file.fileno())
+            except FileExistsError:
+                return False
+    return True
+
+
+def replace_atomic(target: Path, before: bytes, payload: bytes) -> bool:
+    """Replace `target` if it holds `before`; whether it was. Of several processes one replaces it: the one that gets
+    the file away under a name of its own."""
+    with temporary_files(target) as (path,):
+        try:
+            target.rename(path)
+        except FileNotFoundError:
+            return False
+        found = path.read_bytes()
+        if found != before:
+            create_atomic(target, found)
+            return False
+    return create_atomic(target, payload)
+
+
 def flush(descriptor: int) -> None:
     """Force written bytes to the disk."""
     os.fsync(descriptor)

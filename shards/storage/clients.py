@@ -51,6 +51,18 @@ class Client(Protocol):
         """Create or replace a file in one step."""
         ...
 
+    def put_new(self, name: str, payload: bytes) -> bool:
+        """Create a file unless there is one, decided by the store; whether it was created."""
+        ...
+
+    def put_over(self, name: str, before: bytes, payload: bytes) -> bool:
+        """Replace a file if it holds `before`, decided by the store; whether it was replaced."""
+        ...
+
+    def copy(self, name: str, new_name: str) -> None:
+        """Copy a file inside the store, in one step."""
+        ...
+
     def put_file(self, name: str, path: Path) -> str:
         """Like `put`, from a local file; returns the store's tag for what it received, or ''."""
         ...
@@ -156,6 +168,36 @@ class ObjectClient:
 
         obstore.put(self._store, name, payload, use_multipart=False)
 
+    def put_new(self, name: str, payload: bytes) -> bool:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            obstore.put(self._store, name, payload, use_multipart=False, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def put_over(self, name: str, before: bytes, payload: bytes) -> bool:
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        found = obstore.get(self._store, name)
+        if bytes(found.bytes()) != before:
+            return False
+        known = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+        version: Any = {name: value for name, value in known.items() if value is not None}
+        try:
+            obstore.put(self._store, name, payload, use_multipart=False, mode=version)
+        except PreconditionError:
+            return False
+        return True
+
+    def copy(self, name: str, new_name: str) -> None:
+        import obstore
+
+        obstore.copy(self._store, name, new_name)
+
     def put_file(self, name: str, path: Path) -> str:
         import obstore
 
@@ -206,6 +248,22 @@ class FilesystemClient:
     def put(self, name: str, payload: bytes) -> None:
         self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
         self._files.pipe_file(self._path(name), payload)
+
+    def put_new(self, name: str, payload: bytes) -> bool:
+        """These places decide nothing, so it is only as good as nobody else's coming in between."""
+        if self._files.exists(self._path(name)):
+            return False
+        self.put(name, payload)
+        return True
+
+    def put_over(self, name: str, before: bytes, payload: bytes) -> bool:
+        if self.read(name) != before:
+            return False
+        self.put(name, payload)
+        return True
+
+    def copy(self, name: str, new_name: str) -> None:
+        self._files.cp_file(self._path(name), self._path(new_name))
 
     def put_file(self, name: str, path: Path) -> str:
         self.put(name, path.read_bytes())

@@ -10,7 +10,16 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from shards.errors import CorruptShard
-from shards.storage.atomic import publish, sha256_bytes, sha256_file, sweep, temporary_files, write_atomic
+from shards.storage.atomic import (
+    create_atomic,
+    publish,
+    replace_atomic,
+    sha256_bytes,
+    sha256_file,
+    sweep,
+    temporary_files,
+    write_atomic,
+)
 from shards.storage.faults import missing, other_bytes, other_size
 from shards.storage.maps import MAPS, Hold, TarBytes
 
@@ -83,6 +92,26 @@ class LocalFolder:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, payload)
+
+    def create(self, name: str, payload: bytes) -> bool:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return create_atomic(path, payload)
+
+    def replace(self, name: str, before: bytes, payload: bytes) -> bool:
+        return replace_atomic(self.root / name, before, payload)
+
+    def rename(self, name: str, new_name: str) -> None:
+        try:
+            publish(self.root / name, self.root / new_name)
+        except FileNotFoundError as error:
+            raise missing(name, self) from error
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    def below(self, name: str) -> LocalFolder:
+        return LocalFolder(self.root / name)
 
     def staged(self, *names: str) -> AbstractContextManager[tuple[Path, ...]]:
         self.root.mkdir(parents=True, exist_ok=True)

@@ -92,6 +92,24 @@ class RemoteFolder:
     def write(self, name: str, payload: bytes) -> None:
         self.store.write(name, payload)
 
+    def create(self, name: str, payload: bytes) -> bool:
+        return self.store.create(name, payload)
+
+    def replace(self, name: str, before: bytes, payload: bytes) -> bool:
+        return self.store.replace(name, before, payload)
+
+    def rename(self, name: str, new_name: str) -> None:
+        try:
+            self.store.rename(name, new_name)
+        except FileNotFoundError as error:
+            raise missing(name, self) from error
+
+    def remove(self, name: str) -> None:
+        self.store.delete(name)
+
+    def below(self, name: str) -> RemoteFolder:
+        return RemoteFolder(self.store.below(name), self.cache)
+
     @contextmanager
     def staged(self, *names: str) -> Iterator[tuple[Path, ...]]:
         with staging_folder() as folder:

@@ -69,6 +69,26 @@ class Folder(Protocol):
         """Create or replace a small file in one step."""
         ...
 
+    def create(self, name: str, payload: bytes) -> bool:
+        """Create a small file unless there is one; of several who try at once, one succeeds."""
+        ...
+
+    def replace(self, name: str, before: bytes, payload: bytes) -> bool:
+        """Replace a small file that still holds `before`; of several who try at once, one succeeds."""
+        ...
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name below this folder, in one step. IncompleteSet if it does not exist."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def below(self, name: str) -> Folder:
+        """A folder in this one, which need not exist."""
+        ...
+
     def staged(self, *names: str) -> AbstractContextManager[tuple[Path, ...]]:
         """Paths on this machine to write files at; whatever is not published by the end is removed."""
         ...

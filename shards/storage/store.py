@@ -42,16 +42,22 @@ T = TypeVar("T")
 class Store:
     """The files below `url`. Make one with `Store.open`."""
 
-    def __init__(self, url: str, client: Client, secrets: Secrets) -> None:
+    def __init__(self, url: str, client: Client, secrets: Secrets, options: StorageOptions | None = None) -> None:
         self.url = shown_url(url)
         self.client = client
         self._secrets = secrets
+        self._opened = (url, options)
 
     @staticmethod
     def open(url: str, options: StorageOptions | None = None) -> Store:
         """The store at a URL. ConfigError for an unknown kind, or for options that its client refuses."""
         client, used = client_of(url, options)
-        return Store(url, client, Secrets(url, used))
+        return Store(url, client, Secrets(url, used), options)
+
+    def below(self, folder: str) -> Store:
+        """The store of the files below a folder of this one."""
+        url, options = self._opened
+        return Store.open(f"{url.rstrip('/')}/{folder}", options)
 
     def __str__(self) -> str:
         return self.url
@@ -113,6 +119,37 @@ class Store:
             if self.size(name) == path.stat().st_size and (_is_tag_of(tag, path) or self.sha256(name) == sha256):
                 return
         raise CorruptShard(f"{self.url}/{name}: uploaded {RETRY.attempts} times, and each time other bytes arrived")
+
+    def create(self, name: str, payload: bytes) -> bool:
+        """Create a small file unless there is one; whether it was created, now or by a try whose answer was lost."""
+        self.check_writable()
+        made = self._send(name, "creating", lambda: self.client.put_new(name, payload))
+        return made or self._holds(name, payload)
+
+    def replace(self, name: str, before: bytes, payload: bytes) -> bool:
+        """Replace a small file that holds `before`; whether it was replaced, by a try whose answer was lost, too."""
+        self.check_writable()
+        try:
+            made = self._try(name, "replacing", lambda: self.client.put_over(name, before, payload))
+        except FileNotFoundError:
+            return False
+        return made or self._holds(name, payload)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name; the store copies it, whole or not at all. FileNotFoundError."""
+        self.check_writable()
+        self._try(name, "copying", lambda: self.client.copy(name, new_name))
+        if self.size(new_name) != self.size(name):
+            raise CorruptShard(
+                f"{self.url}/{new_name}: is not as long as {name}, which it was copied from; run it again"
+            )
+        self.delete(name)
+
+    def _holds(self, name: str, payload: bytes) -> bool:
+        try:
+            return self.read(name) == payload
+        except FileNotFoundError:
+            return False
 
     def sha256(self, name: str) -> str:
         """sha256 of a file's bytes as the store gives them out."""
