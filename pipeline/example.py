@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,12 +162,15 @@ class Source(Protocol):
             reading them: it pickles so, and its module is importable there.
         item_axis: what an item is a run of: "sentence", or "view" where an item is an image, or a box of it, with its
             views.
+        file_entries: names of the entries of `identity` that follow from the files of single records (`files_of`) and
+            the keys alone.
     """
 
     name: str
     splits: Sequence[str]
     item_axis: str
     travels: bool = False
+    file_entries: Sequence[str] = ()
 
     @property
     def label_fields(self) -> tuple[Field, ...]:
@@ -181,8 +185,16 @@ class Source(Protocol):
         """One record; safe to call from several threads. Reject: this one cannot be used, and why."""
         ...
 
+    def files_of(self, split: str, key: str) -> Mapping[str, Path] | None:
+        """Every file that belongs to this record alone, by its name inside the dataset. A finished set is brought up to
+        date by them. None, the default, where there are none such: records are then read again when `identity`
+        changes."""
+        return None
+
     def identity(self, split: str) -> dict[str, Any]:
-        """What makes this data this data, for the fingerprint: options and file hashes, never absolute paths."""
+        """What makes this data this data, for the fingerprint: every option, and hashes of files in entries named
+        `sha256` or `..._sha256`, never absolute paths. A build is refused where an option differs, and brought up to
+        date where a hash does."""
         ...
 
     def counts(self, split: str) -> dict[str, int]:

@@ -6,13 +6,13 @@ and after every restart. A shard is the unit of work, of retry and of resume (do
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.building.ledger import Place, read_finished, read_manifest
+from pipeline.building.ledger import Place, keys_sha256, read_finished, read_manifest
 from pipeline.building.recipe import TEXT_MODES
 from shards.contract.manifest import ShardEntry
 from shards.contract.schema import Field
@@ -39,7 +39,7 @@ class PlannedShard:
 
     @property
     def keys_sha256(self) -> str:
-        return hashlib.sha256("\n".join(self.keys).encode()).hexdigest()
+        return keys_sha256(self.keys)
 
 
 def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> list[PlannedShard]:
@@ -47,7 +47,7 @@ def plan_shards(keys: Sequence[str], records_per_shard: int, set_name: str) -> l
     if not keys:
         raise SourceError(f"{set_name}: the source has no keys in this split; check its folder and the split's name")
     if len(set(keys)) != len(keys):
-        twice = next(key for position, key in enumerate(keys) if key in keys[:position])
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
         raise SourceError(f"{set_name}: key {twice!r} comes twice in the source; keys must be unique")
     starts = range(0, len(keys), records_per_shard)
     return [
@@ -68,17 +68,18 @@ def remaining(planned: Sequence[PlannedShard], place: Place) -> list[PlannedShar
 
     def is_done(shard: PlannedShard) -> bool:
         if named is not None:
-            return shard.name not in named or _is_in_place(named[shard.name], folder)
+            return shard.name not in named or is_in_place(named[shard.name], folder)
         finished = read_finished(folder, shard.name)
         if finished is None or finished.keys_sha256 != shard.keys_sha256:
             return False
-        return finished.shard is None or _is_in_place(finished.shard, folder)
+        return finished.shard is None or is_in_place(finished.shard, folder)
 
     with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:  # a store takes a round trip for each
         return [shard for shard, done in zip(planned, pool.map(is_done, planned), strict=True) if not done]
 
 
-def _is_in_place(shard: ShardEntry, folder: Folder) -> bool:
+def is_in_place(shard: ShardEntry, folder: Folder) -> bool:
+    """Whether a shard's files have the recorded size and the index its hash."""
     try:
         check_shard(folder, shard)
     except (IncompleteSet, CorruptShard):

@@ -7,18 +7,23 @@ are recipe: a GPU may choose another algorithm, with other rounding, for another
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
 from pipeline.views import ViewPlan
+from shards.contract.manifest import fingerprint
 from shards.contract.schema import Field, Schema
 from shards.errors import ConfigError
 
 TextMode = Literal["states", "tokens"]
 TEXT_MODES = get_args(TextMode)
 LEAST_DECODE_THREADS = 4
+# Options that older versions left out of a recipe: where one is absent there, nothing is known of it.
+LATER = (("source", "images"), ("source", "depths"), ("text_encoder", "tokenizer_rules"))
+_COUNTS = ("pairs", "pictures")  # of a source's files, beside the hashes
 META_FIELD = Field("meta", "json", unit="items, views, sentences and what the source says about the image")
 
 
@@ -91,3 +96,31 @@ def recipe_of(
         "fields": {field.member: f"{field.dtype} {list(field.shape)}".strip() for field in schema.fields},
         "item_axis": schema.item_axis,
     }
+
+
+def without_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without what its source's files held: hashes (`sha256`, `..._sha256`) and their counts. What is left are
+    choices, which nobody makes by editing a file."""
+    source = recipe.get("source")
+    if not isinstance(source, Mapping):
+        return dict(recipe)
+    kept = {name: value for name, value in source.items() if not name.endswith("sha256") and name not in _COUNTS}
+    return {**recipe, "source": kept}
+
+
+def as_far_as_known(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without those of `LATER` that another one, of an older version, says nothing of."""
+    kept = dict(here)
+    for part, name in LATER:
+        mine, theirs = kept.get(part), there.get(part)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping) and name in mine and name not in theirs:
+            kept[part] = {key: value for key, value in mine.items() if key != name}
+    return kept
+
+
+def shared_sha256(source: Source, split: str) -> str:
+    """Hash of what all records of a split depend on: its identity, without the entries that follow from the files of
+    single records."""
+    single = getattr(source, "file_entries", ())
+    shared = {name: value for name, value in source.identity(split).items() if name not in single}
+    return fingerprint(shared)

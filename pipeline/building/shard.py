@@ -1,7 +1,7 @@
 """Builds one shard, and finishes a set: what a job calls, on any machine, in any order, as often as it likes.
 
 Four stages run at once, each ahead of the next, and all of them keep the order of the keys:
-    decode threads    source.load, views, render            -> uint8 views
+    decode threads    files, source.load, views, render     -> uint8 views, or what was built before
     batch thread      levels (or pixels), tokens            -> full batches of one shape, never across shards
     encoder thread    image encoder, text encoder, no more  -> rows of latents and states
     calling thread    records, tar, index, hashes           -> the shard, then its entry in `_build/`
@@ -11,14 +11,15 @@ are entries of an example that its source left out; everything else that fails e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from threading import Lock
 from typing import Any
 
+from pipeline.building import environments
 from pipeline.building.ledger import (
     FinishedShard,
     Place,
@@ -31,16 +32,19 @@ from pipeline.building.ledger import (
 from pipeline.building.losses import check_losses, losses_in_words
 from pipeline.building.plan import PlannedShard
 from pipeline.building.prefetch import in_thread, map_ahead
-from pipeline.building.recipe import BuildSettings, schema_of
-from pipeline.building.stages import EncodedExample, batches_of, encode, record_of, rendered
+from pipeline.building.previous import Earlier, EarlierRecords, Previous
+from pipeline.building.recipe import BuildSettings, schema_of, shared_sha256
+from pipeline.building.stages import EncodedExample, Kept, RenderedExample, batches_of, encode, record_of
+from pipeline.building.taking_over import FirstStage
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
 from pipeline.views import ViewPlan
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry
-from shards.contract.schema import Record, Schema
+from shards.contract.origins import ORIGINS_NAME, TIMES_NAME, Origin, ShardOrigins, to_lines
+from shards.contract.schema import PackedRecord, Record, Schema
 from shards.errors import CorruptShard, IncompleteSet
-from shards.storage.storage import open_folder
-from shards.writing.writer import seal_set, write_shard
+from shards.storage.storage import Folder, open_folder
+from shards.writing.writer import seal_set, write_rejects, write_shard
 
 Progress = Callable[[int, int], None]  # (records written, examples rejected) of this shard so far
 _BATCHES_AHEAD = 2
@@ -57,6 +61,8 @@ def build_shard(
     settings: BuildSettings,
     progress: Progress | None = None,
     turn: Lock | None = None,
+    previous: Previous | None = None,
+    shared: str = "",
 ) -> FinishedShard:
     """Writes `<planned.name>.tar` and `.idx` into `folder`, a path or URL, then `_build/<planned.name>.json`; returns
     what that says.
@@ -65,43 +71,73 @@ def build_shard(
     it has called `ledger.open_build` on the folder. Raises SourceError and the encoder's own errors; the folder then
     has no trace of the shard.
 
+    What `previous` has of the same keys, by the same recipe but for the contents of the source's files, is taken over
+    as far as it is still so; `shared` is `recipe.shared_sha256`, if it is known.
+
     Writing ends with hashing and syncing, when the encoders have nothing to do. To keep them busy, call this for the
     next shard from another thread with the same `turn`: it decodes at once and encodes as soon as this one has done so.
     """
     schema = schema_of(source, view_plan, vae, text, settings)
-    examples = map_ahead(
-        partial(rendered, source, split, view_plan), planned.keys, settings.decoders, settings.decode_ahead
-    )
-    batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
-    outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
-    rejects: list[Rejected] = []
-    cut_sentences = 0
-
-    def records() -> Generator[Record, None, None]:
-        nonlocal cut_sentences
-        done = rejected = 0
-        for outcome in outcomes:
-            record = outcome if isinstance(outcome, Rejected) else record_of(outcome)
-            if isinstance(record, Rejected):
-                rejects.append(record)
-                rejected += 1
-            else:
-                if isinstance(outcome, EncodedExample):
-                    rejects.extend(Rejected(record.key, why, whole=False) for why in outcome.example.left_out)
-                    cut_sentences += outcome.example.cut_sentences
-                yield record
-                done += 1
-            if progress is not None:
-                progress(done, rejected)
-
-    with closing(examples), closing(batches), closing(outcomes), closing(records()) as accepted:
-        first = next(accepted, None)
-        shard = None if first is None else write_shard(folder, planned.name, schema, chain([first], accepted))
+    with _earlier(previous, planned, schema) as (earlier, taken):
+        first_stage = FirstStage(source, split, view_plan, shared or shared_sha256(source, split), earlier, taken)
+        examples = map_ahead(first_stage, planned.keys, settings.decoders, settings.decode_ahead)
+        batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
+        outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
+        told = _Told(first_stage.origins, progress)
+        with closing(examples), closing(batches), closing(outcomes), closing(told.records(outcomes)) as accepted:
+            first = next(accepted, None)
+            shard = None if first is None else write_shard(folder, planned.name, schema, chain([first], accepted))
     if shard is not None:
-        shard = replace(shard, rejects=len(rejects))
-    finished = FinishedShard(planned.name, planned.keys_sha256, shard, tuple(rejects), cut_sentences)
+        shard = replace(shard, rejects=len(told.rejects))
+    origins = ShardOrigins(planned.name, first_stage.shared, tuple(told.origins[key] for key in planned.keys))
+    cut_sentences = sum(origin.cut_sentences for origin in origins.records)
+    finished = FinishedShard(planned.name, planned.keys_sha256, shard, tuple(told.rejects), cut_sentences, origins)
     write_finished(folder, finished)
     return finished
+
+
+@contextmanager
+def _earlier(
+    previous: Previous | None, planned: PlannedShard, schema: Schema
+) -> Iterator[tuple[Mapping[str, Earlier], EarlierRecords | None]]:
+    found = {key: one for key in planned.keys if (one := previous.earlier(key))} if previous else {}
+    if previous is None or not found:
+        yield {}, None
+        return
+    with previous.records(planned.keys, schema) as records:
+        yield found, records
+
+
+class _Told:
+    """What is said of a shard while its records go by: rejects, and what every record is made of."""
+
+    def __init__(self, origins: dict[str, Origin], progress: Progress | None) -> None:
+        self.origins, self.rejects = origins, list[Rejected]()
+        self._progress = progress
+
+    def records(
+        self, outcomes: Iterable[EncodedExample | Rejected | Kept]
+    ) -> Generator[Record | PackedRecord, None, None]:
+        done = rejected = 0
+        for outcome in outcomes:
+            record = record_of(outcome) if isinstance(outcome, EncodedExample) else outcome
+            if isinstance(record, Rejected):
+                self.rejects.append(record)
+                rejected += 1
+            else:
+                if isinstance(record, Kept):
+                    self._note(record.record.key, record)
+                    yield record.record
+                elif isinstance(outcome, EncodedExample):
+                    self._note(record.key, outcome.example)
+                    yield record
+                done += 1
+            if self._progress is not None:
+                self._progress(done, rejected)
+
+    def _note(self, key: str, said: Kept | RenderedExample) -> None:
+        self.rejects.extend(Rejected(key, why, whole=False) for why in said.left_out)
+        self.origins[key] = replace(self.origins[key], cut_sentences=said.cut_sentences)
 
 
 def build_shards(
@@ -148,15 +184,19 @@ def finish_set(
         _check_repaired(manifest, [result for result in results.values() if result is not None])
         remove_ledger(folder)
         return manifest
+    finished = [result for result in results.values() if result is not None]
+    rejects = [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
     absent = [name for name, result in results.items() if result is None]
     if absent:
+        write_rejects(folder, rejects)
         raise IncompleteSet(
             f"{folder}: {len(absent)} of {len(planned)} shards are not built, the first is {absent[0]}; "
             "build them first"
         )
-    finished = [result for result in results.values() if result is not None]
+    write_rejects(folder, rejects)  # whoever is refused for too many of them has a list
     check_losses(finished, sum(len(shard.keys) for shard in planned), folder.name, settings.max_rejects)
-    rejects = [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
+    _write_origins(folder, finished)
+    _remove_unplanned(folder, finished)
     manifest = seal_set(
         folder,
         name=folder.name,
@@ -171,6 +211,24 @@ def finish_set(
     for line in losses_in_words(finished, manifest.counts.get("sentence", 0)):
         say(line)
     return manifest
+
+
+def _write_origins(folder: Folder, finished: Sequence[FinishedShard]) -> None:
+    """What every record was made from, and by what; nothing where an older version built some of it."""
+    known = [part.origins for part in finished if part.origins is not None]
+    if len(known) == len(finished) and (environment := environments.read(folder, environments.BEGUN)):
+        origins, times = to_lines(known)
+        folder.write(ORIGINS_NAME, origins)
+        folder.write(TIMES_NAME, times)
+        environments.write(folder, environments.BUILT, environment)
+
+
+def _remove_unplanned(folder: Folder, finished: Sequence[FinishedShard]) -> None:
+    """Shards of the same set that an earlier plan had, when the source was larger."""
+    named = {part.shard.name for part in finished if part.shard is not None}
+    for name in (*folder.names(f"{folder.name}-*.tar"), *folder.names(f"{folder.name}-*.idx")):
+        if name[:-4] not in named and re.fullmatch(r"\d{6}", name[len(folder.name) + 1 : -4]):
+            folder.remove(name)
 
 
 def _without_empty(finished: Sequence[FinishedShard]) -> list[ShardEntry]:

@@ -1,13 +1,14 @@
 """The stages between a key and a record: render, batch, encode, assemble. Each works in the order of the keys.
 
 Owns what an example is on its way and the fixed-shape batches; `shard` decides which thread runs which stage, and
-`shards.writing.writer` takes the records. A Reject travels along as a Rejected in its example's place.
+`shards.writing.writer` takes the records. A Reject travels along as a Rejected in its example's place, and a record
+of an earlier build that has not changed as a Kept.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from threading import Lock
@@ -23,7 +24,8 @@ from pipeline.example import Source
 from pipeline.rendering.geometry import place_on, render, to_pixels
 from pipeline.views import ViewPlan, consecutive, view_runs
 from shards.contract.npy import is_finite
-from shards.contract.schema import Record
+from shards.contract.origins import content_hasher
+from shards.contract.schema import PackedRecord, Record
 from shards.errors import Reject
 from shards.geometry.view import Size, View
 
@@ -42,6 +44,21 @@ class RenderedExample:
     left_out: tuple[str, ...] = ()  # why entries of the example are not in it
     tokens: np.ndarray | None = None  # int32 [S, L]
     cut_sentences: int = 0
+    shown: str = ""  # hash of `images` and what is padded around them: what the encoder is shown
+    known: Mapping[str, np.ndarray] = field(default_factory=dict)  # fields of an earlier record that may be the same
+    is_encoded: bool = False  # the encoder was shown the same for `known`
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record of an earlier build that nothing has changed of, as it was packed then."""
+
+    record: PackedRecord
+    left_out: tuple[str, ...]
+    cut_sentences: int
+
+
+Outcome = RenderedExample | Rejected | Kept
 
 
 @dataclass
@@ -50,7 +67,7 @@ class EncoderBatch:
 
     pixels: np.ndarray | Levels  # float32 [B, 3, h, w], or levels for an encoder that takes them
     filled: int = 0
-    complete: list[RenderedExample | Rejected] = field(default_factory=list)
+    complete: list[Outcome] = field(default_factory=list)
 
     def put(self, image: np.ndarray, size_px: Size, corner_px: Size) -> None:
         """An image uint8 [h, w, 3], into the next row."""
@@ -84,11 +101,30 @@ def rendered(source: Source, split: str, view_plan: ViewPlan, key: str) -> Rende
     except Reject as reject:
         return Rejected(key, str(reject))
     items = example.items or consecutive([len(run) for run in runs])
-    return RenderedExample(key, example.meta, example.sentences, items, example.labels, views, images, example.left_out)
+    return RenderedExample(
+        key,
+        example.meta,
+        example.sentences,
+        items,
+        example.labels,
+        views,
+        images,
+        example.left_out,
+        shown=_shown(views, images),
+    )
+
+
+def _shown(views: Sequence[View], images: Sequence[np.ndarray]) -> str:
+    """Hash of everything that `to_pixels` reads."""
+    digest = content_hasher()
+    for view, image in zip(views, images, strict=True):
+        digest.update(f"{image.shape} {view.size_px} {view.pad_before_px}\n".encode())
+        digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def batches_of(
-    examples: Iterable[RenderedExample | Rejected],
+    examples: Iterable[Outcome],
     vae: ImageEncoder,
     text: TextEncoder | None,
     size_px: Size,
@@ -108,7 +144,8 @@ def batches_of(
             if text is not None:
                 sentences = list(example.sentences)
                 example.tokens, example.cut_sentences = text.tokenize(sentences), text.cut(sentences)
-            for image, view in zip(example.images, example.views, strict=True):
+            to_encode = [] if example.is_encoded else list(zip(example.images, example.views, strict=True))
+            for image, view in to_encode:
                 if batch.filled == size:
                     yield batch
                     batch = empty()
@@ -122,14 +159,15 @@ def batches_of(
 
 def encode(
     batches: Iterator[EncoderBatch], vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings, turn: Lock
-) -> Generator[EncodedExample | Rejected, None, None]:
-    """What the encoders make of each example. Examples wait here until their sentences' batch is full.
+) -> Generator[EncodedExample | Rejected | Kept, None, None]:
+    """What the encoders make of each example, as far as nothing known says it. Examples wait here until their
+    sentences' batch is full.
 
     `turn` is held from the first batch to the last: shards built at the same time with the same encoders take turns.
     """
     states = TextStates(text, settings.text_batch) if text is not None and settings.text == "states" else None
     rows: deque[dict[str, np.ndarray]] = deque()  # encoded views that belong to no example yet
-    waiting: deque[EncodedExample | Rejected] = deque()
+    waiting: deque[EncodedExample | Rejected | Kept] = deque()
     first = next(batches)  # before the turn, so that decoding is under way when it comes
     with turn:
         for batch in chain([first], batches):
@@ -137,12 +175,13 @@ def encode(
                 arrays = _encoded(vae, batch.pixels)
                 rows.extend({name: array[row] for name, array in arrays.items()} for row in range(batch.filled))
             for example in batch.complete:
-                if isinstance(example, Rejected):
+                if not isinstance(example, RenderedExample):
                     waiting.append(example)
                     continue
                 if states is not None and example.tokens is not None:
+                    states.learn(example.known)
                     states.ask(example.tokens)
-                waiting.append(EncodedExample(example, [rows.popleft() for _ in example.views], states))
+                waiting.append(EncodedExample(example, _rows_of(example, vae, rows), states))
             while waiting and _is_ready(waiting[0]):
                 yield waiting.popleft()
         if states is not None:
@@ -155,6 +194,16 @@ def _encoded(vae: ImageEncoder, pixels: np.ndarray | Levels) -> dict[str, np.nda
         assert isinstance(vae, LevelEncoder)
         return vae.encode_levels(pixels)
     return vae.encode(pixels)
+
+
+def _rows_of(
+    example: RenderedExample, vae: ImageEncoder, encoded: deque[dict[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """A row of every encoded field for each view: as stored before, or the next that were encoded."""
+    if not example.is_encoded:
+        return [encoded.popleft() for _ in example.views]
+    names = [field.name for field in vae.fields(example.views[0].size_px)]
+    return [{name: example.known[name][row] for name in names} for row in range(len(example.views))]
 
 
 def record_of(encoded: EncodedExample) -> Record | Rejected:
@@ -179,7 +228,7 @@ def record_of(encoded: EncodedExample) -> Record | Rejected:
     return Record(example.key, {**values, **example.labels, "meta": meta})
 
 
-def _is_ready(entry: EncodedExample | Rejected) -> bool:
-    if isinstance(entry, Rejected) or entry.states is None or entry.example.tokens is None:
+def _is_ready(entry: EncodedExample | Rejected | Kept) -> bool:
+    if not isinstance(entry, EncodedExample) or entry.states is None or entry.example.tokens is None:
         return True
     return entry.states.knows(entry.example.tokens)

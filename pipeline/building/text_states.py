@@ -6,6 +6,8 @@ sees. States are kept until the shard is done, so memory is that of the shard's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pipeline.encoders import TextEncoder
@@ -19,6 +21,12 @@ class TextStates:
         self._batch = batch
         self._known: dict[bytes, np.ndarray] = {}  # token row -> states float16 [L, D]
         self._pending: dict[bytes, np.ndarray] = {}  # token row -> the row itself, int32 [L]
+
+    def learn(self, record: Mapping[str, np.ndarray]) -> None:
+        """The states of an earlier record, if it has any: `tokens` int32 [S, L], `text` float16 [S, L, D]."""
+        for row, states in zip(record.get("tokens", ()), record.get("text", ()), strict=False):
+            if row.tobytes() not in self._pending:
+                self._known.setdefault(row.tobytes(), states)
 
     def ask(self, tokens: np.ndarray) -> None:
         """Tokens int32 [S, L]: makes sure that their states will be known after enough asking, or a flush."""

@@ -22,7 +22,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example
-from pipeline.sources.pairs.depths import PairList, load_pair, read_list
+from pipeline.sources.pairs.depths import Pair, PairList, load_pair, read_list
 from shards.contract.schema import Field
 from shards.errors import SourceError
 from shards.storage.atomic import sha256_file
@@ -84,8 +84,7 @@ class KittiSource:
         if key not in pairs:
             raise SourceError(f"{self.root}: split {split} has no image {key!r}; keys look like {next(iter(pairs))}")
         pair = pairs[key]
-        candidates = [folder / pair.depth for folder in self.depths]
-        depth_path = next((path for path in candidates if path.exists()), candidates[0])
+        depth_path = self._depth_path(pair)
         where = f"{self.lists[split]} line {pair.line}"
         picture, depth_png = load_pair(self.images / pair.image, depth_path, where, UNIT)
         meta: dict[str, Any] = {
@@ -99,10 +98,20 @@ class KittiSource:
             meta["focal_px"] = pair.focal_px
         return Example(key, picture, meta, labels={"depth": depth_png})
 
+    def files_of(self, split: str, key: str) -> dict[str, Path]:
+        """Picture and depth map."""
+        pair = self._list(split).pairs[key]
+        return {pair.image.as_posix(): self.images / pair.image, pair.depth.as_posix(): self._depth_path(pair)}
+
     def identity(self, split: str) -> dict[str, Any]:
-        """Hash of the list. The pictures are not hashed: the list names them."""
+        """Hash of the list, and what its columns are relative to, where that is not the root."""
         self._list(split)
-        return {"name": self.name, "split": split, "sha256": {"list": sha256_file(self.root / self.lists[split])}}
+        _, _, images, depths = self._arguments
+        # Options that were not there before stand in an identity only where they say something.
+        folders = {"images": images} if images else {}
+        folders |= {"depths": list(depths)} if any(depths) else {}
+        said = {"name": self.name, "split": split, **folders}
+        return {**said, "sha256": {"list": sha256_file(self.root / self.lists[split])}}
 
     def counts(self, split: str) -> dict[str, int]:
         """`images` with ground truth; `without_depth`, lines of the list that name none and have no record."""
@@ -120,6 +129,11 @@ class KittiSource:
             "url": "https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction",
             "splits": {split: {"images": count} for split, count in PUBLISHED.items()},
         }
+
+    def _depth_path(self, pair: Pair) -> Path:
+        """The first folder that has the file, or where it is missed."""
+        candidates = [folder / pair.depth for folder in self.depths]
+        return next((path for path in candidates if path.exists()), candidates[0])
 
     def _list(self, split: str) -> PairList:
         if split not in self.splits:

@@ -63,6 +63,14 @@ class PackedFields:
 
 
 @dataclass(frozen=True)
+class PackedRecord:
+    """One record as it was packed before: (member file name, bytes) in schema order."""
+
+    key: str
+    members: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True)
 class Field:
     """One member file `<key>.<name>.<codec>` of every record.
 

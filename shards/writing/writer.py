@@ -18,7 +18,7 @@ from typing import Any
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.index import IndexRows, ShardIndex
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
-from shards.contract.schema import Record, Schema, check_key
+from shards.contract.schema import PackedRecord, Record, Schema, check_key
 from shards.errors import CorruptShard, SchemaMismatch
 from shards.storage.atomic import flush, sha256_file
 from shards.storage.storage import Folder, open_folder
@@ -26,10 +26,13 @@ from shards.writing.card import render_card
 from shards.writing.tar_stream import TarStream
 
 BUILD_FOLDER = "_build"
+REJECTS_NAME = "rejects.jsonl"
 _LOOKS_AT_ONCE = 8
 
 
-def write_shard(folder: Path | str | Folder, name: str, schema: Schema, records: Iterable[Record]) -> ShardEntry:
+def write_shard(
+    folder: Path | str | Folder, name: str, schema: Schema, records: Iterable[Record | PackedRecord]
+) -> ShardEntry:
     """Write `<name>.tar` and `<name>.idx` into `folder`, a path or URL, and return what the manifest will say of them.
 
     An existing shard of that name is replaced in one step. Raises SchemaMismatch for a record that does not
@@ -46,6 +49,10 @@ def write_shard(folder: Path | str | Folder, name: str, schema: Schema, records:
                 if record.key in keys:
                     raise SchemaMismatch(f"{name}: key {record.key!r} comes twice; make keys unique")
                 keys.add(record.key)
+                if isinstance(record, PackedRecord):
+                    files = [(tar.add(member, b"", payload), payload) for member, payload in record.members]
+                    rows.add_files(record.key, files, name)
+                    continue
                 packed = schema.pack(record)
                 for field, member in zip(schema.fields, packed.members, strict=True):
                     offset = tar.add(member.name, member.header, member.data)
@@ -109,13 +116,17 @@ def seal_set(
     # the recipe as a reader will see it: lists for tuples
     plain: dict[str, Any] = parse_json(canonical_json(dict(recipe), "recipe"), "recipe")
     manifest = Manifest(name, split, plain, fingerprint(plain), schema, tuple(shards), counts, tuple(tables))
-    lines = [canonical_json(dict(reject), "rejects.jsonl") + b"\n" for reject in rejects]
-    folder.write("rejects.jsonl", b"".join(lines))
+    write_rejects(folder, rejects)
     folder.write("README.md", render_card(manifest, card or {}).encode())
     folder.write("wids.json", canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n")
     manifest.write(folder)
     folder.remove_folder(BUILD_FOLDER)
     return manifest
+
+
+def write_rejects(folder: Folder, rejects: Sequence[Mapping[str, Any]], name: str = REJECTS_NAME) -> None:
+    """A line for each example or entry that was left out, with its reason."""
+    folder.write(name, b"".join(canonical_json(dict(reject), REJECTS_NAME) + b"\n" for reject in rejects))
 
 
 def _count(folder: Folder, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:

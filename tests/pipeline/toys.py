@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.building.ledger import open_build
-from pipeline.building.plan import PlannedShard, plan_shards, remaining
+from pipeline.building.plan import PlannedShard, plan_shards
 from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
-from pipeline.building.shard import build_shard, finish_set
+from pipeline.building.shard import build_shard
+from pipeline.building.transaction import SetBuild
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Example
 from pipeline.views import ViewPlan, exact
@@ -135,6 +135,8 @@ class Build:
     plan: ViewPlan = field(default_factory=lambda: exact.build(32))
     settings: BuildSettings = SETTINGS
     said: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=lambda: {"libraries": {"toys": "1"}})
+    allow_changed: bool = False
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -144,17 +146,36 @@ class Build:
     def planned(self) -> list[PlannedShard]:
         return plan_shards(self.source.keys("train"), self.settings.records_per_shard, self.folder.name)
 
-    def run(self) -> Manifest:
-        manifest = open_build(self.folder, self.recipe)
-        todo = remaining(self.planned, self.folder)
-        if manifest is not None and not todo:
-            return manifest
-        for shard in todo:
-            build_shard(shard, self.source, "train", self.plan, self.vae, self.text, self.folder, self.settings)
-        schema = schema_of(self.source, self.plan, self.vae, self.text, self.settings)
-        return finish_set(
-            self.planned, self.source, "train", schema, self.recipe, self.folder, self.settings, say=self.said.append
+    def begin(self) -> SetBuild:
+        return SetBuild(
+            self.folder,
+            self.planned,
+            self.source,
+            "train",
+            self.plan,
+            self.recipe,
+            self.environment,
+            self.allow_changed,
         )
+
+    def run(self) -> Manifest:
+        begun = self.begin()
+        if begun.manifest is not None and begun.is_done:
+            return begun.manifest
+        for shard in begun.todo:
+            build_shard(
+                shard,
+                self.source,
+                "train",
+                self.plan,
+                self.vae,
+                self.text,
+                begun.order.place(begun.folder),
+                self.settings,
+                previous=begun.order.previous(begun.folder, shard.name),
+            )
+        schema = schema_of(self.source, self.plan, self.vae, self.text, self.settings)
+        return begun.finish(schema, self.settings, self.said.append, lambda: ())
 
 
 def digests(folder: Path) -> dict[str, str]:

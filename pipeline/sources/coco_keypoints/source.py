@@ -110,6 +110,11 @@ class CocoKeypointsSource:
         image = load_photo(self.root / split / photo.file_name, size_px, photo.image_id)
         return Example(key, image, meta, boxes_px=tuple(box_inside(box["box_xywh_px"], *size_px) for box in boxes))
 
+    def files_of(self, split: str, key: str) -> dict[str, Path]:
+        """The photograph; persons and boxes are in files of all."""
+        photo = self._split(split).photos[key]
+        return {photo.file_name: self.root / split / photo.file_name}
+
     def identity(self, split: str) -> dict[str, Any]:
         """Options and file hashes. The photographs are not hashed: they are named and sized by the annotations."""
         found = self._split(split)

@@ -177,6 +177,17 @@ class CocoSegmentsSource:
             lines.append(f"{split}: {empty} pictures have no segment and are {self.unlabelled} everywhere")
         return lines
 
+    def files_of(self, split: str, key: str) -> dict[str, Path]:
+        """The photograph, and the PNG of a panoptic file."""
+        found, photos = self._split(split)
+        _, images, panoptic = self.places.of(self.root, split)
+        photo = photos[key]
+        files = {photo.file_name: images / photo.file_name}
+        if found.panoptic:
+            label = found.label_files[photo.image_id]
+            files[f"labels/{label}"] = panoptic / label
+        return files
+
     def identity(self, split: str) -> dict[str, Any]:
         """Options and the hash of the annotation file, which names and sizes the pictures."""
         self._split(split)

@@ -39,9 +39,8 @@ from pipeline.sources.depth_folders import meaning as meanings
 from pipeline.sources.depth_folders.scenes import scene_of_pictures
 from pipeline.sources.depth_folders.sizes import RESIZE, Layout, of_one_size
 from pipeline.sources.depth_folders.survey import survey
-from pipeline.sources.pairs.labels import name_below
 from pipeline.sources.pairs.matching import Folders, both_files
-from pipeline.sources.pairs.paired import IMAGE_SUFFIXES, PairedFiles, folders_of
+from pipeline.sources.pairs.paired import IMAGE_SUFFIXES, PairedFiles, folders_of, name_below
 from shards.contract.schema import Field
 from shards.errors import ConfigError, Reject
 

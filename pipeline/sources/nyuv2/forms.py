@@ -55,6 +55,10 @@ class Form(Protocol):
         """Reject: this picture or its depth cannot be used. SourceError: the split has no such key."""
         ...
 
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """Those of one record alone, if there are any."""
+        ...
+
     def identity(self, split: str) -> dict[str, Any]: ...
 
 
@@ -98,6 +102,9 @@ class MatForm:
         }
         where = f"frame {number} of {self.paths['mat']}"
         return Frame(image, depth_m, names.room, FrameNames.jpg(number), where, facts)
+
+    def files_of(self, split: str, key: str) -> None:
+        """All records are parts of one file."""
 
     def identity(self, split: str) -> dict[str, Any]:
         """Hashes of both files; the first call reads the whole .mat, a few seconds."""
@@ -147,6 +154,10 @@ class FolderForm:
         if pair.focal_px is not None:
             facts["focal_px"] = pair.focal_px
         return Frame(picture, depth_png, scene, pair.image.name, where, facts)
+
+    def files_of(self, split: str, key: str) -> dict[str, Path]:
+        pair, folder = self._pairs_of(split)[key], self.root / FOLDERS[split]
+        return {pair.image.as_posix(): folder / pair.image, pair.depth.as_posix(): folder / pair.depth}
 
     def identity(self, split: str) -> dict[str, Any]:
         """Hash of the list. The pictures are not hashed: the list names them."""

@@ -108,6 +108,10 @@ class Nyuv2Source:
         }
         return Example(key, frame.picture, meta, labels={"depth": frame.depth})
 
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """Picture and depth map; None of a .mat, which holds all."""
+        return self.form.files_of(split, key)
+
     def identity(self, split: str) -> dict[str, Any]:
         """Options and hashes of what names the pictures; of the whole .mat in that form."""
         return {

@@ -8,7 +8,6 @@ the labels can be what was declared, `label_survey`'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from pipeline.files.photos import Orientation, Partner, load_picture
 from pipeline.files.readable import Readable
 from pipeline.sources.pairs.label_survey import survey
 from pipeline.sources.pairs.matching import Folders, both_files
-from pipeline.sources.pairs.paired import PairedFiles
+from pipeline.sources.pairs.paired import PairedFiles, name_below
 from shards.contract.schema import Field
 
 LABEL = "label"
@@ -68,10 +67,3 @@ class LabelPairs(PairedFiles):
     def notices(self, split: str) -> list[str]:
         """What a sample of the split's labels holds, in lines for a person. SourceError: it cannot be what is meant."""
         return survey(split, self.listing(split), self.folders[split], self.class_names, self.read, self.caution)
-
-
-def name_below(path: Readable, folder: Path) -> str:
-    """A file's path below a folder, or its name where a list put it elsewhere."""
-    if not isinstance(path, Path):
-        return str(path)
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pipeline.files.readable import Readable
 from pipeline.sources.pairs.matching import Folders, Listing, Pair, list_pairs
 from pipeline.sources.pairs.splits import splits_of
 from shards.errors import ConfigError, SourceError
@@ -20,6 +21,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 class PairedFiles:
     """The part of a Source (see `pipeline.example`) that lists pairs. Thread-safe."""
+
+    file_entries = ("pairs", "names_and_sizes_sha256")
 
     def __init__(self, folders: Mapping[str, Folders]) -> None:
         self.folders, self.splits = dict(folders), tuple(folders)
@@ -38,6 +41,14 @@ class PairedFiles:
         """What identifies the split's files: a hash of names and sizes. Their contents are not read for it: 20,000
         small files take minutes on a network disk."""
         return {"pairs": len(self.listing(split).pairs), "names_and_sizes_sha256": self.listing(split).sha256}
+
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """Picture and partner, as far as they are there; None where they are rows of a table."""
+        pair, folders = self.pair(split, key), self.folders[split]
+        found = {"images": (pair.image, folders.images), folders.kind: (pair.label, folders.labels)}
+        paths = {f"{side}/{name_below(path, base)}": path for side, (path, base) in found.items() if path is not None}
+        files = {name: path for name, path in paths.items() if isinstance(path, Path)}
+        return files if len(files) == len(paths) else None
 
     def pair(self, split: str, key: str) -> Pair:
         """SourceError: the split has no such key."""
@@ -58,6 +69,13 @@ class PairedFiles:
     def list_split(self, split: str) -> Listing:
         """The pairs of a split, as they are found. SourceError."""
         return list_pairs(self.folders[split], split)
+
+
+def name_below(path: Readable, folder: Path) -> str:
+    """A file's path below a folder, or its name where a list put it elsewhere."""
+    if not isinstance(path, Path):
+        return str(path)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def folders_of(

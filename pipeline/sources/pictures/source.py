@@ -113,6 +113,7 @@ class PicturesSource:
 
     name = "pictures"
     label_fields: tuple[Field, ...] = ()
+    file_entries = ("pictures", "names_and_sizes_sha256")
 
     def __init__(self, root: Path, options: Options, chosen: Mapping[str, Chosen | None], title: str) -> None:
         self._arguments = (root, options, chosen, title)
@@ -147,6 +148,15 @@ class PicturesSource:
             return Example(key, picture, meta)
         sentences = self._captions(found)
         return Example(key, picture, meta, sentences, ((0, len(sentences)),))
+
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """The picture, and the text file beside it; None of tars."""
+        found = self._listing(split)[key]
+        if found.path is None:
+            return None
+        files = {found.path.name: found.path}
+        beside = found.path.with_suffix(".txt")
+        return files | ({beside.name: beside} if self.options.captions == BESIDE else {})
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options, the captions of a table, and a hash of the names and sizes of all pictures of the split."""

@@ -120,6 +120,11 @@ class RefcocoSource:
         file = {"image_id": entry.image_id, "file_name": entry.file_name}
         return example_of(key, image, file, usable, left_out)
 
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """The photograph; its refs are in files of all."""
+        entry = self._refer().images.get(self._split(split)[key][0].image_id)
+        return None if entry is None else {entry.file_name: self.root / IMAGES / entry.file_name}
+
     def identity(self, split: str) -> dict[str, Any]:
         """Options and annotation hashes. The photographs are not hashed: they are named and sized by instances.json."""
         self._split(split)

@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.files.entries import read_bytes
 from pipeline.sources.refer_file.entries import TARGETS, entries_of, image_of, names_of, sentences_of, size_of, value_of
 from pipeline.sources.refer_file.targets import Coordinates, Target, draw, target_of
-from pipeline.sources.refs.content import Collected, Content, RefEntry
+from pipeline.sources.refs.content import Collected, Content, RefEntry, RefPicture
 from pipeline.sources.refs.masks import Rle
 from pipeline.sources.refs.pictures import RefPictures, names_and_sizes
 from pipeline.sources.refs.splits import Splitting
@@ -77,6 +77,7 @@ class ReferFileSource(RefPictures):
     """A Source (see `pipeline.example`). Pickles as its options and reads the files again."""
 
     name = "refer_file"
+    file_entries = ("pictures_sha256", "masks_sha256")
 
     def __init__(
         self,
@@ -132,6 +133,10 @@ class ReferFileSource(RefPictures):
         for split, line in shared_pictures(collected):
             notices[split].append(line)
         return Content({split: pile.pictures() for split, pile in collected.items()}, notices, sha256)
+
+    def mask_files_of(self, picture: RefPicture) -> dict[str, Path]:
+        names = [name for ref in picture.refs if ref.target.kind == "mask" for name in ref.target.parts]
+        return {f"masks/{name}": self.root / self.masks / name for name in names}
 
     def mask_of(self, entry: RefEntry, size_px: Size) -> Rle:
         return draw(entry.target, size_px, self.root / self.masks, self.coordinates)

@@ -52,6 +52,18 @@ class RefPictures(Source):
         """Where its pixels are."""
         return self.folder / picture.file_name
 
+    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
+        """The picture, and the files that hold its masks; None where they are rows of a table."""
+        picture = self.pictures(split).get(key)
+        path = self.file_of(picture) if picture is not None and picture.file_name else None
+        if picture is None or not isinstance(path, Path):
+            return None
+        return {picture.file_name: path, **self.mask_files_of(picture)}
+
+    def mask_files_of(self, picture: RefPicture) -> dict[str, Path]:
+        """Files that hold masks of a picture, by name."""
+        return {}
+
     @property
     def content(self) -> Content:
         with self._lock:

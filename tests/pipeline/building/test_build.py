@@ -101,7 +101,13 @@ def test_a_build_stopped_anywhere_and_run_again_gives_the_same_bytes(tmp_path: P
         stopped.run()
     assert threading.active_count() == threads, "stages must end with the shard"
     files = set(digests(stopped.folder))
-    assert files == {"_build/recipe.json", "_build/toys-000000.json", "toys-000000.tar", "toys-000000.idx"}
+    assert files == {
+        "_build/environment.json",
+        "_build/recipe.json",
+        "_build/toys-000000.json",
+        "toys-000000.tar",
+        "toys-000000.idx",
+    }
     first = (stopped.folder / "toys-000000.tar").stat()
     Build(stopped.folder).run()
     assert digests(stopped.folder) == digests(whole.folder)

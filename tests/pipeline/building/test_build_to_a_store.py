@@ -85,7 +85,14 @@ def test_a_store_that_takes_nothing_ends_the_build_and_the_next_one_goes_on(
     with pytest.raises(StoreFailed, match=r"toys-000001\.tar: uploading it failed 4 times, last with GenericError"):
         Build(folder).run()
     assert set(contents(folder)) == {
-        *("_build/recipe.json", "_build/toys-000000.json", "toys-000000.idx", "toys-000000.tar", "toys-000001.idx"),
+        *(
+            "_build/environment.json",
+            "_build/recipe.json",
+            "_build/toys-000000.json",
+            "toys-000000.idx",
+            "toys-000000.tar",
+            "toys-000001.idx",
+        ),
     }
     s3_faults.faults = []
     loaded: list[str] = []

@@ -1,0 +1,91 @@
+"""The first stage of a build that something was built before: what of an earlier record can be taken over.
+
+A record is *kept*, byte for byte, if the source's shared files and its own are what they were. Otherwise it is
+rendered again, and only encoded if that shows the encoder anything else. Owns this decision, and noting what every
+record is made of; rendering is `stages`', earlier records are `previous`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.building.ledger import Rejected
+from pipeline.building.previous import Earlier, EarlierRecords
+from pipeline.building.stages import Kept, Outcome, RenderedExample, rendered
+from pipeline.example import Source
+from pipeline.views import ViewPlan
+from shards.contract.origins import Origin, SourceFile, look
+
+
+class FirstStage:
+    """Callable in any thread, once for each key. `origins` fills up as it is called.
+
+    Args:
+        shared: hash of what all records of the source depend on.
+        earlier: what was built before, by key.
+        records: the records of these.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        split: str,
+        view_plan: ViewPlan,
+        shared: str,
+        earlier: Mapping[str, Earlier],
+        records: EarlierRecords | None,
+    ) -> None:
+        self._source, self._split, self._plan = source, split, view_plan
+        self.shared, self._earlier, self._records = shared, earlier, records
+        self.origins: dict[str, Origin] = {}
+
+    def __call__(self, key: str) -> Outcome:
+        earlier = self._earlier.get(key)
+        files = files_of(self._source, self._split, key, earlier.origin if earlier else None)
+        if earlier and (kept := self._kept(key, earlier, files)):
+            self.origins[key] = replace(earlier.origin, files=files)
+            return kept
+        outcome = rendered(self._source, self._split, self._plan, key)
+        shown = outcome.shown if isinstance(outcome, RenderedExample) else ""
+        self.origins[key] = Origin(key, files, shown)
+        if earlier and self._records and isinstance(outcome, RenderedExample):
+            outcome.known = self._records.arrays(key)
+            outcome.is_encoded = bool(outcome.known) and shown == earlier.origin.shown
+        return outcome
+
+    def _kept(self, key: str, earlier: Earlier, files: tuple[SourceFile, ...] | None) -> Kept | None:
+        if self._records is None or not is_untouched(earlier, self.shared, files):
+            return None
+        record = self._records.packed(key)
+        left_out = tuple(reject.reason for reject in earlier.rejects)
+        return Kept(record, left_out, earlier.origin.cut_sentences) if record else None
+
+
+def is_untouched(earlier: Earlier, shared: str, files: tuple[SourceFile, ...] | None) -> bool:
+    """Whether nothing changed that a record is made of, as far as the source can say."""
+    before = earlier.origin.files
+    if earlier.shared != shared or (files is None) != (before is None):
+        return False
+    if files is None or before is None:  # what all depend on is all that is known
+        return True
+    return len(files) == len(before) and all(now.is_same(then) for now, then in zip(files, before, strict=True))
+
+
+def files_of(source: Source, split: str, key: str, before: Origin | None) -> tuple[SourceFile, ...] | None:
+    """The files of one record as they are now; None if the source cannot say. One from outside need not have the
+    method."""
+    told = getattr(source, "files_of", None)
+    named: Mapping[str, Path] | None = told(split, key) if told else None
+    if named is None:
+        return None
+    known = {file.name: file for file in (before.files or ())} if before else {}
+    return tuple(look(name, path, known.get(name)) for name, path in named.items())
+
+
+def is_retried(earlier: Earlier, outcome: Outcome) -> bool:
+    """Whether an example that was rejected can be used now, as far as that is seen before it is encoded."""
+    if isinstance(outcome, Rejected):
+        return False
+    return not isinstance(outcome, RenderedExample) or outcome.shown != earlier.origin.shown

@@ -1,0 +1,166 @@
+"""A set on its way from what its folder holds to what its source says: begun, built by anybody, finished in one go.
+
+    nothing there, or unfinished   shards are built in the folder; the manifest is last
+    finished, source unchanged     shards that are missing or damaged are built again, to the same bytes
+    finished, source changed       changed shards are built in `_build/next`, beside a set that stays whole; then the
+                                   ledger gets an entry for every shard, the manifest goes, the new files take their
+                                   places, and the new manifest is written. Whoever is killed in between leaves a build
+                                   whose shards are all finished, and the next run ends it.
+
+Owns this order. What is stale is `changes`' business, what a shard is made of `shard`'s, who builds it the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.building import environments
+from pipeline.building.changes import Situation, situation, stale_shards
+from pipeline.building.ledger import (
+    FinishedShard,
+    Place,
+    open_build,
+    read_finished,
+    remove_ledger,
+    write_finished,
+    write_recipe,
+)
+from pipeline.building.losses import check_losses
+from pipeline.building.plan import PlannedShard
+from pipeline.building.previous import Previous
+from pipeline.building.recipe import BuildSettings
+from pipeline.building.shard import finish_set
+from pipeline.example import Source
+from pipeline.views import ViewPlan
+from shards.contract.manifest import MANIFEST_NAME, Manifest, TableEntry
+from shards.contract.schema import Schema
+from shards.errors import IncompleteSet, SourceError
+from shards.storage.storage import Folder, open_folder
+from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, write_rejects
+
+NEXT = f"{BUILD_FOLDER}/next"
+_WRITES_AT_ONCE = 8
+
+Tables = Callable[[], Sequence[TableEntry]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where shards are built, and from what they take over: small and picklable, it travels to every worker."""
+
+    below: str = ""  # of the set's folder
+    take_over: Literal["nothing", "shard", "set"] = "shard"
+
+    def place(self, folder: Folder) -> Folder:
+        return folder.below(self.below) if self.below else folder
+
+    def previous(self, folder: Folder, name: str) -> Previous | None:
+        """What was built before of a shard, or of all of the set."""
+        if self.take_over == "nothing":
+            return None
+        return Previous.of_set(folder) if self.take_over == "set" else Previous.of_shard(folder, name)
+
+
+class SetBuild:
+    """Made by a driver, before any worker starts. `todo` is empty and `is_done` true if there is nothing to do.
+
+    Raises:
+        FingerprintMismatch, IncompleteSet: as of `ledger.open_build`.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        planned: Sequence[PlannedShard],
+        source: Source,
+        split: str,
+        view_plan: ViewPlan,
+        recipe: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        allow_changed: bool = False,
+    ) -> None:
+        self.folder, self.planned, self.source, self.split = open_folder(place), list(planned), source, split
+        self._recipe, self._environment = recipe, environment
+        self.manifest = open_build(self.folder, recipe, environment, allow_changed)
+        if self.manifest is None:
+            self._take_places()
+        self.situation: Situation = situation(self.folder, planned, source, split, view_plan)
+        self.todo = [stale.shard for stale in self.situation.stale]
+        self.order = Order()
+        if self.situation.updates:
+            self.order = Order(NEXT, "set")
+            self._begin_next(view_plan, allow_changed)
+        elif self.manifest is not None:
+            self.order = Order(take_over="nothing")  # what comes out has to be what the manifest says
+        if self.is_done:
+            remove_ledger(self.folder)  # a build may have been killed between its manifest and this
+
+    @property
+    def is_done(self) -> bool:
+        return self.manifest is not None and not self.situation.updates and not self.todo
+
+    def finish(self, schema: Schema, settings: BuildSettings, say: Callable[[str], None], tables: Tables) -> Manifest:
+        """The manifest, once every shard is built. `tables` is called when no reader can find the set.
+
+        Raises:
+            IncompleteSet, SourceError, CorruptShard: as of `shard.finish_set`; a finished set stays as it was.
+        """
+        if self.situation.updates:
+            self._replace_set(settings)
+        written = tables() if self.manifest is None or self.situation.updates else ()
+        return finish_set(
+            self.planned, self.source, self.split, schema, self._recipe, self.folder, settings, written, say
+        )
+
+    def _begin_next(self, view_plan: ViewPlan, allow_changed: bool) -> None:
+        known = environments.read(self.folder, environments.BUILT)
+        environments.check(self._environment, known, self.folder, allow_changed)
+        place = self.order.place(self.folder)
+        open_build(place, self._recipe, self._environment, allow_changed)
+        built = {shard.name: part for shard in self.todo if (part := read_finished(place, shard.name))}
+        stale = stale_shards(place, self.todo, self.source, self.split, view_plan, built)
+        self.todo = [one.shard for one in stale]
+
+    def _replace_set(self, settings: BuildSettings) -> None:
+        """Turn the finished set and its successor's shards into an unfinished build whose shards are all built."""
+        place = self.order.place(self.folder)
+        stale = {one.shard.name for one in self.situation.stale}
+        parts: list[FinishedShard] = []
+        for shard in self.planned:
+            part = read_finished(place, shard.name) if shard.name in stale else self.situation.finished[shard.name]
+            if part is None:
+                raise IncompleteSet(f"{place}: {shard.name} is not built; build it first")
+            parts.append(part)
+        self._check_losses(parts, settings)
+        known = environments.read(self.folder, environments.BUILT)
+        known += environments.read(place, environments.BEGUN)
+        environments.write(self.folder, environments.BEGUN, known)
+        write_recipe(self.folder, self._recipe)
+        with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
+            list(pool.map(lambda part: write_finished(self.folder, part), parts))
+        for name in (*place.names("*.tar"), *place.names("*.idx")):
+            if name[:-4] not in stale:  # its change was undone
+                place.remove(name)
+        self.folder.remove(MANIFEST_NAME)
+        self._take_places()
+
+    def _check_losses(self, parts: Sequence[FinishedShard], settings: BuildSettings) -> None:
+        rejects = [{"shard": part.name, **reject.to_json()} for part in parts for reject in part.rejects]
+        write_rejects(self.folder, rejects, f"{BUILD_FOLDER}/{REJECTS_NAME}")
+        examples = sum(len(shard.keys) for shard in self.planned)
+        try:
+            check_losses(parts, examples, self.folder.name, settings.max_rejects)
+        except SourceError as error:
+            raise SourceError(
+                f"{error}. The finished set is as it was; the list is {self.folder}/{BUILD_FOLDER}/{REJECTS_NAME}"
+            ) from None
+
+    def _take_places(self) -> None:
+        """Move what was built beside a set into it; index first, so that a tar always has one."""
+        place = self.folder.below(NEXT)
+        for name in (*place.names("*.idx"), *place.names("*.tar")):
+            self.folder.rename(f"{NEXT}/{name}", name)
+        self.folder.remove_folder(NEXT)
