@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from diffusion_perception import places, plugins, settings
 from diffusion_perception.actors import check_actors
+from diffusion_perception.assignment import Assignment, Described, check_assigned, check_held, exact_of
+from pipeline.building import environments
 from pipeline.building.plan import PlannedShard
-from pipeline.building.recipe import BuildSettings
+from pipeline.building.previous import Previous
+from pipeline.building.recipe import BuildSettings, shared_sha256
 from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
 from shards.errors import ConfigError
@@ -132,6 +135,9 @@ class ShardBuilder:
         self.device = device
         self._turn = threading.Lock()
         self._progress: dict[str, tuple[int, int]] = {}
+        self._described: dict[str, Described] = {}
+        self._shared: dict[str, str] = {}
+        self._previous: tuple[str, Previous | None] = ("", None)
 
     @cached_property
     def source(self) -> Source:
@@ -163,23 +169,43 @@ class ShardBuilder:
             return None
         return class_table(names, self.text, self.job.prompts)
 
-    def describe(self, split: str) -> tuple[dict[str, Any], Any, ClassTable | None]:
-        """(recipe, schema as JSON, class table) of a split's set."""
+    def describe(self, split: str) -> Described:
+        """What it would make of a split; made once, so that what it built with and what it says stay the same."""
         from pipeline.building.recipe import recipe_of, schema_of
 
-        views, settings, table = self._views(split), self.job.settings, self.table
-        recipe = recipe_of(self.source, split, views, self.image, self.sentences, settings)
-        if table is not None:
-            recipe["classes"] = dict(table.info)
-        return recipe, schema_of(self.source, views, self.image, self.sentences, settings).to_json(), table
+        if split not in self._described:
+            views, settings, table = self._views(split), self.job.settings, self.table
+            recipe = recipe_of(self.source, split, views, self.image, self.sentences, settings)
+            if table is not None:
+                recipe["classes"] = dict(table.info)
+            exact = {"image": exact_of(self.image)} | ({"text": exact_of(self.text)} if self.text else {})
+            schema = schema_of(self.source, views, self.image, self.sentences, settings).to_json()
+            self._described[split] = Described(recipe, environments.here(exact), schema, table)
+        return self._described[split]
 
-    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
-        """Build one shard into the set at a path or URL; (records, examples rejected)."""
+    def build(self, work: Assignment, planned: PlannedShard) -> tuple[int, int]:
+        """Build one shard of a set; (records, examples rejected).
+
+        Raises:
+            FingerprintMismatch: this builder would make another set than the driver's, by its files, its weights or
+                what computes here. Nothing is written.
+            BeingBuilt, ConfigError: the driver does not hold the set, or its folder is another one seen from here.
+        """
         from pipeline.building.shard import build_shard
 
+        folder, split = open_folder(work.folder, storage_options=self.job.storage), work.split
         with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
             source, image, sentences = self.source, self.image, self.sentences
-            views = self._views(split)
+            views, described = self._views(split), self.describe(split)
+            shared = self._shared.get(split) or shared_sha256(source, split)
+            self._shared[split] = shared
+            if work.order.take_over == "set" and self._previous[0] != split:  # the same for all of its shards
+                self._previous = (split, work.order.previous(folder, planned.name))
+        check_assigned(described, work)
+        if work.token:
+            check_held(folder, work.token)
+        of_set = work.order.take_over == "set"
+        previous = self._previous[1] if of_set else work.order.previous(folder, planned.name)
 
         def note(records: int, rejects: int) -> None:
             self._progress[planned.name] = (records, rejects)
@@ -192,10 +218,12 @@ class ShardBuilder:
                 views,
                 image,
                 sentences,
-                open_folder(folder, storage_options=self.job.storage),
+                work.order.place(folder),
                 self.job.settings,
                 note,
                 self._turn,
+                previous,
+                shared,
             )
         finally:
             self._progress.pop(planned.name, None)

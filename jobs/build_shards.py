@@ -7,45 +7,43 @@
 
 Every plug-in is bound first, in the driver (`forecast.building`), and refused there if it would be refused later;
 `--dry-run` ends with that, without Ray: plan, counts, bytes and estimated cost. The same command again continues a
-killed build, and does nothing where a set is finished.
+killed build, brings a finished set up to date with its source's files, and does nothing where nothing has changed.
 
-Owns placement and progress: long-lived encoder actors, one per accelerator, each building whole shards; the driver only
-hands out shards and writes the manifest last. Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
-What a shard is made of, and what is already done, is `pipeline.building.shard`'s and `pipeline.building.ledger`'s.
+Owns placement: long-lived encoder actors, one per accelerator, each building whole shards; the driver holds the set's
+lease, hands out shards (`jobs.dispatch`) and writes the manifest last. Why Ray core and not Ray Data:
+docs/methods/ray.md#ray-core-or-ray-data.
+What a shard is made of is `pipeline.building.shard`'s, what is to be done `pipeline.building.transaction`'s.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
 from diffusion_perception import settings
+from diffusion_perception.assignment import Assignment, Described, check_source
 from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed, set_folder, set_place
-from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.forecast.building import SplitForecast, forecast_build
 from jobs import cluster, feeding, program
 from jobs.command_line import CommandLine
+from jobs.dispatch import dispatch
 from jobs.encoder_actor import EncoderActor
-from pipeline.building import ledger
-from pipeline.building.plan import PlannedShard, remaining
-from pipeline.building.shard import finish_set
+from pipeline.building.lease import Lease
+from pipeline.building.transaction import SetBuild, unchanged
 from pipeline.example import Source
 from pipeline.prompts.class_table import TABLE
-from shards.contract.manifest import Manifest
+from shards.contract.manifest import Manifest, TableEntry
 from shards.contract.schema import Schema
 from shards.contract.tables import write_table
 from shards.errors import ContractError
-from shards.progress import Progress
-
-REPORT_EVERY_S = 5.0
-
 
 JOB = BuildJob
 FLAGS = {
     "dry-run": "print what would be done, and end",
+    "allow-changed": "go on with other library versions, devices or revisions than the set was begun with",
     "local": "run on this machine alone, on a private cluster",
 }
 
@@ -71,87 +69,63 @@ def run(words: list[str]) -> None:
     cluster.connect("local" in command.flags, n_actors * (resources.cpus_per_actor or 1), asked)
     job = feeding.fed(job)
     with EncoderPool(job, n_shards, source) as actors:
-        for split, forecast in splits.items():
-            build_split(job, source, split, forecast.planned, actors)
+        for forecast in splits.values():
+            build_split(job, source, forecast, actors, "allow-changed" in command.flags)
 
 
-def build_split(job: BuildJob, source: Source, split: str, planned: list[PlannedShard], actors: list[Any]) -> Manifest:
-    """Build what is missing of one set and finish it.
+def build_split(
+    job: BuildJob, source: Source, forecast: SplitForecast, actors: list[Any], allow_changed: bool
+) -> Manifest | None:
+    """Build what is missing or has changed of one set and finish it; None if nothing has to be done.
 
     Raises:
-        FingerprintMismatch: the folder holds a build by another recipe; nothing in it is touched.
+        FingerprintMismatch: the folder holds a build by another recipe, or the workers would make another set than this
+            driver; nothing in it is touched.
+        BeingBuilt: somebody else builds it.
         SourceError: more rejects than the settings allow.
-        ContractError: an actor died more often than it is restarted.
+        ContractError: some shards could not be built.
     """
     import ray
 
-    folder = set_folder(job, split)
-    recipe, schema, table = ray.get(actors[0].describe.remote(split))
-    finished = ledger.open_build(folder, recipe)
-    todo = remaining(planned, folder)
-    if finished and not todo:
+    split, folder = forecast.split, set_folder(job, forecast.split)
+    described: Described = ray.get(actors[0].describe.remote(split))
+    check_source(described, source, split)
+    looked = (folder, forecast.planned, source, split, forecast.plan, described.recipe)
+    if finished := unchanged(*looked):
         print(f"[build] {folder.name}: already built with this recipe, nothing to do ({folder})", flush=True)
         return finished
-    if len(todo) < len(planned):
-        print(
-            f"[build] {folder.name}: {len(planned) - len(todo)} of {len(planned)} shards are done, going on", flush=True
+
+    def say(line: str) -> None:
+        print(f"[build] {folder.name}: {line}", flush=True)
+
+    with Lease(folder, say) as lease:
+        begun = SetBuild(*looked, described.environment, allow_changed)
+        for line in begun.situation.lines():
+            say(line)
+        work = Assignment(
+            split,
+            set_place(job, split),
+            begun.order,
+            described.recipe,
+            described.environment,
+            lease.token,
+            allow_changed,
         )
-    _dispatch(split, set_place(job, split), todo, actors, total=len(planned))
-    tables = [write_table(folder, TABLE, table.arrays, table.info)] if table and not finished else []
-    manifest = finish_set(
-        planned,
-        source,
-        split,
-        Schema.from_json(schema),
-        recipe,
-        folder,
-        job.settings,
-        tables,
-        say=lambda line: print(f"[build] {folder.name}: {line}", flush=True),
-    )
+        try:
+            dispatch(work, begun.todo, actors, len(forecast.planned), lease.check)
+        except ContractError:
+            begun.list_rejects()
+            raise
+
+        def tables() -> list[TableEntry]:
+            found = described.table
+            return [write_table(folder, TABLE, found.arrays, found.info)] if found else []
+
+        lease.check()
+        manifest = begun.finish(Schema.from_json(described.schema), job.settings, say, tables)
     counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
     print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest
-
-
-def _dispatch(split: str, folder: str, todo: list[PlannedShard], actors: list[Any], total: int) -> None:
-    """Keep every actor busy with one shard at a time until none is left."""
-    import ray
-    from ray.exceptions import ActorDiedError
-
-    queue, running = list(todo), {}
-    done_records = done_rejects = 0
-    work = Progress(sum(len(shard.keys) for shard in todo), "records")
-    reported = time.monotonic()
-    idle = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors]
-    while queue or running:
-        while queue and idle:
-            actor, shard = idle.pop(), queue.pop(0)
-            running[actor.build.remote(split, folder, shard)] = (actor, shard)
-        ready, _ = ray.wait(list(running), timeout=REPORT_EVERY_S)
-        for reference in ready:
-            actor, shard = running.pop(reference)
-            try:
-                records, rejects = ray.get(reference)
-            except ActorDiedError as error:
-                raise ContractError(
-                    f"shard {shard.name}: its worker died again and again ({error}). What is finished is kept; look at "
-                    "the node's memory, then submit the same command again."
-                ) from error
-            done_records, done_rejects = done_records + records, done_rejects + rejects
-            idle.append(actor)
-        if time.monotonic() - reported > REPORT_EVERY_S or not (queue or running):
-            reported = time.monotonic()
-            within = ray.get([actor.progress.remote() for actor in {actor for actor, _ in running.values()}])
-            records = done_records + sum(r for r, _ in within)
-            rejects = done_rejects + sum(r for _, r in within)
-            done = f"shards {total - len(queue) - len(running)}/{total}"
-            print(f"[build] {Path(folder).name}: {done}, {progress_line(work, records, rejects)}", flush=True)
-
-
-def progress_line(work: Progress, records: int, rejects: int) -> str:
-    """Records of the shards to do, those left out among them, since both are done with."""
-    return work.text(records + rejects) + (f", {rejects} of them rejected" if rejects else "")
 
 
 class EncoderPool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_perception import settings
+from diffusion_perception.assignment import Assignment, Described
 from diffusion_perception.builder import BuildJob, ShardBuilder
 from pipeline.building.plan import PlannedShard
 from pipeline.example import Source
-from pipeline.prompts.class_table import ClassTable
 
 
 class EncoderActor:
@@ -25,17 +25,17 @@ class EncoderActor:
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
 
-    def describe(self, split: str) -> tuple[dict[str, Any], Any, ClassTable | None]:
-        """(recipe, schema as JSON, class table) of a split's set."""
+    def describe(self, split: str) -> Described:
+        """What it would make of a split."""
         return self._builder.describe(split)
 
-    def build(self, split: str, folder: str, planned: PlannedShard) -> tuple[int, int]:
+    def build(self, work: Assignment, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
-        records, rejects = self._builder.build(split, folder, planned)
+        records, rejects = self._builder.build(work, planned)
         if records:
-            self._records.inc(records, tags={"split": split})
+            self._records.inc(records, tags={"split": work.split})
         if rejects:
-            self._rejects.inc(rejects, tags={"split": split})
+            self._rejects.inc(rejects, tags={"split": work.split})
         return records, rejects
 
     def progress(self) -> tuple[int, int]:

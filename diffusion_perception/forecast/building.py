@@ -6,21 +6,20 @@ Owns the order of the checks. Source and view plans are made, since they cost li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diffusion_perception import plugins
 from diffusion_perception.builder import BuildJob, prompted_names, set_folder
 from pipeline.building import ledger
+from pipeline.building.changes import situation
+from pipeline.building.lease import holder_of
 from pipeline.building.plan import Estimate, PlannedShard, estimate, plan_shards
 from pipeline.encoders import ImageFacts, TextFacts
 from pipeline.example import Source
 from pipeline.prompts.class_table import templates_of
 from pipeline.views import ViewPlan, view_runs
-from shards.contract.canonical import canonical_json
-from shards.contract.manifest import recipe_difference
-from shards.errors import ConfigError, FingerprintMismatch, Reject, did_you_mean
+from shards.errors import ConfigError, Reject, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,19 @@ class SplitForecast:
     """One set that would be built: its shards, its views, and what they come to."""
 
     name: str
+    split: str
     planned: list[PlannedShard]
     plan: ViewPlan
     estimate: Estimate
     notices: tuple[str, ...] = ()  # what the source found in its files
+    begun: tuple[str, ...] = ()  # what its folder holds already, what would be built again, and why
 
     def lines(self) -> Iterator[str]:
         """For a person."""
         yield f"{self.name}: {len(self.planned)} shards"
         yield from (f"  {line}" for line in self.estimate.lines())
         yield from (f"  found: {line}" for line in self.notices)
+        yield from (f"  {line}" for line in self.begun)
         yield "  pictures that a build will reject are counted with the others here: `check` opens every file"
 
 
@@ -83,9 +85,10 @@ def _split(
     planned = plan_shards(source.keys(split), job.settings.records_per_shard, name)
     _try_views(source, split, plan, planned[0].keys[0])
     notices = notices_of(source, split)  # first: what cannot be meant explains itself, where a fingerprint does not
-    _check_folder(job, source, split, plan)
+    begun = _check_folder(job, source, split, plan, planned)
     return SplitForecast(
         name,
+        split,
         planned,
         plan,
         estimate(
@@ -100,6 +103,7 @@ def _split(
             assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
         ),
         notices,
+        begun,
     )
 
 
@@ -134,21 +138,23 @@ def _try_views(source: Source, split: str, plan: ViewPlan, key: str) -> None:
     view_runs(plan, key, (example.height_px, example.width_px), example.boxes_px, example.labels)
 
 
-def _check_folder(job: BuildJob, source: Source, split: str, plan: ViewPlan) -> None:
-    """FingerprintMismatch if the folder holds a set, or one begun, that surely has another recipe."""
+def _check_folder(
+    job: BuildJob, source: Source, split: str, plan: ViewPlan, planned: list[PlannedShard]
+) -> tuple[str, ...]:
+    """What is said of a set, or one begun, that is in the folder already; nothing of a new one. FingerprintMismatch if
+    it surely has another recipe."""
     folder = set_folder(job, split)
     recipe = ledger.recipe_in(folder)
     if recipe is None:
-        return
+        return ()
     known = {  # of a recipe, without its encoders
         "source": source.identity(split),
         "split": split,
         "views": plan.identity(),
         "records_per_shard": job.settings.records_per_shard,
     }
-    here, there = json.loads(canonical_json(known)), {name: recipe.get(name) for name in known}
-    if apart := recipe_difference(here, there, folder.name):
-        raise FingerprintMismatch(
-            f"{folder} was built, or begun, by another recipe:\n  " + "\n  ".join(apart) + "\n"
-            "Restore these settings, or build into another set name (name, out). Nothing was deleted."
-        )
+    there = {name: recipe.get(name) for name in known}
+    ledger.check_recipe(known, there, folder, ledger.knows_origins(folder))
+    begun = situation(folder, planned, source, split, plan)
+    held = holder_of(folder)
+    return (*([f"held by {held}"] if held else []), *begun.lines())

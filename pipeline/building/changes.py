@@ -66,7 +66,7 @@ class Situation:
         if not self.stale and not self.updates:
             yield "nothing to do" if self.manifest else "every shard is built; the manifest is missing"
             return
-        yield f"{kind}: {len(self.stale)} shards are built, {self.kept} are kept as they are"
+        yield f"{kind}: {len(self.stale)} shards to build, {self.kept} kept as they are"
         for stale in self.stale[:_SHOWN]:
             more = f" and {len(stale.why) - _SHOWN} more" if len(stale.why) > _SHOWN else ""
             yield f"  {stale.shard.name}: {'; '.join(stale.why[:_SHOWN])}{more}"

@@ -129,6 +129,11 @@ def check_recipe(here: Mapping[str, Any], there: Mapping[str, Any], folder: Fold
     )
 
 
+def knows_origins(folder: Folder) -> bool:
+    """Whether a set, or one begun, says what its records were made from: those of older versions do not."""
+    return folder.exists(ORIGINS_NAME) or folder.exists(environments.BEGUN)
+
+
 def write_recipe(folder: Folder, recipe: Mapping[str, Any]) -> None:
     """What a build in this folder makes."""
     folder.write(_RECIPE, canonical_json(dict(recipe), "recipe", indent=1) + b"\n")

@@ -19,11 +19,14 @@ from typing import Any, Literal
 
 from pipeline.building import environments
 from pipeline.building.changes import Situation, situation, stale_shards
+from pipeline.building.lease import LEASE_NAME
 from pipeline.building.ledger import (
     FinishedShard,
     Place,
+    check_recipe,
     open_build,
     read_finished,
+    read_manifest,
     remove_ledger,
     write_finished,
     write_recipe,
@@ -36,6 +39,7 @@ from pipeline.building.shard import finish_set
 from pipeline.example import Source
 from pipeline.views import ViewPlan
 from shards.contract.manifest import MANIFEST_NAME, Manifest, TableEntry
+from shards.contract.origins import ORIGINS_NAME
 from shards.contract.schema import Schema
 from shards.errors import IncompleteSet, SourceError
 from shards.storage.storage import Folder, open_folder
@@ -62,6 +66,29 @@ class Order:
         if self.take_over == "nothing":
             return None
         return Previous.of_set(folder) if self.take_over == "set" else Previous.of_shard(folder, name)
+
+
+def unchanged(
+    place: Place,
+    planned: Sequence[PlannedShard],
+    source: Source,
+    split: str,
+    view_plan: ViewPlan,
+    recipe: Mapping[str, Any],
+) -> Manifest | None:
+    """The manifest of a set that is finished and as its source says, if it is; nothing is written, so that one that
+    nobody may write to can be asked about.
+
+    Raises:
+        FingerprintMismatch: as of `ledger.open_build`.
+    """
+    folder = open_folder(place)
+    manifest = read_manifest(folder)
+    if manifest is None or folder.exists(LEASE_NAME) or folder.below(BUILD_FOLDER).names("*"):
+        return None
+    check_recipe(recipe, manifest.recipe, folder, folder.exists(ORIGINS_NAME))
+    found = situation(folder, planned, source, split, view_plan)
+    return None if found.stale or found.updates else manifest
 
 
 class SetBuild:
@@ -115,6 +142,12 @@ class SetBuild:
             self.planned, self.source, self.split, schema, self._recipe, self.folder, settings, written, say
         )
 
+    def list_rejects(self) -> None:
+        """Write down what is rejected so far, of a build that cannot be finished yet."""
+        if self.manifest is None:
+            parts = [read_finished(self.folder, shard.name) for shard in self.planned]
+            write_rejects(self.folder, _reject_lines([part for part in parts if part is not None]))
+
     def _begin_next(self, view_plan: ViewPlan, allow_changed: bool) -> None:
         known = environments.read(self.folder, environments.BUILT)
         environments.check(self._environment, known, self.folder, allow_changed)
@@ -148,8 +181,7 @@ class SetBuild:
         self._take_places()
 
     def _check_losses(self, parts: Sequence[FinishedShard], settings: BuildSettings) -> None:
-        rejects = [{"shard": part.name, **reject.to_json()} for part in parts for reject in part.rejects]
-        write_rejects(self.folder, rejects, f"{BUILD_FOLDER}/{REJECTS_NAME}")
+        write_rejects(self.folder, _reject_lines(parts), f"{BUILD_FOLDER}/{REJECTS_NAME}")
         examples = sum(len(shard.keys) for shard in self.planned)
         try:
             check_losses(parts, examples, self.folder.name, settings.max_rejects)
@@ -164,3 +196,7 @@ class SetBuild:
         for name in (*place.names("*.idx"), *place.names("*.tar")):
             self.folder.rename(f"{NEXT}/{name}", name)
         self.folder.remove_folder(NEXT)
+
+
+def _reject_lines(parts: Sequence[FinishedShard]) -> list[dict[str, Any]]:
+    return [{"shard": part.name, **reject.to_json()} for part in parts for reject in part.rejects]

@@ -75,6 +75,8 @@ class ImageEncoder(Protocol):
     Attributes:
         fingerprint: weights and arithmetic that determine the output, as JSON; never a path or a hub id. "encoder" is
             the name of the plug-in.
+        exact: what changes the last bits and no more, as JSON: the kind of device, how many threads, how it is
+            compiled. Optional.
     """
 
     fingerprint: dict[str, Any]
@@ -124,7 +126,7 @@ class TextEncoder(Protocol):
     """Sentences to token states.
 
     Attributes:
-        fingerprint: as of an image encoder; the tokenizer is part of it.
+        fingerprint, exact: as of an image encoder; the tokenizer is part of it.
         length: tokens per sentence, L.
         width: numbers per token state, D.
     """

@@ -55,6 +55,15 @@ def check_device(what: str, device: str) -> torch.device:
         raise ConfigError(f"{what}: device is {device!r}, expected cpu, cuda or cuda:<number>") from error
 
 
+def exact_facts(device: torch.device) -> dict[str, Any]:
+    """What of this process and a device changes the last bits of what a network gives: on a CPU torch splits sums among
+    its threads, and every kind of GPU has kernels of its own."""
+    if device.type == "cpu":
+        return {"device": "cpu", "threads": torch.get_num_threads()}
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"device": name, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Loading prints neither progress bars nor hints; whatever the caller had configured is put back."""

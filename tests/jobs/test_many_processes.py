@@ -19,7 +19,10 @@ from short_runs import written
 from toy_jobs import build_here, build_settings, losses_of, train_here, train_settings
 
 from demo.ray_head import RayHead
+from pipeline.building.lease import Lease
+from shards.errors import BeingBuilt, ContractError
 from shards.reading.reader import ShardSet
+from shards.storage.storage import open_folder
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # two Ray heads can share two cores
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +68,9 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
     killed = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(lambda: (done / "tiny-train-000000.json").exists())
     (actor,) = processes_of(head, "ray::EncoderActor")
+    # of another cluster, or with too little of this one: refused before it looks at the cluster's free resources
+    with pytest.raises(BeingBuilt, match=f"process {killed.pid} on .*, since 20"):
+        Lease(open_folder(tmp_path / "killed" / "tiny-train")).__enter__()
     actor.kill()
     wait_for(lambda: (done / "tiny-train-000001.json").exists())  # built by the actor that came after it
     killed.kill()
@@ -72,9 +78,32 @@ def test_a_build_killed_twice_and_rerun_gives_the_same_bytes(
     assert not (tmp_path / "killed/tiny-train/manifest.json").exists()
     kept = (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns
 
-    assert "shards are done, going on" in driver.run("jobs.build_shards", "--config", slow)
+    again = driver.run("jobs.build_shards", "--config", slow)
+    assert f"took over from process {killed.pid}" in again
+    assert "a build goes on" in again
     assert (tmp_path / "killed/tiny-train/tiny-train-000000.tar").stat().st_mtime_ns == kept
     assert files(tmp_path / "killed") == files(Path(whole_build["out"]))
+
+
+def test_a_shard_that_fails_does_not_stop_the_others(
+    driver: Driver, whole_build: dict[str, Any], world: Path, tmp_path: Path
+) -> None:
+    """The source refuses one picture with an error that is no reject; then it is mended."""
+    broken = {**_slow(world, 0), "broken": "4"}
+    settings = {**whole_build, "source": broken, "out": str(tmp_path / "failed")}
+    folder = tmp_path / "failed" / "tiny-train"
+    with pytest.raises(
+        ContractError, match=r"1 of 4 shards could not be built:\n  tiny-train-000001: SourceError: .*"
+    ) as e:
+        driver.run("jobs.build_shards", "--config", written(tmp_path / "failed.yaml", settings))
+    assert "give the same command again" in str(e.value)
+    assert sorted(path.stem[-1] for path in folder.glob("*.tar")) == ["0", "2", "3"]
+    assert (folder / "rejects.jsonl").exists()
+    mended = {**settings, "source": _slow(world, 0)}
+    driver.run("jobs.build_shards", "--config", written(tmp_path / "mended.yaml", mended))
+    assert files(tmp_path / "failed") == files(Path(whole_build["out"]))
+    edited = driver.run("jobs.build_shards", "--config", written(tmp_path / "again.yaml", mended))
+    assert "nothing to do" in edited
 
 
 def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from diffusion_perception import plugins
+from diffusion_perception.assignment import Assignment
 from diffusion_perception.builder import BuildJob, ShardBuilder
 from diffusion_perception.settings import bind, replaced
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.training import train
-from pipeline.building import ledger
 from pipeline.building.plan import plan_shards
-from pipeline.building.shard import finish_set
+from pipeline.building.transaction import SetBuild
 from pipeline.prompts.class_table import TABLE
 from shards.contract.schema import Schema
 from shards.contract.tables import write_table
@@ -41,13 +43,13 @@ def build_here(settings: dict[str, Any]) -> None:
     for split in job.splits:
         folder = Path(job.out, f"{job.name}-{split}")
         folder.mkdir(parents=True)
-        recipe, schema, table = actor.describe(split)
-        ledger.open_build(folder, recipe)
-        tasks = plan_shards(actor.source.keys(split), job.settings.records_per_shard, folder.name)
-        for task in tasks:
-            actor.build(split, str(folder), task)
-        tables = [write_table(folder, TABLE, table.arrays, table.info)] if table else []
-        finish_set(tasks, actor.source, split, Schema.from_json(schema), recipe, folder, job.settings, tables)
+        told, views = actor.describe(split), plugins.build_views(job.view_spec(split), "views")
+        planned = plan_shards(actor.source.keys(split), job.settings.records_per_shard, folder.name)
+        begun = SetBuild(folder, planned, actor.source, split, views, told.recipe, told.environment)
+        for shard in begun.todo:
+            actor.build(Assignment(split, str(folder), begun.order, told.recipe, told.environment), shard)
+        tables = [write_table(folder, TABLE, told.table.arrays, told.table.info)] if told.table else []
+        begun.finish(Schema.from_json(told.schema), job.settings, print, partial(list, tables))
 
 
 def train_settings(sets: Path, tiny_sd: Path, out: Path, **changes: Any) -> dict[str, Any]:

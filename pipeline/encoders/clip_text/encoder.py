@@ -17,9 +17,9 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders._arithmetic import float32_arithmetic
-from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.clip_text.facts import check_length
-from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256
+from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256, unusual_rules
 from shards.errors import ConfigError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -50,6 +50,9 @@ class ClipText:
             "length": length,
             "dtype": dtype,
         }
+        if rules := unusual_rules(tokenizer):  # those of CLIP itself were never said, and still are not
+            self.fingerprint["tokenizer_rules"] = rules
+        self.exact = exact_facts(device)
         self._device = device
         module = cast(nn.Module, model)  # the decorator on transformers' own `to` hides its arguments from pyright
         self._model = module.to(self._device, _DTYPES[dtype]).eval().requires_grad_(False)

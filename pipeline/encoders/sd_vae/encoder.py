@@ -22,7 +22,7 @@ from torch import nn
 from pipeline.encoders import Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._levels import PixelsOfLevels
-from pipeline.encoders._loading import check_device, load_part, weights_sha256
+from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.sd_vae.facts import facts_of, stride_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError
@@ -51,6 +51,7 @@ class SdVae:
             "tf32": self._tf32,
             "logvar": logvar,
         }
+        self.exact = exact_facts(device)
 
     def fields(self, size_px: Size) -> tuple[Field, ...]:
         """Raises ConfigError when a side is not a multiple of the latent stride."""

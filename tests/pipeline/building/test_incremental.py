@@ -133,7 +133,7 @@ def test_what_would_be_rebuilt_is_said_and_why(world: World) -> None:
     world.label("p0009", 0)
     (world.root / "labels/train/p0000.png").unlink()
     assert said() == [
-        "the finished set is brought up to date: 3 shards are built, 0 are kept as they are",
+        "the finished set is brought up to date: 3 shards to build, 0 kept as they are",
         "  toys-000000: p0000: label/p0000.png changed",
         "  toys-000001: p0005: images/p0005.png changed",
         "  toys-000002: p0009: label/p0009.png changed",

@@ -13,9 +13,14 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import load_file, save_file
+from tokenizers.normalizers import NFC
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import Sequence
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders import clip_text, sd_vae
+from pipeline.encoders.clip_text.encoder import ClipText
+from pipeline.encoders.clip_text.tokenizer import unusual_rules
 from shards.errors import ConfigError
 from tests.pipeline.tiny_model import write_model
 
@@ -131,6 +136,21 @@ def test_fingerprints_follow_arithmetic_and_tokenizer(model_folder: Path, tmp_pa
     (copy / "tokenizer" / "tokenizer.json").write_text(json.dumps(content))
     text, other = clip_text.build(str(model_folder), length=12), clip_text.build(str(copy), length=12)
     assert {name for name in text.fingerprint if text.fingerprint[name] != other.fingerprint[name]} == {"tokenizer"}
+
+
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "post_processor"])
+def test_what_a_tokenizer_does_besides_its_merges_is_in_the_fingerprint(model_folder: Path, part: str) -> None:
+    """Whatever the library made of the files: some versions read these rules from them, others have their own."""
+    tokenizer = CLIPTokenizer.from_pretrained(model_folder / "tokenizer")
+    model = CLIPTextModel.from_pretrained(model_folder / "text_encoder")
+
+    def fingerprint() -> dict[str, Any]:
+        return ClipText(tokenizer, model, length=12, dtype="float32", device=torch.device("cpu")).fingerprint
+
+    usual, other = fingerprint(), {"normalizer": NFC(), "pre_tokenizer": ByteLevel(), "post_processor": Sequence([])}
+    assert "tokenizer_rules" not in usual, "sets that were built before this was looked at stay what they are"
+    setattr(tokenizer.backend_tokenizer, part, other[part])
+    assert fingerprint() == {**usual, "tokenizer_rules": unusual_rules(tokenizer)}
 
 
 def test_bfloat16_is_refused_with_the_reason(model_folder: Path) -> None:

@@ -1,0 +1,133 @@
+"""Hands out the shards of a set to encoder actors, and says how far they are.
+
+A shard that fails does not stop the others; what concerns all of them does: another recipe, a set that somebody else
+took over, and several failures in a row without a success between them. Owns this; which shards there are is
+`pipeline.building.transaction`'s, the actors `jobs.build_shards`'.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffusion_perception.assignment import Assignment
+from diffusion_perception.builder import BUILDS_AT_ONCE
+from pipeline.building.plan import PlannedShard
+from shards.errors import BeingBuilt, ConfigError, ContractError, FingerprintMismatch
+from shards.progress import Progress
+
+REPORT_EVERY_S = 5.0
+MOST_FAILURES_IN_A_ROW = 5
+_CONCERNS_ALL = (BeingBuilt, ConfigError, FingerprintMismatch)
+_SHOWN = 5
+
+
+@dataclass
+class Outcome:
+    """What became of the shards."""
+
+    records: int = 0
+    rejects: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # shard -> why
+    in_a_row: int = 0
+    not_tried: int = 0
+
+
+def dispatch(
+    work: Assignment, todo: list[PlannedShard], actors: list[Any], total: int, check: Callable[[], None]
+) -> None:
+    """Build shards, keeping every actor busy with `BUILDS_AT_ONCE` at a time until none is left.
+
+    Args:
+        total: shards of the set, with those that are done.
+        check: called again and again; raises where the driver has to stop.
+
+    Raises:
+        ContractError: some shards could not be built; the others are.
+    """
+    import ray
+    from ray.exceptions import RayActorError, RayError
+
+    queue, running, done = list(todo), dict[Any, tuple[Any, PlannedShard]](), Outcome()
+    counted = Progress(sum(len(shard.keys) for shard in todo), "records")
+    reported = time.monotonic()
+    idle, gone = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors], set[Any]()
+    while queue or running:
+        check()
+        while queue and idle and done.in_a_row < MOST_FAILURES_IN_A_ROW:
+            actor, shard = idle.pop(), queue.pop(0)
+            running[actor.build.remote(work, shard)] = (actor, shard)
+        if not running:
+            break
+        ready, _ = ray.wait(list(running), timeout=REPORT_EVERY_S)
+        for reference in ready:
+            actor, shard = running.pop(reference)
+            try:
+                records, rejects = ray.get(reference)
+                done.records, done.rejects, done.in_a_row = done.records + records, done.rejects + rejects, 0
+            except RayError as error:
+                cause = getattr(error, "cause", None)
+                if isinstance(cause, _CONCERNS_ALL):
+                    raise cause from None
+                done.failed[shard.name], done.in_a_row = _words(error, cause), done.in_a_row + 1
+                if isinstance(error, RayActorError):
+                    gone.add(actor)
+            if actor in gone:
+                idle = [other for other in idle if other is not actor]
+            else:
+                idle.append(actor)
+        if time.monotonic() - reported > REPORT_EVERY_S or not (queue or running):
+            reported = time.monotonic()
+            within = _within([actor for actor, _ in running.values() if actor not in gone])
+            records, rejects = done.records + within[0], done.rejects + within[1]
+            shards = f"shards {total - len(queue) - len(running) - len(done.failed)}/{total}"
+            print(f"[build] {Path(work.folder).name}: {shards}, {progress_line(counted, records, rejects)}", flush=True)
+    done.not_tried = len(queue)
+    if done.failed:
+        raise _failure(work, done, len(todo))
+
+
+def progress_line(work: Progress, records: int, rejects: int) -> str:
+    """Records of the shards to do, those left out among them, since both are done with."""
+    return work.text(records + rejects) + (f", {rejects} of them rejected" if rejects else "")
+
+
+def _within(actors: list[Any]) -> tuple[int, int]:
+    """(records, rejects) of the shards being built; of an actor that is being started again none."""
+    import ray
+    from ray.exceptions import RayError
+
+    records = rejects = 0
+    for actor in set(actors):
+        try:
+            told = ray.get(actor.progress.remote())
+        except RayError:  # what it was building says so
+            continue
+        records, rejects = records + told[0], rejects + told[1]
+    return records, rejects
+
+
+def _words(error: Exception, cause: object) -> str:
+    if isinstance(cause, ContractError):
+        return f"{type(cause).__name__}: {cause}"
+    if cause is None:
+        return f"its worker died again and again ({error}); look at the node's memory"
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _failure(work: Assignment, done: Outcome, n_todo: int) -> ContractError:
+    shown = "".join(f"\n  {name}: {why}" for name, why in list(done.failed.items())[:_SHOWN])
+    more = f"\n  and {len(done.failed) - _SHOWN} more" if len(done.failed) > _SHOWN else ""
+    rest = ""
+    if done.not_tried:
+        why = (
+            f"after {done.in_a_row} in a row" if done.in_a_row >= MOST_FAILURES_IN_A_ROW else "since no worker was left"
+        )
+        rest = f" {done.not_tried} were not tried, {why}."
+    return ContractError(
+        f"{work.folder}: {len(done.failed)} of {n_todo} shards could not be built:{shown}{more}\n"
+        f"The others are kept.{rest} Mend what is said, then give the same command again: it builds what is missing."
+    )
