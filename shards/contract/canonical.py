@@ -20,14 +20,14 @@ def canonical_json(value: Any, where: str = "value", *, indent: int | None = Non
 
     `where` names the value in error messages. Raises SchemaMismatch for anything JSON cannot hold exactly.
     """
-    _check_keys(value, where)
     separators = (",", ":") if indent is None else (",", ": ")
     try:
+        _check_keys(value, where)
         text = json.dumps(
             value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=separators, indent=indent
         )
         return text.encode("utf-8")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise SchemaMismatch(
             f"{where}: cannot be written as JSON ({error}); use dict, list, str, int, float, bool, None"
         ) from error
@@ -43,7 +43,9 @@ def parse_json(payload: bytes | memoryview, where: str) -> Any:
 
 def parse_meta(payload: bytes | memoryview, key: str) -> dict[str, Any]:
     """The meta of record `key`."""
-    meta: dict[str, Any] = parse_json(payload, f"{key}.meta.json")
+    meta = parse_json(payload, f"{key}.meta.json")
+    if not isinstance(meta, dict):
+        raise SchemaMismatch(f"{key}.meta.json: is {type(meta).__name__}; expected an object")
     return meta
 
 

@@ -14,8 +14,8 @@ array data, after the npy header. Arrays, R records and F fields of a shard:
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +27,11 @@ import xxhash
 
 from shards.contract.canonical import parse_json
 from shards.contract.npy import MAX_HEADER_BYTES, parse_header
-from shards.contract.schema import META, Field, Schema, check_axis, check_items
+from shards.contract.schema import META, Field, Schema, check_axis, check_items, check_key
+from shards.contract.tar_walk import walk
 from shards.errors import CorruptShard, SchemaMismatch
 
 _Part = tuple[int, int, tuple[int, ...], list[int]]  # offset, length, shape, row hashes of one payload
-_END_BYTES = 2 * tarfile.BLOCKSIZE  # a tar ends in two zero blocks
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,32 @@ class ShardIndex:
                 field.name: FieldIndex(**{part: named[f"{field.name}.{part}"] for part in _PARTS})
                 for field in schema.fields
             }
-            return ShardIndex(named["keys"], named["key_ends"], named["items"], fields)
-        except (KeyError, safetensors.SafetensorError) as error:
+            index = ShardIndex(named["keys"], named["key_ends"], named["items"], fields)
+            index._check_forms(schema)
+            return index
+        except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise CorruptShard(f"{where}: no index for this schema ({error}); rebuild this shard") from error
+
+    def _check_forms(self, schema: Schema) -> None:
+        """ValueError unless every array is of the type and as long as the others say. What the numbers mean together is
+        checked where they are joined (`shards.reading.sound_index`)."""
+        records = len(self.key_ends)
+        wanted = {"keys": (np.uint8, (self.keys.size,)), "key_ends": (np.uint64, (records,))}
+        wanted["items"] = (np.uint32, (len(self.items), 3))
+        for field in schema.fields:
+            parts, dims = self.fields[field.name], len(field.shape)
+            numbers = {"offset": np.uint64, "length": np.uint64, "rows": np.uint32}
+            wanted |= {f"{field.name}.{part}": (kind, (records,)) for part, kind in numbers.items()}
+            wanted[f"{field.name}.shape"] = (np.uint32, (records, dims))
+            wanted[f"{field.name}.hash"] = (np.uint64, (int(parts.rows.sum()),))
+        for name, array in self.arrays().items():
+            dtype, shape = wanted[name]
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(
+                    f"{name} is {array.dtype} {list(array.shape)}, expected {dtype.__name__} {list(shape)}"
+                )
+        if int(self.key_ends[-1] if records else 0) != self.keys.size:
+            raise ValueError(f"the keys have {self.keys.size} bytes, the last ends elsewhere")
 
 
 def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
@@ -98,14 +121,14 @@ def build_index(tar_path: Path, schema: Schema) -> ShardIndex:
     CorruptShard for a damaged tar, SchemaMismatch for a sound one with other contents.
     """
     rows = IndexRows(schema)
-    members = _members(tar_path)
+    members = walk(tar_path)
     for name, offset, payload in members:
         key = _key_of(name, schema.fields[0], tar_path)
         files = [(offset, payload)]
         for field in schema.fields[1:]:
             name, offset, payload = next(members, ("end of file", 0, b""))
             if name != f"{key}.{field.member}":
-                raise SchemaMismatch(f"{tar_path.name}: found {name}, expected {key}.{field.member}")
+                raise SchemaMismatch(f"{tar_path.name}: found {name!r}, expected {key}.{field.member}")
             files.append((offset, payload))
         rows.add_files(key, files, tar_path.name)
     return rows.index()
@@ -154,36 +177,12 @@ class IndexRows:
         )
 
 
-def _members(tar_path: Path) -> Iterator[tuple[str, int, bytes]]:
-    """(name, data offset, bytes) of every member; CorruptShard if the walk ends too early."""
-    try:
-        with tarfile.open(tar_path, "r:") as tar:
-            for member in tar:
-                file = tar.extractfile(member)
-                if file is None:
-                    raise CorruptShard(f"{tar_path.name}: {member.name} is no plain file; rebuild this shard")
-                payload = file.read()
-                if len(payload) != member.size:
-                    raise CorruptShard(f"{tar_path.name}: {member.name} is cut short; rebuild this shard")
-                yield member.name, member.offset_data, payload
-            end = tar.offset
-    except tarfile.TarError as error:
-        raise CorruptShard(f"{tar_path.name}: the tar is damaged ({error}); rebuild this shard") from error
-    # tarfile takes a damaged header for the end of the archive, so look at what lies behind it
-    with tar_path.open("rb") as raw:
-        raw.seek(end)
-        rest = raw.read()
-    if len(rest) < _END_BYTES or rest.strip(b"\0"):
-        raise CorruptShard(
-            f"{tar_path.name}: no end of archive at byte {end}: the tar is cut, or a header is damaged; "
-            "rebuild this shard or download it again"
-        )
-
-
 def _key_of(name: str, first: Field, tar_path: Path) -> str:
     if not name.endswith(f".{first.member}"):
-        raise SchemaMismatch(f"{tar_path.name}: found {name}, a record starts with .{first.member}")
-    return name.removesuffix(f".{first.member}")
+        raise SchemaMismatch(f"{tar_path.name}: found {name!r}, a record starts with .{first.member}")
+    key = name.removesuffix(f".{first.member}")
+    check_key(key)
+    return key
 
 
 def _shape(field: Field, payload: bytes, letters: dict[str, int], where: str) -> tuple[tuple[int, ...], int]:
@@ -192,8 +191,10 @@ def _shape(field: Field, payload: bytes, letters: dict[str, int], where: str) ->
         return (), 0
     dtype, shape, header_bytes = parse_header(payload[:MAX_HEADER_BYTES], where)
     field.check_shape(dtype, shape, letters, where)
-    if header_bytes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize != len(payload):
+    if header_bytes + math.prod(shape) * dtype.itemsize != len(payload):
         raise CorruptShard(f"{where}: {len(payload)} bytes, not enough for {list(shape)}; rebuild this shard")
+    if field.axis and shape[0] > max(1, len(payload) - header_bytes):
+        raise CorruptShard(f"{where}: {shape[0]} rows in {len(payload) - header_bytes} bytes; rebuild this shard")
     return shape, header_bytes
 
 

@@ -1,27 +1,34 @@
 """The manifest: the one file that says what a finished set is. Written last; a reader trusts nothing else.
 
-It holds the recipe the set was built by and its fingerprint (sha256 of the canonical recipe), the schema, and
-for every shard its counts, size and hashes. Two recipes are compared field by field, so that a refusal says
-why.
+It holds the recipe the set was built by and its fingerprint (sha256 of the canonical recipe), the schema, for every
+shard its counts, size and hashes, hashes of the other files, and one of itself. Two recipes are compared field by
+field, so that a refusal says why. Entries of single files are `shards.contract.entries`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shards.contract.canonical import canonical_json, parse_json
+from shards.contract.entries import ShardEntry, TableEntry, check_sha256
 from shards.contract.schema import Schema
-from shards.errors import CorruptShard, FingerprintMismatch, SchemaMismatch
+from shards.errors import ContractError, CorruptShard, FingerprintMismatch, SchemaMismatch
 from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, open_folder
 
 VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_SELF = "sha256"  # key of the manifest's hash of itself
+_OPTIONAL = {"files": {}, _SELF: ""}
+_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 _SHOWN_CHARACTERS = 80
+
+T = TypeVar("T")
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
@@ -40,37 +47,10 @@ def recipe_difference(here: Mapping[str, Any], there: Mapping[str, Any], name: s
 
 
 @dataclass(frozen=True)
-class ShardEntry:
-    """One finished shard: files `<name>.tar` and `<name>.idx`. `rejects` counts the examples left out of
-    it.
-    """
-
-    name: str
-    records: int
-    items: int
-    tar_bytes: int
-    tar_sha256: str
-    idx_sha256: str
-    rejects: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `ShardEntry(**data)` is the inverse."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TableEntry:
-    """One finished table: `tables/<name>.safetensors` (sha256) and `tables/<name>.json` (info_sha256)."""
-
-    name: str
-    sha256: str
-    rows: int
-    info_sha256: str = ""
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """What a finished set is. `counts` has records, items, rejects and the row total of every axis."""
+    """What a finished set is. `counts` has records, items, rejects and the row total of every axis, `files` the sha256
+    of what lies beside the shards: empty in sets written before it was recorded.
+    """
 
     name: str
     split: str
@@ -81,6 +61,7 @@ class Manifest:
     counts: dict[str, int]
     tables: tuple[TableEntry, ...] = ()
     version: int = VERSION
+    files: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def load(url: str | Path | Folder, storage_options: StorageOptions | None = None) -> Manifest:
@@ -90,35 +71,20 @@ class Manifest:
 
     @staticmethod
     def parse(payload: bytes, where: str) -> Manifest:
-        """The manifest in `payload`. SchemaMismatch for another version, CorruptShard if it contradicts
-        itself.
+        """The manifest in `payload`. SchemaMismatch for another version or other entries, CorruptShard if it
+        contradicts itself or its own hash.
         """
-        data = parse_json(payload, f"{where}/{MANIFEST_NAME}")
-        found = data.get("version") if isinstance(data, dict) else None
-        if found != VERSION:
-            raise SchemaMismatch(
-                f"{where}/{MANIFEST_NAME}: version is {found!r}, this code reads {VERSION}; rebuild the set"
-            )
-        try:
-            manifest = Manifest(
-                **{
-                    **data,
-                    "schema": Schema.from_json(data["schema"]),
-                    "shards": tuple(ShardEntry(**shard) for shard in data["shards"]),
-                    "tables": tuple(TableEntry(**table) for table in data["tables"]),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise SchemaMismatch(
-                f"{where}/{MANIFEST_NAME}: entries do not fit version {VERSION} ({error!r})"
-            ) from error
-        manifest._check_itself(where)
+        manifest, faults = examine(payload, where)
+        if faults or manifest is None:
+            raise faults[0]
         return manifest
 
     def to_bytes(self) -> bytes:
         """The file's bytes: sorted keys, indented for people."""
         data = {**asdict(self), "schema": self.schema.to_json()}
-        return canonical_json(data, MANIFEST_NAME, indent=1) + b"\n"
+        if not self.files:
+            del data["files"]
+        return canonical_json({**data, _SELF: _sha256_of(data)}, MANIFEST_NAME, indent=1) + b"\n"
 
     def write(self, root: Path | str | Folder) -> None:
         """Write `manifest.json` into `root`, a path or URL, in one step."""
@@ -133,18 +99,122 @@ class Manifest:
                 "Build into a new set name, or restore these settings. Nothing was deleted."
             )
 
-    def _check_itself(self, where: str) -> None:
+    def _contradictions(self) -> Iterator[str]:
         if fingerprint(self.recipe) != self.fingerprint:
-            raise CorruptShard(
-                f"{where}/{MANIFEST_NAME}: recipe and fingerprint disagree; the file was edited, restore it"
-            )
+            yield "recipe and fingerprint disagree"
         for count in ("records", "items", "rejects"):
             total = sum(getattr(shard, count) for shard in self.shards)
             if self.counts.get(count) != total:
-                raise CorruptShard(
-                    f"{where}/{MANIFEST_NAME}: counts.{count} is {self.counts.get(count)}, "
-                    f"its shards sum to {total}; the file was edited, restore it"
+                yield f"counts.{count} is {self.counts.get(count)}, its shards sum to {total}"
+        for kind, names in (("shard", [e.name for e in self.shards]), ("table", [e.name for e in self.tables])):
+            if len(set(names)) != len(names):
+                yield f"it names a {kind} twice"
+
+
+def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractError]]:
+    """(what of a manifest can be read, everything that is wrong with it): without the entries that are wrong, and None
+    where not even the shards can be told. For who wants to know all faults; others use `Manifest.parse`.
+    """
+    at = f"{where}/{MANIFEST_NAME}"
+    faults: list[ContractError] = []
+
+    def tried(make: Callable[[], T], otherwise: T) -> T:
+        try:
+            return make()
+        except SchemaMismatch as error:
+            faults.append(error)
+            return otherwise
+
+    written = tried(lambda: _known_keys(parse_json(payload, at), at), {})
+    data = {**_OPTIONAL, **written}
+    schema = tried(lambda: Schema.from_json(data["schema"]), None) if written else None
+    if schema is None:
+        return None, faults
+    form = f"{at}: entries do not fit version {VERSION}: "
+    shards = [
+        tried(lambda entry=entry, place=place: ShardEntry.from_json(entry, f"{form}shard {place}"), None)
+        for place, entry in enumerate(tried(lambda: _a(list, data, "shards", form), []))
+    ]
+    tables = [
+        tried(lambda entry=entry, place=place: TableEntry.from_json(entry, f"{form}table {place}"), None)
+        for place, entry in enumerate(tried(lambda: _a(list, data, "tables", form), []))
+    ]
+    manifest = Manifest(
+        name=tried(lambda: _a(str, data, "name", form), ""),
+        split=tried(lambda: _a(str, data, "split", form), ""),
+        recipe=tried(lambda: _a(dict, data, "recipe", form), {}),
+        fingerprint=tried(lambda: _a(str, data, "fingerprint", form), ""),
+        schema=schema,
+        shards=tuple(shard for shard in shards if shard is not None),
+        counts=tried(lambda: _counts(data, form), {}),
+        tables=tuple(table for table in tables if table is not None),
+        files=tried(lambda: _files(data, form), {}),
+    )
+    if not faults:
+        try:
+            faults += [
+                CorruptShard(f"{at}: {fault}; the file was edited, restore it") for fault in manifest._contradictions()
+            ]
+            recorded, found = data[_SELF], _sha256_of({key: value for key, value in written.items() if key != _SELF})
+        except SchemaMismatch as error:  # nested deeper than it can be written again
+            return manifest, [error]
+        if recorded and recorded != found:
+            faults.append(
+                CorruptShard(
+                    f"{at}: sha256 of its values is {found[:12]}…, it records {recorded!r:.14}…; the file was edited "
+                    "or damaged: restore it"
                 )
+            )
+    return manifest, faults
+
+
+def unrecorded(payload: bytes) -> list[str]:
+    """What a sound manifest carries no hash of, as sets did that were written before it could."""
+    data = parse_json(payload, MANIFEST_NAME)
+    values = "its own values that nothing else repeats (name, split, unit, letters of shapes)"
+    others = "README.md, wids.json and the text of rejects.jsonl"
+    return [what for key, what in ((_SELF, values), ("files", others)) if not data.get(key)]
+
+
+def _sha256_of(data: Mapping[str, Any]) -> str:
+    """Of a manifest's values: spaces and line ends do not enter."""
+    return sha256_bytes(canonical_json(data, MANIFEST_NAME))
+
+
+def _known_keys(data: Any, at: str) -> dict[str, Any]:
+    found = data.get("version") if isinstance(data, dict) else None
+    if type(found) is not int or found != VERSION:
+        raise SchemaMismatch(f"{at}: version is {found!r:.80}, this code reads {VERSION}; rebuild the set")
+    required = Manifest.__dataclass_fields__.keys() - _OPTIONAL.keys()
+    if data.keys() - _OPTIONAL.keys() != required:
+        raise SchemaMismatch(
+            f"{at}: entries do not fit version {VERSION}: keys that are missing {sorted(required - data.keys())}, that "
+            f"nobody knows {str(sorted(data.keys() - required - _OPTIONAL.keys()))[:80]}"
+        )
+    return data
+
+
+def _a(kind: type[T], data: Mapping[str, Any], key: str, form: str) -> T:
+    if not isinstance(data[key], kind):
+        raise SchemaMismatch(f"{form}{key} is {type(data[key]).__name__}, expected {kind.__name__}")
+    return data[key]
+
+
+def _counts(data: Mapping[str, Any], form: str) -> dict[str, int]:
+    counts = _a(dict, data, "counts", form)
+    for name, count in counts.items():
+        if type(count) is not int or count < 0:
+            raise SchemaMismatch(f"{form}counts.{name} is {count!r:.80}, expected a whole number")
+    return counts
+
+
+def _files(data: Mapping[str, Any], form: str) -> dict[str, str]:
+    files = _a(dict, data, "files", form)
+    for name, sha256 in files.items():
+        if not _FILE_NAME.fullmatch(name):
+            raise SchemaMismatch(f"{form}files names {name!r:.80}, which is no file of the folder itself")
+        check_sha256(sha256, f"{form}files.{name}")
+    return files
 
 
 def _leaves(value: Any, path: str) -> dict[str, str]:

@@ -210,10 +210,13 @@ class Schema:
     def from_json(data: Mapping[str, Any]) -> Schema:
         """Schema from `to_json`'s data; SchemaMismatch for anything else."""
         try:
-            fields = tuple(Field(**{**field, "shape": tuple(field["shape"])}) for field in data["fields"])
-            return Schema(fields, data["item_axis"])
-        except (KeyError, TypeError) as error:
-            raise SchemaMismatch(f"schema cannot be read ({error!r}); is it of a newer version?") from error
+            (listed, item_axis) = (data["fields"], data["item_axis"])
+            fields = tuple(Field(**{**field, "shape": tuple(_sides(field["shape"]))}) for field in listed)
+            if data.keys() != {"fields", "item_axis"} or not all(_is_plain(field) for field in fields):
+                raise TypeError(f"keys {sorted(data)}, or a value that is no text")
+            return Schema(fields, item_axis)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SchemaMismatch(f"schema cannot be read ({error!r:.200}); is it of a newer version?") from error
 
 
 def check_key(key: str) -> None:
@@ -249,6 +252,19 @@ def check_items(meta: Any, rows: int, key: str) -> list[tuple[int, int]]:
             )
         runs.append((item[0], item[1]))
     return runs
+
+
+def _sides(shape: Any) -> list[int | str]:
+    """A shape's sides as JSON has them; TypeError for anything else."""
+    if not isinstance(shape, list) or not all(
+        (type(side) is int and 0 <= side < 2**32) or (type(side) is str and side) for side in shape
+    ):
+        raise TypeError(f"shape {shape!r:.80} is no list of whole numbers and letters")
+    return shape
+
+
+def _is_plain(field: Field) -> bool:
+    return all(type(text) is str for text in (field.dtype, field.axis, field.unit))
 
 
 def _packed(field: Field, value: Any, letters: dict[str, int], where: str) -> Member:

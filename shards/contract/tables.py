@@ -61,12 +61,18 @@ def _write(
 
 
 def read_table(folder: Folder, record: TableEntry) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, info) of a table; CorruptShard if either file is not the one that was written."""
+    """(arrays, info) of a table; CorruptShard if either file is not the one that was written, or is no table."""
     payloads = []
     for suffix, expected in (("safetensors", record.sha256), ("json", record.info_sha256)):
         name = f"{TABLES}/{record.name}.{suffix}"
         payloads.append(folder.read(name, expected))
-    return safetensors.numpy.load(payloads[0]), parse_json(payloads[1], record.name)
+    arrays = _arrays(payloads[0], f"{TABLES}/{record.name}.safetensors in {folder}")
+    if (rows := len(next(iter(arrays.values())))) != record.rows:
+        raise CorruptShard(
+            f"{TABLES}/{record.name}.safetensors in {folder}: has {rows} rows, the manifest says {record.rows}; "
+            "build the table again"
+        )
+    return arrays, _info(payloads[1], f"{TABLES}/{record.name}.json in {folder}")
 
 
 def load_table(url: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -79,13 +85,25 @@ def load_table(url: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     folder, name = _split(url)
     name = name.removesuffix(".safetensors").removesuffix(".json")
     files = open_folder(folder)
+    arrays = _arrays(_read(files, f"{name}.safetensors"), f"{name}.safetensors in {files}")
+    return arrays, _info(_read(files, f"{name}.json"), f"{name}.json in {files}")
+
+
+def _arrays(payload: bytes, where: str) -> dict[str, np.ndarray]:
     try:
-        arrays = safetensors.numpy.load(_read(files, f"{name}.safetensors"))
-    except SafetensorError as error:
-        raise CorruptShard(f"{name}.safetensors in {files}: {error}; build the table again") from error
-    if len({len(array) for array in arrays.values()}) != 1:
-        raise CorruptShard(f"{name}.safetensors in {files}: not a table, its arrays differ in length")
-    return arrays, parse_json(_read(files, f"{name}.json"), f"{name}.json")
+        arrays = safetensors.numpy.load(payload)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:  # the last three: types that NumPy has not
+        raise CorruptShard(f"{where}: {error}; build the table again") from error
+    if len({array.shape[:1] for array in arrays.values()}) != 1 or not all(array.ndim for array in arrays.values()):
+        raise CorruptShard(f"{where}: not a table, its arrays differ in length; build the table again")
+    return arrays
+
+
+def _info(payload: bytes, where: str) -> dict[str, Any]:
+    info = parse_json(payload, where)
+    if not isinstance(info, dict):
+        raise CorruptShard(f"{where}: is {type(info).__name__}, expected an object; build the table again")
+    return info
 
 
 def _split(path: str | Path) -> tuple[str, str]:

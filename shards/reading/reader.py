@@ -25,6 +25,7 @@ from shards.contract.schema import META, Field
 from shards.contract.tables import read_table
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
 from shards.reading.setindex import SetIndex, join
+from shards.reading.sound_index import check_index
 from shards.storage.cache import CacheConfig, ShardCache
 from shards.storage.maps import TarBytes
 from shards.storage.options import StorageOptions
@@ -86,7 +87,9 @@ class ShardSet:
 
         with ThreadPoolExecutor(_OPEN_THREADS) as pool:  # one round trip per shard for remote sets
             indexes = list(pool.map(load, manifest.shards))
-        return ShardSet(folder, manifest, join(manifest, indexes), verify=verify)
+        index = join(manifest, indexes)
+        check_index(manifest, index)
+        return ShardSet(folder, manifest, index, verify=verify)
 
     def item(self, item: int) -> ItemRef:
         """The item with a global number; IndexError outside 0 .. n_items - 1."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from shards.contract.index import ShardIndex
 from shards.contract.manifest import Manifest
-from shards.contract.npy import storage_dtype
 from shards.errors import CorruptShard
 
 
@@ -77,11 +76,6 @@ def _table(manifest: Manifest, indexes: Sequence[ShardIndex], name: str) -> Fiel
     rows = _stack([part.rows for part in parts], (0,))
     length = _stack([part.length for part in parts], (0,))
     shape = _stack([part.shape for part in parts], (0, len(field.shape)))
-    itemsize = storage_dtype(field.dtype).itemsize if field.codec == "npy" else 0
-    if itemsize and not np.array_equal(length, shape.prod(axis=1) * itemsize):
-        raise CorruptShard(
-            f"{manifest.name}: lengths and shapes of {name} disagree; manifest.json was edited, restore it"
-        )
     return FieldTable(
         offset=_stack([part.offset for part in parts], (0,)),
         length=length,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from shards.contract.index import IndexRows, ShardIndex
 from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
 from shards.contract.schema import PackedRecord, Record, Schema, check_key
 from shards.errors import CorruptShard, SchemaMismatch
-from shards.storage.atomic import flush, sha256_file
+from shards.storage.atomic import flush, sha256_bytes, sha256_file
 from shards.storage.storage import Folder, open_folder
 from shards.writing.card import render_card
 from shards.writing.tar_stream import TarStream
@@ -116,17 +117,27 @@ def seal_set(
     # the recipe as a reader will see it: lists for tuples
     plain: dict[str, Any] = parse_json(canonical_json(dict(recipe), "recipe"), "recipe")
     manifest = Manifest(name, split, plain, fingerprint(plain), schema, tuple(shards), counts, tuple(tables))
-    write_rejects(folder, rejects)
-    folder.write("README.md", render_card(manifest, card or {}).encode())
-    folder.write("wids.json", canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n")
+    beside = {
+        "README.md": render_card(manifest, card or {}).encode(),
+        REJECTS_NAME: rejects_lines(rejects),
+        "wids.json": canonical_json(_wids_index(manifest), "wids.json", indent=1) + b"\n",
+    }
+    for file_name, payload in beside.items():
+        folder.write(file_name, payload)
+    manifest = replace(manifest, files={file_name: sha256_bytes(payload) for file_name, payload in beside.items()})
     manifest.write(folder)
     folder.remove_folder(BUILD_FOLDER)
     return manifest
 
 
-def write_rejects(folder: Folder, rejects: Sequence[Mapping[str, Any]], name: str = REJECTS_NAME) -> None:
+def rejects_lines(rejects: Sequence[Mapping[str, Any]]) -> bytes:
     """A line for each example or entry that was left out, with its reason."""
-    folder.write(name, b"".join(canonical_json(dict(reject), REJECTS_NAME) + b"\n" for reject in rejects))
+    return b"".join(canonical_json(dict(reject), REJECTS_NAME) + b"\n" for reject in rejects)
+
+
+def write_rejects(folder: Folder, rejects: Sequence[Mapping[str, Any]], name: str = REJECTS_NAME) -> None:
+    """Write the lines of `rejects` into a folder."""
+    folder.write(name, rejects_lines(rejects))
 
 
 def _count(folder: Folder, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from shards import inspect, verify
 from shards.contract.index import build_index
 from shards.errors import CorruptShard
 from shards.reading.reader import ShardSet
-from tests.shards.toy_set import SCHEMA, flip_byte
+from tests.shards.toy_set import SCHEMA, edit_manifest, flip_byte
 
 Capture = pytest.CaptureFixture[str]
 
@@ -58,9 +57,8 @@ def test_the_index_is_checked_against_the_tar_even_if_its_hash_was_updated(damag
     index = build_index(damaged / "toy-000000.tar", SCHEMA)
     index.fields["gist"].hash[2] ^= 1
     index.save(damaged / "toy-000000.idx")
-    data = json.loads((damaged / "manifest.json").read_text())
-    data["shards"][0]["idx_sha256"] = sha256_file(damaged / "toy-000000.idx")
-    (damaged / "manifest.json").write_text(json.dumps(data))
+    new = sha256_file(damaged / "toy-000000.idx")
+    edit_manifest(damaged, lambda data: data["shards"][0].update(idx_sha256=new))
     assert list(verify.find_faults(damaged)) == [
         "toy-000000: record image0002, field gist, row 0: bytes differ from their hash"
     ]
@@ -77,19 +75,16 @@ def test_the_index_is_checked_against_the_tar_even_if_its_hash_was_updated(damag
             lambda root: (root / "rejects.jsonl").write_text(""),
             "rejects.jsonl: has 0 lines, the manifest counts 1",
         ),
-        (lambda root: edit_counts(root, "view", 17), "counts.view is 17, the sound tars hold 18"),
+        (
+            lambda root: edit_manifest(root, lambda data: data["counts"].update(view=17)),
+            "counts.view is 17, the sound tars hold 18",
+        ),
     ],
 )
 def test_other_damage_is_named(damaged: Path, damage, message: str, capsys: Capture) -> None:
     damage(damaged)
     assert verify.main([str(damaged)]) == 1
     assert message in capsys.readouterr().out
-
-
-def edit_counts(root: Path, axis: str, rows: int) -> None:
-    data = json.loads((root / "manifest.json").read_text())
-    data["counts"][axis] = rows
-    (root / "manifest.json").write_text(json.dumps(data))
 
 
 def test_a_file_that_nobody_named_is_noted_but_no_fault(damaged: Path, capsys: Capture) -> None:

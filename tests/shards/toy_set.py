@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from shards.contract.canonical import canonical_json
 from shards.contract.manifest import Manifest
 from shards.contract.schema import Field, Record, Schema
 from shards.contract.tables import write_table
@@ -84,3 +88,13 @@ def flip_byte(path: Path, offset: int) -> None:
     data[offset] ^= 0x40
     path.chmod(0o644)
     path.write_bytes(bytes(data))
+
+
+def edit_manifest(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a manifest's values and its hash of itself with them, as whoever writes a wrong one would."""
+    path = root / "manifest.json"
+    data = json.loads(path.read_bytes())
+    data.pop("sha256", None)
+    edit(data)
+    data["sha256"] = hashlib.sha256(canonical_json(data)).hexdigest()
+    path.write_bytes(canonical_json(data, indent=1))
