@@ -155,7 +155,8 @@ def memcpy_run(shards: ShardSet, order: Order) -> Callable[[], int]:
     prepared.
     """
     index = shards.index
-    tars = [shards.shard_bytes(shard) for shard in range(len(shards.manifest.shards))]
+    root = Path(str(shards.folder))
+    tars = [np.memmap(root / f"{shard.name}.tar", np.uint8, "r") for shard in shards.manifest.shards]
     tables = [index.fields[name] for name in FIELDS]
     items = order.items(0, order.n_items)
     sources = [

@@ -15,7 +15,7 @@ from shards.contract.canonical import parse_meta
 from shards.contract.schema import META
 from shards.reading.gather import BatchPlan
 from shards.reading.reader import ShardSet, StoredRecord
-from shards.storage.maps import TarBytes
+from shards.storage.open_files import TarBytes
 
 
 class SampleBatch:
@@ -24,7 +24,7 @@ class SampleBatch:
     The arrays are buffers of the stream: valid until the caller asks for the batch after the next.
     """
 
-    __slots__ = ("_n_samples", "_plan", "_shards", "_sources", "arrays")
+    __slots__ = ("_metas", "_n_samples", "_plan", "_shards", "_sources", "arrays")
 
     def __init__(
         self,
@@ -33,12 +33,14 @@ class SampleBatch:
         shards: ShardSet,
         sources: list[TarBytes],
         n_samples: int,
+        metas: list[memoryview] | None = None,
     ) -> None:
         self.arrays = arrays  # each [b, *row_shape]
         self._plan = plan
         self._shards = shards
         self._sources = sources  # the tar of each sample
         self._n_samples = n_samples  # in an epoch
+        self._metas = metas  # of each sample, as they were checked; None if nothing is
 
     def __len__(self) -> int:
         return len(self._plan.items)
@@ -143,15 +145,16 @@ class Sample:
         return self.position // self._batch._n_samples
 
     def payload(self, field: str) -> memoryview:
-        """The member's bytes, checked, without a copy (npy: all array data)."""
+        """The member's bytes, checked (npy: all array data)."""
         batch, place = self._batch, self._place
         member = batch._plan.members.get(field)
         if member is None:
             return self.record.payload(field)
         starts, ends, hashes = member
+        if field == META and batch._metas is not None:
+            return batch._metas[place]
         payload = batch._sources[place][starts[place] : ends[place]].data
-        # the stream has hashed every meta already
-        if field != META and batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != hashes[place]:
+        if batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != hashes[place]:
             raise batch._shards.corrupt(batch._shards.schema.field(field), int(batch._plan.records[place]), 0)
         return payload
 

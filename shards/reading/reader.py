@@ -2,10 +2,10 @@
 is given out.
 
 Trusts the manifest and nothing else: opening checks that all files exist with the recorded sizes and that the
-indexes have the recorded hashes; every read checks the xxh3 of what it read. Local tars are memory-mapped;
-remote ones arrive through a ShardCache. Members that nobody reads are not hashed: `python -m shards.verify`
-does that. A file cut short while it is mapped ends the process with SIGBUS; do not rewrite a set in place
-under a reader.
+indexes have the recorded hashes; every read checks the xxh3 of what it read. Local tars are read in place; remote
+ones arrive through a ShardCache, or by ranges. What was read is the reader's own: a file that is edited or cut later
+changes nothing of it, and the next read says so. Members that nobody reads are not hashed: `python -m shards.verify`
+does that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismat
 from shards.reading.setindex import SetIndex, join
 from shards.reading.sound_index import check_index
 from shards.storage.cache import CacheConfig, ShardCache
-from shards.storage.maps import TarBytes
+from shards.storage.open_files import TarBytes
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, Hold, open_folder
 
@@ -125,7 +125,7 @@ class ShardSet:
         raise IncompleteSet(f"{self.manifest.name} has no table {name!r}, only {names}; rebuild it with one")
 
     def shard_bytes(self, shard: int) -> TarBytes:
-        """A shard's tar as read-only uint8 [tar_bytes]."""
+        """A shard's tar, sliced like uint8 [tar_bytes]."""
         return self.hold(shard)()
 
     def hold(self, shard: int) -> Hold:
@@ -135,9 +135,7 @@ class ShardSet:
         return self.folder.hold(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
 
     def read(self, field: Field, record: int, first: int = 0, n: int | None = None) -> memoryview:
-        """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; valid while it is
-        referenced.
-        """
+        """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; they are the caller's."""
         table = self.index.fields[field.name]
         rows = int(table.rows[record])
         n = rows - first if n is None else n
@@ -190,11 +188,11 @@ class StoredRecord:
         return meta
 
     def payload(self, field: str) -> memoryview:
-        """A member's bytes, checked, without a copy; for npy the array data without its header."""
+        """A member's bytes, checked; for npy the array data without its header."""
         return self.shards.read(self.shards.schema.field(field), self.number)
 
     def array(self, field: str, first: int = 0, n: int | None = None) -> np.ndarray:
-        """Rows first .. first + n - 1 of an npy field as a copy [n, *row_shape]; the whole array by default.
+        """Rows first .. first + n - 1 of an npy field [n, *row_shape]; the whole array by default.
 
         A field without an axis has one row, itself, and comes as [*shape].
         """
@@ -205,7 +203,7 @@ class StoredRecord:
         shape = self.shards.index.fields[field].shape[self.number].tolist()
         if known.axis:
             shape[0] = -1
-        return np.frombuffer(payload, storage_dtype(known.dtype)).reshape(shape).copy()
+        return np.frombuffer(payload, storage_dtype(known.dtype)).reshape(shape)
 
 
 def _check_number(kind: str, number: int, count: int, name: str) -> None:

@@ -2,7 +2,7 @@
 threads.
 
 A batch is a pure function of (set, order, draw_seed, position, batch size); ranks take slices of it. Each row
-is copied once, from the memory map into its slot of a reused buffer, and hashed there, so what is delivered
+is read once, from the tar into its slot of a reused buffer, and hashed there, so what is delivered
 is what was checked. A whole batch is one job of a thread: there is no hand-over per sample. What to read is
 planned in `gather`.
 """
@@ -21,11 +21,11 @@ from shards.contract.npy import storage_dtype
 from shards.contract.schema import META, Field
 from shards.errors import ConfigError, ContractError, LabelsFailed, SchemaMismatch
 from shards.reading.batch import Sample, SampleBatch
-from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches, row_bytes
+from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
 from shards.reading.order import SampleOrder
 from shards.reading.reader import ShardSet
 from shards.reading.window import WindowedOrder
-from shards.storage.maps import TarBytes
+from shards.storage.open_files import TarBytes
 from shards.storage.storage import Hold
 
 _HELD_BATCHES = 2  # the one in the caller's hands and the one before
@@ -43,7 +43,7 @@ class _Buffers:
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
         self._arrays: dict[str, np.ndarray] = {}
-        self._rows: dict[str, list[np.ndarray]] = {}
+        self._rows: dict[str, list[memoryview]] = {}
 
     def array(self, name: str, count: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array [count, *shape], reused if the one at hand has room."""
@@ -53,12 +53,12 @@ class _Buffers:
             self._rows.pop(name, None)
         return held[:count]
 
-    def byte_rows(self, name: str) -> list[np.ndarray]:
+    def byte_rows(self, name: str) -> list[memoryview]:
         """The rows of an array as bytes, sliced once and not once a batch."""
         rows = self._rows.get(name)
         if rows is None:
             array = self._arrays[name]
-            rows = self._rows[name] = list(array.view(np.uint8).reshape(len(array), -1))
+            rows = self._rows[name] = [row.data for row in array.view(np.uint8).reshape(len(array), -1)]
         return rows
 
 
@@ -176,45 +176,45 @@ class BatchStream:
         shards, count = self._shards, len(plan.items)
         tars = {shard: hold() for shard, hold in holds.items()}
         sources = [tars[shard] for shard in plan.shards]
-        if shards.verify:
-            _check_meta(shards, plan, sources)
+        metas = _checked_metas(shards, plan, sources) if shards.verify else None
         arrays = {}
         for field, (offsets, hashes) in zip(self._fields, plan.reads, strict=True):
             shape = tuple(int(size) for size in field.row_shape)
             arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
-            _copy_rows(shards, plan, field, sources, offsets, hashes, buffers.byte_rows(field.name))
-        batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items)
+            _read_rows(shards, plan, field, sources, offsets, hashes, buffers.byte_rows(field.name))
+        batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, metas)
         if self._labels is not None:
             _add_labels(batch, self._labels, buffers)
         return batch
 
 
-def _copy_rows(
+def _read_rows(
     shards: ShardSet,
     plan: BatchPlan,
     field: Field,
     sources: list[TarBytes],
     offsets: list[int],
     hashes: list[int],
-    targets: list[np.ndarray],
+    targets: list[memoryview],
 ) -> None:
-    """Copy one row per sample into its slot; with `verify`, hash the copy."""
-    size = row_bytes(field)
-    copy, digest, verify = np.copyto, xxhash.xxh3_64_intdigest, shards.verify
+    """Read one row per sample into its slot; with `verify`, hash it there."""
+    digest, verify = xxhash.xxh3_64_intdigest, shards.verify
     for target, source, offset, expected in zip(targets, sources, offsets, hashes, strict=False):
-        copy(target, source[offset : offset + size])
-        if verify and digest(target.data) != expected:
+        source.fill(target, offset)
+        if verify and digest(target) != expected:
             place = next(place for place, other in enumerate(targets) if other is target)
             row = int(plan.rows[place]) if field.axis == shards.schema.item_axis else 0
             raise shards.corrupt(field, int(plan.records[place]), row)
 
 
-def _check_meta(shards: ShardSet, plan: BatchPlan, sources: list[TarBytes]) -> None:
-    """Hash every sample's meta, read or not: it says what the tensors are."""
-    digest = xxhash.xxh3_64_intdigest
+def _checked_metas(shards: ShardSet, plan: BatchPlan, sources: list[TarBytes]) -> list[memoryview]:
+    """Every sample's meta, used or not: it says what the tensors are."""
+    digest, metas = xxhash.xxh3_64_intdigest, []
     for place, (source, start, end, expected) in enumerate(zip(sources, *plan.members[META], strict=True)):
-        if digest(source[start:end].data) != expected:
+        metas.append(source[start:end].data)
+        if digest(metas[-1]) != expected:
             raise shards.corrupt(shards.schema.field(META), int(plan.records[place]), 0)
+    return metas
 
 
 def labels_of(labels: Labels, sample: Sample) -> Mapping[str, np.ndarray]:

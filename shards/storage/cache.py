@@ -1,7 +1,7 @@
 """A bounded folder of a machine for the tars of remote sets, shared by all its processes: each tar is fetched once,
 checked by sha256, and taken away only when nobody uses it.
 
-Here is what one process keeps: the tars it has mapped, the last few it used, and those on their way to it. How a file
+Here is what one process keeps: the tars it has open, the last few it used, and those on their way to it. How a file
 comes into the folder is `shards.storage.fetching`'s, and which go when room is needed `shards.storage.room`'s.
 """
 
@@ -18,10 +18,10 @@ from weakref import WeakValueDictionary
 
 from shards.errors import ConfigError
 from shards.storage.fetching import Fetching, RemoteFile
-from shards.storage.maps import TarBytes
+from shards.storage.open_files import TarBytes
 from shards.storage.room import Room
 
-_RECENT = 2  # tars kept mapped after their last use, for who reads record by record
+_RECENT = 2  # tars kept open after their last use, for who reads record by record
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shards.errors import CorruptShard, IncompleteSet
+from shards.errors import CorruptShard, IncompleteSet, StoreFailed
 from shards.storage.atomic import sha256_bytes
 
 
@@ -16,6 +16,11 @@ def missing(name: str, folder: object) -> IncompleteSet:
     return IncompleteSet(
         f"{name}: named by the manifest but not found in {folder}; rebuild this shard or download it again"
     )
+
+
+def unreadable(name: str, where: object, error: OSError) -> StoreFailed:
+    """A file that this process may not, or cannot, read."""
+    return StoreFailed(f"{name}: cannot be read in {where} ({error.strerror}); look at its permissions and its disk")
 
 
 def other_size(name: str, folder: object, found_bytes: int, expected_bytes: int) -> CorruptShard:

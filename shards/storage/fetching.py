@@ -3,7 +3,7 @@
 Files are named by their hash, so sets and versions never collide and a later run finds what an earlier one left. All
 that processes know of each other are locks of `fcntl.flock`, which a killed process gives back:
     <sha256>.part   locked by whoever fetches it; sized in full at once, so that its room is taken; renamed when whole
-    <sha256>.tar    locked, shared, by every map of its bytes, which keeps the descriptor; evicted if nobody locks it
+    <sha256>.tar    locked, shared, by everyone who has it open; evicted if nobody locks it
 A tar's modification time is a number made of its hash, set once its bytes were checked: any later writing changes it,
 so a file that has it needs no second check. Its access time is when a process last opened it: the oldest goes first.
 Where everything is in use, the limit is passed, after a while and with a word about it, and not the reader stopped.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
-from shards.storage.maps import MAPS, Positioned, TarBytes, map_descriptor, read_file, try_lock
+from shards.storage.open_files import FILES, TarBytes, by_opening, of_descriptor, try_lock
 from shards.storage.room import Room, is_at
 from shards.storage.store import Store
 
@@ -80,22 +80,24 @@ class Fetching:
                     path.unlink(missing_ok=True)
                     return None
                 os.utime(path, ns=(time.time_ns(), _checked_mark(file)))
-                return self._mapped(descriptor, file)
+                return self._opened(descriptor, file)
             finally:
                 os.close(descriptor)
 
-    def _mapped(self, descriptor: int, file: RemoteFile) -> TarBytes:
-        """The map of an open, locked file; beyond the number of maps, reads that each find the file again."""
-        mapped = MAPS.adopt(lambda: map_descriptor(descriptor))
-        if mapped is not None:
-            return mapped
+    def _opened(self, descriptor: int, file: RemoteFile) -> TarBytes:
+        """The bytes of an open, locked file; beyond the number of files, reads that each find it again."""
+        path = self._path(file)
+        held = FILES.adopt(lambda: of_descriptor(os.dup(descriptor), path))
+        if held is not None:
+            return held
+        found_again = by_opening(path, file.n_bytes)
 
-        def read(start: int, end: int) -> bytes:
+        def fill(target: memoryview, start: int) -> None:
             with suppress(FileNotFoundError):
-                return read_file(self._path(file), start, end)
-            return self.fetch(file)[start:end].tobytes()  # evicted: fetched again
+                return found_again.fill(target, start)
+            return self.fetch(file).fill(target, start)  # evicted: fetched again
 
-        return Positioned(read, file.n_bytes)
+        return TarBytes(file.n_bytes, fill)
 
     def fetch(self, file: RemoteFile) -> TarBytes:
         """The file's bytes, brought here unless it is; waits for room, and for another process that is at it."""
@@ -146,7 +148,7 @@ class Fetching:
                 part.replace(self._path(file))
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 self.n_fetched += 1
-                return self._mapped(descriptor, file)
+                return self._opened(descriptor, file)
         raise CorruptShard(
             f"{file}: fetched {_ATTEMPTS} times, sha256 is {found[:12]}…, "
             f"the manifest says {file.sha256[:12]}…; the remote file is damaged: upload this shard again"

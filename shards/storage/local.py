@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from shards.errors import CorruptShard
 from shards.storage.atomic import (
     create_atomic,
     publish,
@@ -20,12 +20,12 @@ from shards.storage.atomic import (
     temporary_files,
     write_atomic,
 )
-from shards.storage.faults import missing, other_bytes, other_size
-from shards.storage.maps import MAPS, Hold, TarBytes
+from shards.storage.faults import missing, other_bytes, other_size, unreadable
+from shards.storage.open_files import FILES, Hold, TarBytes, open_plain
 
 
 class LocalFolder:
-    """Files on this machine. Tars are mapped, as many as the process may."""
+    """Files on this machine. Tars are kept open, as many as the process may."""
 
     cache = None
     is_remote = False
@@ -40,11 +40,10 @@ class LocalFolder:
 
     def read(self, name: str, sha256: str = "") -> bytes:
         try:
-            payload = (self.root / name).read_bytes()
+            with open(open_plain(self.root / name), "rb") as file:
+                payload = file.read()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(name, self) from error
-        except IsADirectoryError as error:
-            raise CorruptShard(f"{name}: is a folder in {self.root}, not a file; download it again") from error
         if sha256 and sha256_bytes(payload) != sha256:
             raise other_bytes(name, self, payload, sha256)
         return payload
@@ -57,6 +56,8 @@ class LocalFolder:
             found_bytes = (self.root / name).stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(name, self) from error
+        except OSError as error:
+            raise unreadable(name, self, error) from error
         if found_bytes != expected_bytes:
             raise other_size(name, self, found_bytes, expected_bytes)
 
@@ -69,10 +70,10 @@ class LocalFolder:
             if found is not None:
                 return found
             try:
-                found = self._alive[name] = MAPS.file(self.root / name)
+                found = self._alive[name] = FILES.file(self.root / name)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise missing(name, self) from error
-            if len(found) != tar_bytes:  # reading a map past the end of its file would kill the process
+            if len(found) != tar_bytes:
                 del self._alive[name]
                 raise other_size(name, self, len(found), tar_bytes)
             return found
@@ -81,8 +82,10 @@ class LocalFolder:
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
-        if not (self.root / name).exists():
-            raise missing(name, self)
+        try:
+            os.close(open_plain(self.root / name))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(name, self) from error
         yield self.root / name
 
     def names(self, pattern: str) -> list[str]:

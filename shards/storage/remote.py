@@ -13,7 +13,7 @@ from shards.storage.atomic import sha256_bytes
 from shards.storage.cache import ShardCache
 from shards.storage.faults import missing, other_bytes, other_size
 from shards.storage.fetching import RemoteFile
-from shards.storage.maps import Hold, Positioned
+from shards.storage.open_files import Hold, TarBytes
 from shards.storage.staging import staging_folder, sweep_staging
 from shards.storage.store import Store
 
@@ -71,7 +71,7 @@ class RemoteFolder:
 
     def hold(self, name: str, tar_bytes: int, sha256: str) -> Hold:
         if self.cache is None:
-            ranges = Positioned(lambda start, end: self.store.read_range(name, start, end), tar_bytes)
+            ranges = TarBytes.by_parts(tar_bytes, lambda start, end: self.store.read_range(name, start, end))
             return lambda: ranges
         return self.cache.hold(RemoteFile(self.store, name, tar_bytes, sha256)).result
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shards.errors import ConfigError
-from shards.storage.maps import try_lock
+from shards.storage.open_files import try_lock
 
 
 class Room:
@@ -58,11 +58,13 @@ class Room:
 
     def files(self) -> Iterator[tuple[int, Path, int]]:
         """(last use, path, bytes) of every file that takes room."""
+        met: dict[int, tuple[int, Path, int]] = {}  # by inode: one renamed meanwhile is met under both its names
         for path in self.folder.iterdir():
             if path.suffix in (".tar", ".part"):
                 with suppress(FileNotFoundError):
                     found = path.stat()
-                    yield found.st_atime_ns, path, found.st_size
+                    met[found.st_ino] = (found.st_atime_ns, path, found.st_size)
+        yield from met.values()
 
 
 def _remove_unused(path: Path) -> bool:

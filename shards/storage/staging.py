@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shards.storage.maps import try_lock
+from shards.storage.open_files import try_lock
 
 _LOCK = "in-use"
 _NEW = "new"

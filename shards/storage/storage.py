@@ -14,7 +14,7 @@ from typing import Protocol
 from shards.errors import ConfigError
 from shards.storage.cache import ShardCache
 from shards.storage.local import LocalFolder
-from shards.storage.maps import Hold
+from shards.storage.open_files import Hold
 from shards.storage.options import StorageOptions
 from shards.storage.remote import RemoteFolder
 from shards.storage.store import Store

@@ -22,7 +22,7 @@ from shards.reading.stream import BatchStream
 from shards.reading.window import WindowedOrder
 from shards.storage import staging
 from shards.storage.cache import ShardCache
-from shards.storage.maps import try_lock
+from shards.storage.open_files import try_lock
 from shards.storage.room import Room
 from tests.shards.toy_set import write_toy_set
 

@@ -1,22 +1,23 @@
-"""Maps: as many as a process has descriptors for, reads at a position beyond that, none of a file that was replaced."""
+"""Open files: as many as a process has descriptors for, opened for each read beyond that, none that was replaced."""
 
 from __future__ import annotations
 
 import gc
+import os
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from shards.errors import CorruptShard
+from shards import verify
+from shards.errors import ContractError, CorruptShard
 from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.storage.cache import ShardCache
-from shards.storage.maps import MAPS, MapPool, Positioned, most_maps, read_file
+from shards.storage.open_files import FILES, FilePool, by_opening, most_files
 from tests.shards.toy_set import write_toy_set
 
 N_SHARDS = 1100
@@ -56,8 +57,8 @@ def test_a_set_of_1100_shards_is_read_with_256_descriptors(many: Path, few_descr
             held.append(batch)  # all of their tars are in use at once
             assert batch.sample(0).meta["number"] == 0
     assert sorted(seen) == list(range(shards.n_items))
-    assert MAPS.n_alive <= most_maps()
-    assert any(isinstance(tar, Positioned) for batch in held for tar in batch._sources)
+    assert FILES.n_open <= most_files()
+    assert len({id(tar) for batch in held for tar in batch._sources}) > most_files()
 
 
 def test_1100_cached_shards_are_read_with_256_descriptors(many: Path, tmp_path: Path, few_descriptors: None) -> None:
@@ -68,39 +69,47 @@ def test_1100_cached_shards_are_read_with_256_descriptors(many: Path, tmp_path: 
         assert cache.n_fetched == 1, "equal tars have one place"
 
 
-def test_a_pool_maps_reads_and_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shards.storage.maps.most_maps", lambda: 2)
+def test_a_pool_opens_reads_and_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shards.storage.open_files.most_files", lambda: 2)
     paths = [tmp_path / str(number) for number in range(4)]
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number]) * 100)
-    pool = MapPool()
+    pool, before = FilePool(), descriptors()
     for path in paths:
         pool.file(path)
-    assert pool.n_alive == 2
+    assert pool.n_open == 2
     held = [pool.file(path) for path in paths]
-    assert [isinstance(tar, np.ndarray) for tar in held] == [True, True, False, False]
+    assert descriptors() - before == pool.n_open == 2
     assert [tar[5:7].tolist() for tar in held] == [[number, number] for number in range(4)]
+    assert [len(tar[90:200]) for tar in held] == [10] * 4
     part = held[0][50:]
     del held
     gc.collect()
-    assert pool.n_alive == 1
-    assert part.tolist() == [0] * 50, "a slice keeps its map"
-    assert isinstance(pool.file(paths[3]), np.ndarray), "there is room again"
+    assert descriptors() - before == pool.n_open == 0
+    assert part.tolist() == [0] * 50, "what was read is one's own"
+    pool.file(paths[3])
+    assert pool.n_open == 1, "there is room again"
 
 
-def test_a_replaced_file_is_mapped_anew_and_one_that_was_cut_is_an_error(tmp_path: Path) -> None:
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_replaced_file_is_opened_anew_and_one_that_was_cut_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a" * 10)
-    pool = MapPool()
+    pool = FilePool()
     before = pool.file(path)
     (tmp_path / "new").write_bytes(b"b" * 10)
     (tmp_path / "new").replace(path)
     assert (bytes(before[:1]), bytes(pool.file(path)[:1])) == (b"a", b"b")
 
-    positioned = Positioned(lambda start, end: read_file(path, start, end), 10)
-    path.write_bytes(b"b" * 4)
-    with pytest.raises(CorruptShard, match="ends before byte 10"):
-        positioned[2:10]
+    for tar in (pool.file(path), by_opening(path, 10)):
+        path.write_bytes(b"b" * 10)
+        assert bytes(tar[2:10]) == b"b" * 8
+        path.write_bytes(b"b" * 4)
+        with pytest.raises(CorruptShard, match="ends before byte 10"):
+            tar[2:10]
 
 
 def test_a_shard_replaced_by_another_size_is_named(damaged: Path) -> None:
@@ -109,3 +118,14 @@ def test_a_shard_replaced_by_another_size_is_named(damaged: Path) -> None:
     (damaged / "toy-000001.tar").write_bytes(b"x" * 5000)
     with pytest.raises(CorruptShard, match=r"toy-000001\.tar: has 5000 bytes"):
         shards.record(5).payload("mask")
+
+
+@pytest.mark.parametrize("name", ["toy-000001.tar", "toy-000001.idx", "manifest.json"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop of links"])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(damaged: Path, name: str, kind: str) -> None:
+    path = damaged / name
+    path.unlink()
+    {"pipe": os.mkfifo, "folder": Path.mkdir, "loop of links": lambda path: path.symlink_to(path)}[kind](path)
+    with pytest.raises(ContractError, match=name):
+        ShardSet.open(damaged)
+    assert any(name in fault for fault in verify.find_faults(damaged))

@@ -1,0 +1,178 @@
+"""The bytes of tars, read at positions into memory of one's own, and the open files of a process behind them.
+
+Nothing is mapped: a file that is cut while it is mapped ends the process with SIGBUS, and what is mapped changes under
+whoever holds it. A read that finds less is an error, and what it found stays as it was checked.
+
+Every open file takes a descriptor, and a process has 1,024 of them by default. So all readers of a process share one
+bound; the least recently used file is let go first, and one that finds all of them in use is opened for each read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import stat
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from shards.errors import CorruptShard
+from shards.storage.faults import unreadable
+
+_SHARE = 4  # a quarter of the descriptors, the rest is the program's
+_MOST_FILES = 4096
+_FEWEST_FILES = 8
+
+
+class TarBytes:
+    """Bytes of a file, sliced like an array: each slice is a read of its own. `fill(target, start)` fills a buffer with
+    the bytes from `start` on, or raises."""
+
+    def __init__(self, n_bytes: int, fill: Callable[[memoryview, int], None]) -> None:
+        self._n_bytes = n_bytes
+        self.fill = fill
+
+    @staticmethod
+    def by_parts(n_bytes: int, read: Callable[[int, int], bytes]) -> TarBytes:
+        """Of what gives bytes `start` to `end` one by one, as a store does."""
+
+        def fill(target: memoryview, start: int) -> None:
+            target[:] = read(start, start + len(target))
+
+        return TarBytes(n_bytes, fill)
+
+    def __len__(self) -> int:
+        return self._n_bytes
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, end, _ = part.indices(self._n_bytes)
+        found = np.empty(max(0, end - start), np.uint8)  # [end - start]
+        if len(found):
+            self.fill(found.data, start)
+        return found
+
+
+Hold = Callable[[], TarBytes]  # the bytes, waiting for them; they stay on this machine while it is referenced
+
+
+def open_plain(path: Path) -> int:
+    """A descriptor of a plain file, to read. CorruptShard for a folder, a pipe or a device, which may have no end,
+    StoreFailed for what must not be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise unreadable(path.name, path.parent, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CorruptShard(f"{path}: is no plain file but a folder, a pipe or a device; download it again")
+    return descriptor
+
+
+def of_descriptor(descriptor: int, name: Path) -> TarBytes:
+    """The bytes of an open file, whose descriptor is closed when nothing refers to them any more. A lock on it lasts as
+    long."""
+
+    def fill(target: memoryview, start: int) -> None:
+        _fill(descriptor, name, target, start)
+
+    found = TarBytes(os.fstat(descriptor).st_size, fill)
+    weakref.finalize(found, os.close, descriptor).atexit = False
+    return found
+
+
+def by_opening(path: Path, n_bytes: int) -> TarBytes:
+    """The bytes of a file that is opened anew for each read."""
+
+    def fill(target: memoryview, start: int) -> None:
+        descriptor = open_plain(path)
+        try:
+            _fill(descriptor, path, target, start)
+        finally:
+            os.close(descriptor)
+
+    return TarBytes(n_bytes, fill)
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Take a lock of `fcntl.flock` if it is free."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def most_files() -> int:
+    """How many tars this process may hold open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_FILES if soft == resource.RLIM_INFINITY else max(_FEWEST_FILES, min(_MOST_FILES, soft // _SHARE))
+
+
+class FilePool:
+    """Open files, counted as long as anything refers to them; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # letting a file go inside counts it down inside
+        self._recent: OrderedDict[tuple[str, int, int, int], TarBytes] = OrderedDict()
+        self._n_open = 0
+
+    @property
+    def n_open(self) -> int:
+        """Files that something refers to."""
+        return self._n_open
+
+    def file(self, path: Path) -> TarBytes:
+        """A file's bytes. FileNotFoundError if there is none; one replaced under the same name is opened anew."""
+        found = path.stat()
+        key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+        with self._lock:
+            held = self._recent.get(key)
+            if held is not None:
+                self._recent.move_to_end(key)
+                return held
+            held = self.adopt(lambda: of_descriptor(open_plain(path), path))
+            if held is None:
+                return by_opening(path, found.st_size)
+            self._recent[key] = held
+            return held
+
+    def adopt(self, make: Callable[[], TarBytes]) -> TarBytes | None:
+        """The open file that `make` makes, counted; None if as many as there may be are in use."""
+        with self._lock:
+            while self._n_open >= most_files() and self._recent:
+                self._recent.popitem(last=False)
+            if self._n_open >= most_files():
+                return None
+            held = make()
+            self._n_open += 1
+            weakref.finalize(held, self._let_go).atexit = False
+            return held
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._n_open -= 1
+
+
+FILES = FilePool()  # descriptors are the process's, so its readers share one pool
+
+
+def _fill(descriptor: int, name: Path, target: memoryview, start: int) -> None:
+    try:
+        done = os.preadv(descriptor, [target], start)
+        while done < len(target):  # Linux gives out 2 GB at most at a time
+            more = os.preadv(descriptor, [target[done:]], start + done)
+            if not more:
+                raise CorruptShard(
+                    f"{name} ends before byte {start + len(target)}: it was cut while it was read; restore it, or "
+                    "download it again"
+                )
+            done += more
+    except OSError as error:
+        raise unreadable(name.name, name.parent, error) from error
