@@ -45,6 +45,7 @@ class FieldIndex:
     hash: np.ndarray  # u64 [sum of rows]
 
 
+_U8, _U32, _U64 = np.dtype(np.uint8), np.dtype(np.uint32), np.dtype(np.uint64)
 _PARTS = tuple(FieldIndex.__dataclass_fields__)
 
 
@@ -97,22 +98,23 @@ class ShardIndex:
         """ValueError unless every array is of the type and as long as the others say. What the numbers mean together is
         checked where they are joined (`shards.reading.sound_index`)."""
         records = len(self.key_ends)
-        wanted = {"keys": (np.uint8, (self.keys.size,)), "key_ends": (np.uint64, (records,))}
-        wanted["items"] = (np.uint32, (len(self.items), 3))
+        _check_form("keys", self.keys, _U8, (self.keys.size,))
+        _check_form("key_ends", self.key_ends, _U64, (records,))
+        _check_form("items", self.items, _U32, (len(self.items), 3))
         for field in schema.fields:
-            parts, dims = self.fields[field.name], len(field.shape)
-            numbers = {"offset": np.uint64, "length": np.uint64, "rows": np.uint32}
-            wanted |= {f"{field.name}.{part}": (kind, (records,)) for part, kind in numbers.items()}
-            wanted[f"{field.name}.shape"] = (np.uint32, (records, dims))
-            wanted[f"{field.name}.hash"] = (np.uint64, (int(parts.rows.sum()),))
-        for name, array in self.arrays().items():
-            dtype, shape = wanted[name]
-            if array.dtype != dtype or array.shape != shape:
-                raise ValueError(
-                    f"{name} is {array.dtype} {list(array.shape)}, expected {dtype.__name__} {list(shape)}"
-                )
+            parts = self.fields[field.name]
+            _check_form("offset", parts.offset, _U64, (records,))
+            _check_form("length", parts.length, _U64, (records,))
+            _check_form("rows", parts.rows, _U32, (records,))
+            _check_form("shape", parts.shape, _U32, (records, len(field.shape)))
+            _check_form("hash", parts.hash, _U64, (int(parts.rows.sum()),))
         if int(self.key_ends[-1] if records else 0) != self.keys.size:
             raise ValueError(f"the keys have {self.keys.size} bytes, the last ends elsewhere")
+
+
+def _check_form(part: str, array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{part} is {array.dtype} {list(array.shape)}, expected {dtype} {list(shape)}")
 
 
 def build_index(tar_path: Path, schema: Schema) -> ShardIndex:

@@ -1,6 +1,6 @@
 """Reads the annotation files of the RefCOCO family: `refs(<split_by>).p` and `instances.json`.
 
-Owns unpickling without running anything, checking every record, and joining refs with annotations and images. Leaves
+Owns checking every record, and joining refs with annotations and images. Leaves unpickling to `files.plain_pickle`,
 images, splits and rejects to `refcoco`, mask arithmetic to `coco_masks`. Keys that nobody needs (`file_name`, `raw`,
 `tokens`, `sent_ids` of a ref; `bbox`, `area`, `iscrowd`) are not read: the ref's file_name is not the name of a file,
 and each sentence carries its own id.
@@ -11,9 +11,7 @@ Format: docs/methods/data_layouts.md#refs-file; layout and meaning follow lichen
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.files.entries import parse_json, read_bytes, taken, without_collection
+from pipeline.files.plain_pickle import unpickle_plain
 from pipeline.sources.refs.masks import Rle, encode_mask
 from shards.errors import SourceError
 
@@ -174,42 +173,3 @@ def _packed(segmentation: Any) -> bytes:
         return orjson.dumps(segmentation)
     except orjson.JSONEncodeError:  # what only the standard library reads, such as a number of more than 64 bits
         return json.dumps(segmentation).encode()
-
-
-def unpickle_plain(payload: bytes, path: Path) -> Any:
-    """Loads a pickle made of builtin containers, numbers and text only; never imports or calls anything.
-
-    Python 2 wrote text as byte strings. Where those are not ASCII they are read as latin1, which keeps every byte.
-    Raises SourceError for anything else found in the file, and for a damaged file.
-    """
-    try:
-        try:
-            return _PlainUnpickler(payload, path, "ASCII").load()
-        except UnicodeDecodeError:
-            return _PlainUnpickler(payload, path, "latin1").load()
-    except (
-        *(pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError),
-        *(AttributeError, TypeError, OverflowError, MemoryError),
-    ) as error:
-        raise SourceError(
-            f"{path}: is not a readable pickle ({type(error).__name__}: {error}). It may be cut short, or an error "
-            "page saved under this name: download it again."
-        ) from error
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, payload: bytes, path: Path, encoding: str) -> None:
-        super().__init__(io.BytesIO(payload), encoding=encoding)
-        self._path = path
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        raise SourceError(
-            f"{self._path}: asks for the Python object {module_name}.{global_name}. A refs file holds only lists, "
-            "dicts, numbers and text, so this one can run code and was not loaded. Download it from a source you trust."
-        )
-
-    def persistent_load(self, pid: Any, /) -> Any:
-        raise SourceError(
-            f"{self._path}: refers to an object outside the file (persistent id {pid!r}). A refs file holds only "
-            "lists, dicts, numbers and text. Download it again from a source you trust."
-        )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files.entries import checked, number, parse_json, taken
-from pipeline.sources.refcoco.annotations import unpickle_plain
+from pipeline.files.plain_pickle import unpickle_plain
 from shards.errors import SourceError
 
 NONE = -1  # the annotation of a ref without a target

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.sources.refcoco.annotations import Refer, load_refer, parse_instances, parse_refs, unpickle_plain
+from pipeline.files.plain_pickle import unpickle_plain
+from pipeline.sources.refcoco.annotations import Refer, load_refer, parse_instances, parse_refs
 from shards.errors import SourceError
 from tests.pipeline.sources.refer_miniature import SQUARE, annotation, ref, write_folder
 
