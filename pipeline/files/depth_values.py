@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from pipeline.files.readable import Readable
+from pipeline.files.hdf5_parts import check_read, own_dataset
+from pipeline.files.readable import Readable, opened
 from shards.errors import Reject
 
 HDF5 = (".h5", ".hdf5")
@@ -49,12 +50,13 @@ def read_depth(path: Readable, key: str = "") -> np.ndarray:
 def read_hdf5(path: Path, key: str) -> np.ndarray:
     """A dataset of an HDF5 file as it is. Reject: no such file or key; the message lists the keys there are."""
     try:
-        with h5py.File(path, "r") as file:
-            found = file.get(key) if key else None
-            if not isinstance(found, h5py.Dataset):
+        with opened(path) as plain, h5py.File(plain, "r") as file:
+            found = own_dataset(file, key) if key else None
+            if found is None:
                 keys: list[str] = []
                 file.visit(lambda name: keys.append(name) if isinstance(file[name], h5py.Dataset) else None)
                 raise Reject(f"{path} has no dataset {key!r}; found {', '.join(keys[:8]) or 'none'}. Name one of them")
+            check_read(found, found.shape)
             return np.asarray(found[()])
     except FileNotFoundError as error:
         raise Reject(f"{path} does not exist") from error
@@ -71,7 +73,7 @@ def datasets_of(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
             found[name] = (entry.shape, entry.dtype)
 
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as plain, h5py.File(plain, "r") as file:
             file.visititems(note)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Reject(f"{path} cannot be read as HDF5: {error}") from error
@@ -80,7 +82,7 @@ def datasets_of(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 def _picture(path: Readable) -> np.ndarray:
     try:
-        with path.open("rb") as file, Image.open(file) as picture:
+        with opened(path) as file, Image.open(file) as picture:
             if picture.mode not in _MODES:
                 raise Reject(
                     f"depth {path} is a {picture.format} of Pillow mode {picture.mode}, 8 bits a channel: a picture of "
@@ -98,7 +100,7 @@ def _picture(path: Readable) -> np.ndarray:
 
 def _array(path: Readable) -> np.ndarray:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             found: Any = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Reject(f"depth {path} does not exist") from error

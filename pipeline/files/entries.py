@@ -19,13 +19,14 @@ from typing import Any
 import orjson
 
 from pipeline.example import is_text
+from pipeline.files.readable import contents
 from shards.errors import SourceError
 
 
 def read_bytes(path: Path) -> bytes:
     """A file's bytes; SourceError if it cannot be read."""
     try:
-        return path.read_bytes()
+        return contents(path)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
 

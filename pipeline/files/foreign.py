@@ -20,6 +20,8 @@ from typing import Any
 
 import orjson
 
+from pipeline.files.readable import contents, opened
+
 FILES = 400  # of a folder that are looked at
 _JSON_BYTES = 64 << 20  # larger files are annotation files of whole datasets, which sources read themselves
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -154,12 +156,12 @@ def of_file(path: Path) -> Foreign | None:
         return LABEL_STUDIO_PNG
     try:
         if name.endswith(".xml"):
-            with path.open("rb") as file:
+            with opened(path) as file:
                 return _of_xml(file.read(1 << 16))
         if name.endswith(".txt") and path.stat().st_size < 1 << 20:
             return YOLO if _is_yolo(path.read_text(encoding="utf-8", errors="replace")) else None
         if name.endswith(".json") and path.stat().st_size < _JSON_BYTES:
-            return of_json(orjson.loads(path.read_bytes()))
+            return of_json(orjson.loads(contents(path)))
     except (OSError, orjson.JSONDecodeError):
         return None
     return None

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.files.label_png import IGNORE
-from pipeline.files.readable import Readable
+from pipeline.files.readable import Readable, opened
 from shards.errors import ConfigError, Reject
 
 FORMS = ("index", "colour", "red", "ade20k_full")
@@ -106,7 +106,7 @@ def read_values(path: Readable, form: str) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return _array(path, form)
     try:
-        with path.open("rb") as file, Image.open(file) as label:
+        with opened(path) as file, Image.open(file) as label:
             if label.format not in _LOSSLESS:
                 raise Reject(
                     f"label {path} is a {label.format}, which changes values when it is saved; expected a lossless "
@@ -154,7 +154,7 @@ def _opaque(label: Image.Image, path: Readable) -> Image.Image:
 
 
 def _stretch(path: Readable) -> int:
-    with path.open("rb") as file:
+    with opened(path) as file:
         header = file.read(26)
     grey_png = header.startswith(b"\x89PNG\r\n\x1a\n") and header[_PNG_COLOUR] == 0
     return _STRETCHED.get(header[_PNG_BITS], 1) if grey_png else 1
@@ -164,7 +164,7 @@ def _array(path: Readable, form: str) -> np.ndarray:
     if form != "index":
         raise Reject(f"label {path} is an array, and coding: {form} reads the channels of a picture; set coding: index")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             values = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Reject(f"label {path} does not exist") from error

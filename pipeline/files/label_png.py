@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from pipeline.files.readable import Readable
+from pipeline.files.readable import Readable, contents
 from shards.errors import ConfigError, Reject
 
 IGNORE = 255  # stored value of a pixel without a class, as in the published pipelines
@@ -49,7 +49,7 @@ def read_label(path: Readable, class_of: tuple[int, ...]) -> np.ndarray:
         Reject: no such file, not an 8-bit single-channel PNG, damaged, or a value that `class_of` does not know.
     """
     try:
-        payload = path.read_bytes()
+        payload = contents(path)
     except FileNotFoundError as error:
         raise Reject(f"label {path} does not exist") from error
     except OSError as error:

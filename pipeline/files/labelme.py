@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from pipeline.files.foreign import of_json, said
 from pipeline.files.label_png import IGNORE
 from pipeline.files.photos import MAX_PIXELS
-from pipeline.files.readable import Readable
+from pipeline.files.readable import Readable, contents
 from shards.errors import Reject
 
 BACKGROUND = ("_background_", "background")
@@ -70,7 +70,7 @@ class LabelmeShapes:
 
 def _read(path: Readable) -> dict[str, Any]:
     try:
-        data = orjson.loads(path.read_bytes())
+        data = orjson.loads(contents(path))
     except FileNotFoundError as error:
         raise Reject(f"label {path} does not exist") from error
     except (OSError, orjson.JSONDecodeError) as error:

@@ -30,7 +30,7 @@ from typing import IO, Literal
 import numpy as np
 from PIL import Image
 
-from pipeline.files.readable import Readable
+from pipeline.files.readable import Readable, opened
 from shards.errors import Reject
 from shards.geometry.view import Size
 
@@ -82,7 +82,7 @@ def load_picture(path: Readable, what: str = "", partner: Partner | None = None)
     """
     what = what or f"picture {path}"
     try:
-        file = path.open("rb")
+        file = opened(path)
     except FileNotFoundError as error:
         raise Reject(f"{what} does not exist") from error
     except OSError as error:

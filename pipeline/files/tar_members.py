@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
+from pipeline.files.readable import opened
 from shards.errors import Reject, SourceError
 
 _GZIP = b"\x1f\x8b"
@@ -60,7 +61,7 @@ class TarMembers:
         if unpacked is not None:
             payload = os.pread(unpacked.fileno(), member.size, member.offset)
         else:  # opened anew: a set of a thousand tars would otherwise keep a thousand files open
-            with self.path.open("rb") as file:
+            with opened(self.path) as file:
                 file.seek(member.offset)
                 payload = file.read(member.size)
         if len(payload) < member.size:
@@ -71,7 +72,7 @@ class TarMembers:
         found: dict[str, dict[str, Member]] = {}
         try:
             unpacked = self._unpacked_once()
-            with nullcontext(unpacked) if unpacked else self.path.open("rb") as file:
+            with nullcontext(unpacked) if unpacked else opened(self.path) as file:
                 file.seek(0)
                 with tarfile.open(fileobj=file, mode="r:") as tar:
                     members = [(info.name, info.offset_data, info.size) for info in tar if info.isfile()]
@@ -96,7 +97,7 @@ class TarMembers:
 
 
 def _unpacked(path: Path) -> BinaryIO | None:
-    with path.open("rb") as file:
+    with opened(path) as file:
         if file.read(2) != _GZIP:
             return None
     unpacked: Any = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this process reads the tar)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from pipeline.files.readable import opened
 from pipeline.layouts.folders import chosen, twins
 from pipeline.layouts.guess import Guess, Option, Splits
 from pipeline.sources.coco_segments.annotations import Annotations, read_annotations
@@ -123,7 +124,7 @@ def _below(folder: Path, root: Path, splits: Splits) -> str:
 
 def _is_coco(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(_HEAD)
     except OSError:
         return False

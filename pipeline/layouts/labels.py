@@ -16,6 +16,7 @@ import orjson
 
 from pipeline.files.foreign import of_json, said
 from pipeline.files.label_coding import read_values
+from pipeline.files.readable import contents
 from shards.errors import Reject, SourceError
 
 LOOKED_AT = 2000  # files, at equal distances: a minute on one core
@@ -95,7 +96,7 @@ def _shapes(paths: Sequence[Path], of: int) -> Held:
     held = Held("labelme", of=of)
     for path in paths:
         try:
-            data = orjson.loads(path.read_bytes())
+            data = orjson.loads(contents(path))
         except (OSError, orjson.JSONDecodeError) as error:
             held.rejects.append(f"label {path} cannot be read as JSON: {error}")
             continue

@@ -6,7 +6,6 @@ pairs most files wins. Which files are read in the end is `pipeline.sources.pair
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from difflib import SequenceMatcher
 from itertools import islice, takewhile
 from pathlib import Path, PurePosixPath
 
+from pipeline.files.trees import folders_below
 from pipeline.sources.pairs.matching import stem_of
 from pipeline.sources.pairs.paired import IMAGE_SUFFIXES
 
@@ -52,9 +52,8 @@ def files_in(folder: Path) -> list[str]:
 
 def _walked(folder: Path) -> Iterator[str]:
     """In order of names, folder by folder, so that the pictures and the labels of a large set are cut alike."""
-    for at, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        yield from (Path(at, name).relative_to(folder).as_posix() for name in sorted(names) if not name.startswith("."))
+    for at, names in folders_below(folder):
+        yield from ((at / name).relative_to(folder).as_posix() for name in names if not name.startswith("."))
 
 
 def same_names(images: Sequence[str], labels: Sequence[str], suffixes: Iterable[str]) -> Names | None:

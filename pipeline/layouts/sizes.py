@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.files.readable import opened
 from pipeline.layouts.names import Names
 from shards.geometry.view import Size
 
@@ -15,7 +16,7 @@ LOOKED_AT = 50
 def size_of(path: Path) -> Size | None:
     """(h, w) as stored; None: no picture."""
     try:
-        with Image.open(path) as picture:
+        with opened(path) as file, Image.open(file) as picture:
             return picture.height, picture.width
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

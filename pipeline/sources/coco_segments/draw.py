@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.files.label_png import IGNORE
+from pipeline.files.readable import opened
 from pipeline.sources.coco_segments.annotations import Segment
 from pipeline.sources.refs.masks import BadSegmentation, area_px, decode_mask, encode_mask
 from shards.errors import Reject
@@ -49,7 +50,7 @@ def of_panoptic(path: Path, segments: Sequence[Segment], size_px: Size, class_of
     Raises Reject: no such file, damaged, of another size, or with an id that the annotations do not have.
     """
     try:
-        with Image.open(path) as picture:
+        with opened(path) as file, Image.open(file) as picture:
             if picture.mode not in ("RGB", "RGBA"):
                 raise Reject(f"panoptic label {path} is of Pillow mode {picture.mode}; expected RGB")
             channels = np.asarray(picture.convert("RGB")).astype(np.int32)  # [H, W, 3]

@@ -14,6 +14,9 @@ is neither picklable nor safe across a fork.
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -22,12 +25,17 @@ import h5py
 import numpy as np
 import scipy.io
 
+from pipeline.files.hdf5_parts import check_read, checked, own_dataset
+from pipeline.files.photos import MAX_PIXELS
 from shards.errors import Reject, SourceError
 
 MAT_FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 _SPLIT_NAMES = {"train": "trainNdxs", "test": "testNdxs"}
 BORDER_PX = (7, 7, 6, 8)  # top, left, bottom, right: rows 7:474 and columns 7:632 of 480 x 640 remain
+_MOST_SPLITS_BYTES = 1 << 18
+_MOST_TEXT_BYTES = 1 << 16
+_OF_HDF5 = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError, UnicodeError)
 _TEXTS = ("scenes", "sceneTypes", "rawRgbFilenames", "rawDepthFilenames")
 
 
@@ -86,7 +94,7 @@ class LabeledMat:
             images, depths = self._dataset("images"), self._dataset(DEPTHS[self.depth])
             try:
                 image, depth_m = images[index], depths[index]  # [3, W, H], [W, H]
-            except OSError as error:
+            except _OF_HDF5 as error:
                 raise Reject(f"frame {index} of {self.path} cannot be read: {error}") from error
         if not np.isfinite(depth_m).all() or depth_m.min() < 0:
             raise Reject(f"frame {index} of {self.path}: {DEPTHS[self.depth]} holds negative or infinite depth or NaN")
@@ -98,7 +106,8 @@ class LabeledMat:
         if self._opened is None or self._opened[0] != os.getpid():
             file = _open(self.path)
             try:
-                self._check_shapes(file)
+                with _said(self.path):
+                    self._check_shapes(file)
             except SourceError:
                 file.close()
                 raise
@@ -112,15 +121,17 @@ class LabeledMat:
 
     def _check_shapes(self, file: h5py.File) -> None:
         wanted = ("images", DEPTHS[self.depth], *_TEXTS)
-        missing = [name for name in wanted if not isinstance(file.get(name), h5py.Dataset)]
+        found = {name: own_dataset(file, name) for name in wanted}
+        missing = [name for name, dataset in found.items() if dataset is None]
         if missing:
             raise SourceError(
                 f"{self.path}: lacks {', '.join(missing)}; found {', '.join(file)}. Expected {MAT_FILE}, the labelled "
                 "dataset; the toolbox and the raw parts are other files"
             )
-        shapes = {name: tuple(file[name].shape) for name in wanted}  # pyright: ignore[reportAttributeAccessIssue]
-        frames, *sides = shapes["images"]
-        if len(sides) != 3 or sides[0] != 3 or file["images"].dtype != np.uint8:  # pyright: ignore
+        datasets = {name: dataset for name, dataset in found.items() if dataset is not None}
+        shapes = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
+        frames, *sides = shapes["images"] or (0,)
+        if len(sides) != 3 or sides[0] != 3 or datasets["images"].dtype != np.uint8:
             raise SourceError(
                 f"{self.path}: images is {list(shapes['images'])}; expected uint8 [N, 3, W, H], as h5py sees MATLAB's "
                 "[H, W, 3, N]"
@@ -131,13 +142,18 @@ class LabeledMat:
                 f"{self.path}: {depth_name} is {list(shapes[depth_name])}, images are {list(shapes['images'])}; "
                 "depth and image must have the same size and number"
             )
+        if datasets[depth_name].dtype.kind != "f":
+            raise SourceError(f"{self.path}: {depth_name} is {datasets[depth_name].dtype}; expected metres as floats")
+        check_read(datasets["images"], tuple(sides), 3 * MAX_PIXELS)
+        check_read(datasets[_TEXTS[0]], (frames,))
         for name in _TEXTS:
             if shapes[name] != (1, frames):
                 raise SourceError(f"{self.path}: {name} is {list(shapes[name])}; expected [1, {frames}], one a frame")
 
     def _texts(self, name: str) -> list[str]:
         file = self._file()
-        return [_text(file[reference], self.path) for reference in self._dataset(name)[0]]
+        with _said(self.path):
+            return [_text(file[reference], self.path) for reference in self._dataset(name)[0]]
 
 
 def read_splits(path: Path, n_frames: int) -> dict[str, list[int]]:
@@ -147,17 +163,26 @@ def read_splits(path: Path, n_frames: int) -> dict[str, list[int]]:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; put {SPLITS_FILE}, which comes with the dataset, beside {MAT_FILE}")
-    try:  # a file of MATLAB 7.3 is a NotImplementedError of SciPy's
-        content = scipy.io.loadmat(path, variable_names=list(_SPLIT_NAMES.values()))
-    except (NotImplementedError, ValueError, TypeError, OSError, scipy.io.matlab.MatReadError) as error:
+    if path.stat().st_size > _MOST_SPLITS_BYTES:
         raise SourceError(
-            f"{path}: cannot be read as a MATLAB v5 file ({error}); expected the {SPLITS_FILE} of the dataset"
+            f"{path}: has {path.stat().st_size:,} bytes; expected the {SPLITS_FILE} of the dataset, of 3,000"
+        )
+    try:
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+            content = scipy.io.loadmat(file, variable_names=list(_SPLIT_NAMES.values()))
+    except Exception as error:  # a file of MATLAB 7.3, and on broken bytes whatever SciPy's parsing meets
+        raise SourceError(
+            f"{path}: cannot be read as a MATLAB v5 file ({type(error).__name__}: {error}); expected the {SPLITS_FILE} of "
+            "the dataset"
         ) from error
     splits: dict[str, list[int]] = {}
     for split, name in _SPLIT_NAMES.items():
         if name not in content:
             raise SourceError(f"{path}: holds no {name}; expected {', '.join(_SPLIT_NAMES.values())}")
-        numbers = [int(number) for number in np.ravel(content[name])]
+        stored = np.ravel(content[name])
+        if stored.dtype.kind not in "iuf" or (stored != np.floor(stored)).any():
+            raise SourceError(f"{path}: {name} is {stored.dtype}; expected whole numbers")
+        numbers = [int(number) for number in stored]
         outside = [number for number in numbers if not 1 <= number <= n_frames]
         if outside:
             raise SourceError(
@@ -180,6 +205,15 @@ def black_border(image: np.ndarray) -> np.ndarray:
     return framed
 
 
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Whatever HDF5 meets in damaged bytes as a SourceError."""
+    try:
+        yield
+    except _OF_HDF5 as error:
+        raise SourceError(f"{path}: cannot be read as HDF5 ({error}); download it again") from error
+
+
 def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise SourceError(f"{path}: no such file; expected the labelled dataset, {MAT_FILE}")
@@ -193,10 +227,8 @@ def _open(path: Path) -> h5py.File:
             found = f"no HDF5 (it starts with {start[:16]!r})"
             advice = "Download it again; a web page may have been saved in its place"
         raise SourceError(f"{path}: is {found}, expected MATLAB v7.3, which is HDF5. {advice}")
-    try:
+    with _said(path):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be opened as HDF5 ({error}); download it again") from error
 
 
 def _text(characters: h5py.Group | h5py.Dataset | h5py.Datatype, path: Path) -> str:
@@ -205,4 +237,5 @@ def _text(characters: h5py.Group | h5py.Dataset | h5py.Datatype, path: Path) -> 
         raise SourceError(f"{path}: a reference to {characters.name} where one to a text was expected")
     if characters.attrs.get("MATLAB_empty", 0):
         return ""
+    check_read(checked(characters), characters.shape, _MOST_TEXT_BYTES)
     return "".join(chr(code) for code in np.ravel(characters[()]))

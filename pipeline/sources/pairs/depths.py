@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.files.photos import Partner, load_picture
+from pipeline.files.readable import contents
 from shards.errors import Reject, SourceError
 from shards.geometry.view import Size
 
@@ -90,7 +91,7 @@ def load_pair(image_path: Path, depth_path: Path, where: str, unit: str) -> tupl
 def _depth_png(path: Path, where: str, unit: str) -> tuple[bytes, Size]:
     """(the file, its (h, w)), decoded once."""
     try:
-        payload = path.read_bytes()
+        payload = contents(path)
         with Image.open(io.BytesIO(payload)) as depth:
             if depth.format != "PNG" or depth.mode not in ("I;16", "I"):
                 raise Reject(

@@ -8,7 +8,7 @@ silence. What the partner is (a label, a depth map) and what it holds is for `la
 from __future__ import annotations
 
 import hashlib
-import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pipeline.files.foreign import hint
 from pipeline.files.readable import Readable
+from pipeline.files.trees import folders_below
 from pipeline.sources.pairs.splits import Chosen, ListFile
 from shards.errors import Reject, SourceError
 
@@ -117,7 +118,7 @@ def files_below(
         not_these: prefix and suffixes of other files in the same folder.
 
     Raises:
-        SourceError: no such folder, or two files of one name.
+        SourceError: no such folder, two files of one name, or something that is no file.
     """
     if not folder.is_dir():
         beside = sorted(p.name for p in folder.parent.iterdir())[:8] if folder.parent.is_dir() else []
@@ -126,18 +127,29 @@ def files_below(
             + (f"holds {', '.join(beside) or 'nothing'}" if folder.parent.is_dir() else "does not exist either")
         )
     found: dict[str, tuple[Path, int]] = {}
-    for at, _, names in os.walk(folder, followlinks=True):
-        below = Path(at).relative_to(folder).as_posix()
+    for at, names in folders_below(folder):
+        below = at.relative_to(folder).as_posix()
         for name in names:
             common = stem_of(name, prefix, suffixes)
             if common is None or name.startswith(".") or (not_these and stem_of(name, *not_these) is not None):
                 continue
-            path = Path(at, name)
+            path = at / name
             stem = common if below == "." else f"{below}/{common}"
             if stem in found:
                 raise SourceError(f"split {split}: {path} and {found[stem][0]} have the same name; remove one")
-            found[stem] = (path, path.stat().st_size)
+            found[stem] = (path, _bytes_of(path, split))
     return found
+
+
+def _bytes_of(path: Path, split: str) -> int:
+    """-1 of a link to nothing, which is missed when it is read. SourceError for what is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"split {split}: {path} is no plain file but a pipe or a device; remove it")
+    return found.st_size
 
 
 def stem_of(name: str, prefix: str, suffixes: tuple[str, ...]) -> str | None:

@@ -27,6 +27,7 @@ from PIL import Image
 
 from pipeline.example import Example
 from pipeline.files.photos import load_payload, load_picture
+from pipeline.files.readable import contents
 from pipeline.files.tar_members import Member, TarMembers
 from pipeline.sources.pairs.matching import files_below, key_of
 from pipeline.sources.pairs.splits import Chosen, splits_of
@@ -197,7 +198,7 @@ class PicturesSource:
             assert found.path is not None
             beside = found.path.with_suffix(".txt")
             try:
-                sentences = lines_of(beside.read_bytes(), str(beside))
+                sentences = lines_of(contents(beside), str(beside))
             except FileNotFoundError:
                 sentences = ()
             except OSError as error:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.files.entries import checked, relative_name
-from pipeline.files.readable import Readable
+from pipeline.files.readable import Readable, opened
 from pipeline.sources.refs.masks import BadSegmentation, Rle, area_px, encode_mask, encode_pixels, union_of
 from shards.errors import ConfigError, SourceError
 from shards.geometry.view import Size
@@ -147,7 +147,7 @@ def _box(corners: list[float], size_px: Size) -> Rle:
 def _read_mask(path: Readable, size_px: Size) -> np.ndarray:
     """bool [H, W] of a mask file."""
     try:
-        with path.open("rb") as file, Image.open(file) as image:
+        with opened(path) as file, Image.open(file) as image:
             values = np.asarray(image)  # palette files give their indices
             colours = image.mode in ("RGB", "RGBA", "LA")
             alpha = image.mode in ("RGBA", "LA")
