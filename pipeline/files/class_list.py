@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,4 +180,4 @@ def _problem(names: tuple[str, ...]) -> str:
 
 
 def _twice(values: Sequence[Any]) -> list[Any]:
-    return [value for place, value in enumerate(values) if value in values[:place]]
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -50,7 +50,8 @@ def read_depth(path: Readable, key: str = "") -> np.ndarray:
 def read_hdf5(path: Path, key: str) -> np.ndarray:
     """A dataset of an HDF5 file as it is. Reject: no such file or key; the message lists the keys there are."""
     try:
-        with opened(path) as plain, h5py.File(plain, "r") as file:
+        opened(path).close()  # it is a plain file, which HDF5 does not look at
+        with h5py.File(path, "r") as file:
             found = own_dataset(file, key) if key else None
             if found is None:
                 keys: list[str] = []
@@ -73,7 +74,8 @@ def datasets_of(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
             found[name] = (entry.shape, entry.dtype)
 
     try:
-        with opened(path) as plain, h5py.File(plain, "r") as file:
+        opened(path).close()  # it is a plain file, which HDF5 does not look at
+        with h5py.File(path, "r") as file:
             file.visititems(note)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise Reject(f"{path} cannot be read as HDF5: {error}") from error

@@ -89,7 +89,7 @@ def _simple(n_bytes: int) -> re.Pattern[bytes]:
         rb"[Jj]....",
         rb"r(?:%s)" % memo,
         rb"[G\x95].{8}",
-        *(rb"\x8a\x%02x.{%d}" % (size, size) for size in range(9)),
+        *(rb"\x8a\x%02x.{%d}" % (size, size) for size in range(17)),
         rb"[IL][+-]?[0-9]{1,20}L?\n",
         rb"F[-+.0-9a-zA-Z]{1,40}\n",
         rb"[SV][^\n]*\n",

@@ -97,10 +97,10 @@ class ShardIndex:
     def _check_forms(self, schema: Schema) -> None:
         """ValueError unless every array is of the type and as long as the others say. What the numbers mean together is
         checked where they are joined (`shards.reading.sound_index`)."""
-        records = len(self.key_ends)
+        records = self.key_ends.size
         _check_form("keys", self.keys, _U8, (self.keys.size,))
         _check_form("key_ends", self.key_ends, _U64, (records,))
-        _check_form("items", self.items, _U32, (len(self.items), 3))
+        _check_form("items", self.items, _U32, (self.items.size // 3, 3))
         for field in schema.fields:
             parts = self.fields[field.name]
             _check_form("offset", parts.offset, _U64, (records,))

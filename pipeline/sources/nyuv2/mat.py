@@ -4,7 +4,7 @@ The .mat is MATLAB v7.3, which is HDF5 behind a header of 512 bytes. h5py sees M
     images             [N, 3, W, H] uint8     RGB
     rawDepths, depths  [N, W, H] float32      metres: as projected (0 = no measurement), and in-painted
     scenes, sceneTypes [1, N] references      to texts of [L, 1] UTF-16 codes, e.g. kitchen_0004 and kitchen
-splits.mat is MATLAB v5 (scipy): trainNdxs and testNdxs, [n, 1], counted from 1. Facts:
+splits.mat is MATLAB v5: trainNdxs and testNdxs, [n, 1], counted from 1. Facts:
 docs/methods/data_layouts.md#labelled-file.
 
 Owns the layout and its checks. An open file belongs to one process and is read by one thread at a time, because HDF5
@@ -14,7 +14,6 @@ is neither picklable nor safe across a fork.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from threading import Lock
 
 import h5py
 import numpy as np
-import scipy.io
 
 from pipeline.files.hdf5_parts import check_read, checked, own_dataset
+from pipeline.files.mat5 import numbers_in
 from pipeline.files.photos import MAX_PIXELS
 from shards.errors import Reject, SourceError
 
@@ -33,7 +32,7 @@ MAT_FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 _SPLIT_NAMES = {"train": "trainNdxs", "test": "testNdxs"}
 BORDER_PX = (7, 7, 6, 8)  # top, left, bottom, right: rows 7:474 and columns 7:632 of 480 x 640 remain
-_MOST_SPLITS_BYTES = 1 << 18
+_MOST_SPLITS_BYTES = 1 << 20  # the dataset's has 3,000
 _MOST_TEXT_BYTES = 1 << 16
 _OF_HDF5 = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError, UnicodeError)
 _TEXTS = ("scenes", "sceneTypes", "rawRgbFilenames", "rawDepthFilenames")
@@ -163,24 +162,20 @@ def read_splits(path: Path, n_frames: int) -> dict[str, list[int]]:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; put {SPLITS_FILE}, which comes with the dataset, beside {MAT_FILE}")
-    if path.stat().st_size > _MOST_SPLITS_BYTES:
-        raise SourceError(
-            f"{path}: has {path.stat().st_size:,} bytes; expected the {SPLITS_FILE} of the dataset, of 3,000"
-        )
     try:
-        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
-            content = scipy.io.loadmat(file, variable_names=list(_SPLIT_NAMES.values()))
-    except Exception as error:  # a file of MATLAB 7.3, and on broken bytes whatever SciPy's parsing meets
+        if (n_bytes := path.stat().st_size) > _MOST_SPLITS_BYTES:
+            raise ValueError(f"it has {n_bytes:,} bytes")
+        content = numbers_in(path.read_bytes(), _SPLIT_NAMES.values())
+    except (ValueError, OSError) as error:
         raise SourceError(
-            f"{path}: cannot be read as a MATLAB v5 file ({type(error).__name__}: {error}); expected the {SPLITS_FILE} of "
-            "the dataset"
+            f"{path}: cannot be read as a MATLAB v5 file ({error}); expected the {SPLITS_FILE} of the dataset"
         ) from error
     splits: dict[str, list[int]] = {}
     for split, name in _SPLIT_NAMES.items():
         if name not in content:
             raise SourceError(f"{path}: holds no {name}; expected {', '.join(_SPLIT_NAMES.values())}")
-        stored = np.ravel(content[name])
-        if stored.dtype.kind not in "iuf" or (stored != np.floor(stored)).any():
+        stored = content[name]
+        if (stored != np.floor(stored)).any() or not np.isfinite(stored).all():
             raise SourceError(f"{path}: {name} is {stored.dtype}; expected whole numbers")
         numbers = [int(number) for number in stored]
         outside = [number for number in numbers if not 1 <= number <= n_frames]

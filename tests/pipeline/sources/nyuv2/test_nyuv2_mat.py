@@ -164,7 +164,7 @@ def test_a_matlab_v5_file_is_named_as_such(root: Path) -> None:
 def test_a_web_page_and_half_a_file_are_refused(root: Path) -> None:
     whole = mat(root).read_bytes()
     mat(root).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SourceError, match="cannot be opened as HDF5"):
+    with pytest.raises(SourceError, match="cannot be read as HDF5"):
         build(root, form="mat").keys("train")
     mat(root).write_bytes(b"<!DOCTYPE html>" * 100)
     with pytest.raises(SourceError, match="is no HDF5"):
