@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "jobs.check",
     "data": "jobs.data",
     "build": "jobs.build_shards",
+    "set": "jobs.set",
     "train": "jobs.train",
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",

@@ -16,6 +16,7 @@ from typing import Any
 from diffusion_perception.settings import describe, modules, values
 from diffusion_perception.settings.describe import Setting
 from diffusion_perception.settings.signatures import REQUIRED, Unread
+from diffusion_perception.settings.source_text import summary_of_module
 from diffusion_perception.settings.typed import untyped
 from jobs.command_line import CommandLine
 from shards.errors import ContractError
@@ -50,6 +51,18 @@ def help_of(job: ModuleType, words: Sequence[str]) -> str:
             lines += _lines(setting, task)
             lines += [line for inner in _plugins(setting, task) for line in inner]
     return "\n".join([*lines, *([f"\nnote: {note}"] if note else [])])
+
+
+def of_family(job: ModuleType, family: Mapping[str, str]) -> str:
+    """The help of a command with tools: what each does."""
+    width = max(map(len, family)) + 2
+    return "\n".join(
+        [
+            inspect.getdoc(job) or "",
+            "",
+            *(f"  {name:<{width}}{summary_of_module(module)}" for name, module in family.items()),
+        ]
+    )
 
 
 def _given(job: ModuleType, words: list[str]) -> tuple[Mapping[str, Any], str]:

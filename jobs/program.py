@@ -1,6 +1,7 @@
 """A command as a program: its words in, one clear message and an exit status out.
 
-Knows no Ray: commands that need no cluster work where Ray is not installed. What a word means is `command_line`'s.
+Knows no Ray: commands that need no cluster work where Ray is not installed. A job file with a `FAMILY` is several
+commands, named by their first word. What a word means is `command_line`'s.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from jobs import help_text, interruption
-from shards.errors import ContractError, Interrupted
+from shards.errors import ConfigError, ContractError, Interrupted, did_you_mean
 
 REFUSED, INTERRUPTED = 1, 130
 
@@ -29,6 +31,8 @@ def status(module: str, words: Sequence[str]) -> int:
     """Run a job's words; a known error is one message on stderr."""
     try:
         job = importlib.import_module(module)
+        if family := getattr(job, "FAMILY", None):
+            return _status_of_family(job, family, words)
         if help_text.asked_for(words):
             return _shown(help_text.help_of(job, words))
         job.run(list(words))
@@ -45,6 +49,18 @@ def status(module: str, words: Sequence[str]) -> int:
             raise
         return refused(error.cause)
     return 0
+
+
+def _status_of_family(job: ModuleType, family: Mapping[str, str], words: Sequence[str]) -> int:
+    """Run the tool that the first word names, a job of its own."""
+    name = words[0] if words else ""
+    if name in family:
+        return status(family[name], words[1:])
+    if help_text.asked_for([name]):
+        return _shown(help_text.of_family(job, family))
+    known = f"Tools: {', '.join(family)}."
+    said = f"no tool '{name}'.{did_you_mean(name, family)} {known}" if name else f"say which tool. {known}"
+    return refused(ConfigError(f"{job.__name__.rpartition('.')[2]}: {said}"))
 
 
 def _shown(text: str) -> int:

@@ -15,9 +15,11 @@ import pytest
 from diffusion_perception.settings import describe, modules, signatures, values
 from diffusion_perception.settings.plain import key_of
 from jobs import help_text
-from jobs.command import COMMANDS
+from jobs import set as set_tools
+from jobs.command import COMMANDS as SINGLE
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = SINGLE | {f"set {name}": module for name, module in set_tools.FAMILY.items()}
 SETTINGS = {name: module for name, module in COMMANDS.items() if hasattr(importlib.import_module(module), "JOB")}
 
 
