@@ -58,6 +58,8 @@ _PUBLIC = {  # name -> module that defines it
     "Trained": "diffusion_perception.trained",
     "load_trained": "diffusion_perception.trained",
     "from_pretrained": "diffusion_perception.blueprints",
+    "publish_sets": "diffusion_perception.publishing",
+    "pull_sets": "shards.upkeep.publication",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from diffusion_perception.evaluation import EvaluateJob, evaluate
     from diffusion_perception.features.reading import Features
     from diffusion_perception.predictor import Predictor
+    from diffusion_perception.publishing import publish_sets
     from diffusion_perception.settings import bind, read_file
     from diffusion_perception.torch_data.loader import SetLoader
     from diffusion_perception.torch_data.mapped import SetDataset
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
     from shards.reading.reader import ShardSet
+    from shards.upkeep.publication import pull_sets
 
 __all__ = [
     "BuildJob",
@@ -93,6 +97,8 @@ __all__ = [
     "evaluate",
     "from_pretrained",
     "load_trained",
+    "publish_sets",
+    "pull_sets",
     "read_file",
     "train",
 ]

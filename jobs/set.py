@@ -20,6 +20,8 @@ from jobs import program
 FAMILY = {
     "verify": "jobs.sets.verify",
     "inspect": "jobs.sets.inspect",
+    "push": "jobs.sets.push",
+    "pull": "jobs.sets.pull",
 }
 
 

@@ -24,6 +24,7 @@ def describe() -> Dataset:
         title=card["title"],
         page="https://ade20k.csail.mit.edu (terms, registration); the challenge: http://sceneparsing.csail.mit.edu/",
         terms=f"{card['licence']} {card['terms']}",
+        keep=True,
         folder="ADEChallengeData2016",
         builds=("ade20k",),
         forms={"folders": tuple(parts)},

@@ -16,6 +16,7 @@ def describe() -> Dataset:
         title=card["title"],
         page=f"{PAGE}, after registration",
         terms=f"{card['licence']} {card['terms']}",
+        keep=True,
         folder="cityscapes",
         builds=("cityscapes",),
         forms={

@@ -25,6 +25,7 @@ def describe() -> Dataset:
         title=card["title"],
         page=PAGE,
         terms=f"{card['licence']}. {card['terms']}",
+        keep=True,
         folder="kitti",
         builds=("kitti",),
         forms={"meta_prompts": tuple(parts)},

@@ -23,6 +23,7 @@ def describe() -> Dataset:
         title="NYU Depth V2",
         page="https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html",
         terms=f"{card['licence']} {card['terms']}",
+        keep=True,
         folder="nyuv2",
         builds=("nyuv2", "nyuv2_meta_prompts"),
         forms={

@@ -70,6 +70,7 @@ class Dataset:
         forms: name of a form -> what is read then; the first is that of `builds`.
         archives, mirrors: where files are.
         notes: what goes wrong with them.
+        keep: sets made of it are not published without the publisher's leave.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Dataset:
     archives: tuple[Archive, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    keep: bool = False
 
 
 def counted(pattern: str, total: int) -> Names:

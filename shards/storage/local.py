@@ -88,6 +88,13 @@ class LocalFolder:
             raise missing(name, self) from error
         yield self.root / name
 
+    def bring(self, name: str, path: Path) -> str:
+        try:
+            shutil.copyfile(self.root / name, path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise missing(name, self) from error
+        return sha256_file(path)
+
     def names(self, pattern: str) -> list[str]:
         return sorted(path.name for path in self.root.glob(pattern))
 
@@ -123,6 +130,9 @@ class LocalFolder:
     def publish(self, path: Path, name: str, sha256: str) -> None:
         publish(path, self.root / name)
 
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
     def remove_folder(self, name: str) -> None:
         if (self.root / name).is_dir():
             shutil.rmtree(self.root / name)
@@ -131,5 +141,5 @@ class LocalFolder:
         """The first write will say."""
 
     def sweep(self) -> None:
-        for folder in (self.root, *(path for path in self.root.glob("_*") if path.is_dir())):
+        for folder in (self.root, *(path for path in self.root.glob("*") if path.is_dir())):
             sweep(folder)

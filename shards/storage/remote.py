@@ -79,12 +79,15 @@ class RemoteFolder:
     def local_copy(self, name: str) -> Iterator[Path]:
         with staging_folder() as folder:
             path = folder / Path(name).name
-            try:
-                with path.open("wb") as file:
-                    self.store.download(name, file)
-            except FileNotFoundError as error:
-                raise missing(name, self) from error
+            self.bring(name, path)
             yield path
+
+    def bring(self, name: str, path: Path) -> str:
+        try:
+            with path.open("wb") as file:
+                return self.store.download(name, file)
+        except FileNotFoundError as error:
+            raise missing(name, self) from error
 
     def names(self, pattern: str) -> list[str]:
         return [name for name in self.store.names() if "/" not in name and fnmatch(name, pattern)]
@@ -118,6 +121,9 @@ class RemoteFolder:
     def publish(self, path: Path, name: str, sha256: str) -> None:
         self.store.upload(path, name, sha256)
         path.unlink()
+
+    def remove(self, name: str) -> None:
+        self.store.delete(name)
 
     def remove_folder(self, name: str) -> None:
         for found in self.store.names(name):

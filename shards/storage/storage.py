@@ -61,6 +61,10 @@ class Folder(Protocol):
         """A file as one on this machine, for a walk over all of it."""
         ...
 
+    def bring(self, name: str, path: Path) -> str:
+        """Copy a file to a path of this machine; returns the sha256 of what arrived."""
+        ...
+
     def names(self, pattern: str) -> list[str]:
         """Files of this folder itself whose name fits, sorted."""
         ...
@@ -95,6 +99,10 @@ class Folder(Protocol):
 
     def publish(self, path: Path, name: str, sha256: str) -> None:
         """Give a staged, synced file its name in one step; readers find all of it or nothing."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
         ...
 
     def remove_folder(self, name: str) -> None:

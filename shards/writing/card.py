@@ -6,6 +6,7 @@ from the manifest, so the card cannot disagree with it. No dates: equal sets hav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from shards.contract.canonical import canonical_json
 from shards.contract.manifest import Manifest
 
 _FACTS = ("title", "origin", "licence", "terms", "url", "splits")
+_UNKNOWN = "not stated"
 
 
 def render_card(manifest: Manifest, facts: Mapping[str, Any]) -> str:
@@ -51,6 +53,13 @@ Fingerprint `{manifest.fingerprint}`.
 """
 
 
+def facts_in(card: str) -> dict[str, str]:
+    """The facts about the source that a card states, as prose; what is not known is left out."""
+    section = card.partition("\n## Source\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^- \*\*(.+?)\*\*: (.*)$", section, re.M)
+    return {name: value for name, value in found if value != _UNKNOWN}
+
+
 def schema_table(manifest: Manifest) -> str:
     """The fields as a Markdown table."""
     lines = ["| member | dtype | shape | row axis | unit |", "|---|---|---|---|---|"]
@@ -63,4 +72,4 @@ def schema_table(manifest: Manifest) -> str:
 def _prose(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return "not stated" if value in (None, "") else str(value)
+    return _UNKNOWN if value in (None, "") else str(value)

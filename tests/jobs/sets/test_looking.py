@@ -5,39 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import uuid
+from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from jobs import program
 from shards import inspect
-from tests.shards.toy_set import flip_byte, write_toy_set
+from tests.shards.toy_set import flip_byte
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def ended(*words: str) -> int:
-    return program.status("jobs.set", words)
-
-
-@pytest.fixture(scope="session")
-def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sets") / "toy"
-    write_toy_set(root)
-    return root
-
-
-@pytest.fixture
-def remote(toy_root: Path) -> str:
-    bucket = uuid.uuid4().hex
-    fsspec.filesystem("memory").put(str(toy_root), f"/{bucket}/toy", recursive=True)
-    return f"memory://{bucket}/toy"
+Ended = Callable[..., int]
 
 
 def test_sound_sets_end_with_0_and_one_faulty_with_1(
-    toy_root: Path, remote: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    toy_root: Path, remote: str, tmp_path: Path, ended: Ended, capsys: pytest.CaptureFixture
 ) -> None:
     assert ended("verify", str(toy_root), remote) == 0
     assert capsys.readouterr().out.count("sound (24 items, 12 records") == 2
@@ -50,7 +33,7 @@ def test_sound_sets_end_with_0_and_one_faulty_with_1(
     assert f"CorruptShard: faults in {damaged}: named above" in said.err
 
 
-def test_quick_reads_no_tar(toy_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_quick_reads_no_tar(toy_root: Path, tmp_path: Path, ended: Ended, capsys: pytest.CaptureFixture) -> None:
     damaged = shutil.copytree(toy_root, tmp_path / "toy")
     flip_byte(damaged / "toy-000001.tar", 700)
     assert ended("verify", str(damaged), "--quick") == 0
@@ -66,7 +49,9 @@ def test_quick_reads_no_tar(toy_root: Path, tmp_path: Path, capsys: pytest.Captu
     assert "FAULT manifest.json not found" in capsys.readouterr().out
 
 
-def test_inspect_says_what_the_old_entry_point_says(toy_root: Path, remote: str, capsys: pytest.CaptureFixture) -> None:
+def test_inspect_says_what_the_old_entry_point_says(
+    toy_root: Path, remote: str, ended: Ended, capsys: pytest.CaptureFixture
+) -> None:
     assert inspect.main([str(toy_root), "--record", "4"]) == 0
     before = capsys.readouterr().out
     for place in (str(toy_root), remote):
@@ -88,21 +73,23 @@ def test_inspect_says_what_the_old_entry_point_says(toy_root: Path, remote: str,
         (("verify", "https://me:word@x/y"), "is a URL with a password, a token or a query in it: https://***@x/y"),
     ],
 )
-def test_wrong_words_are_one_message(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture) -> None:
+def test_wrong_words_are_one_message(
+    words: tuple[str, ...], said: str, ended: Ended, capsys: pytest.CaptureFixture
+) -> None:
     assert ended(*words) == 1
     shown = capsys.readouterr().err
     assert said in shown
     assert "abcdef" not in shown
 
 
-def test_help_lists_the_tools_and_what_each_takes(capsys: pytest.CaptureFixture) -> None:
+def test_help_lists_the_tools_and_what_each_takes(ended: Ended, capsys: pytest.CaptureFixture) -> None:
     assert ended("--help") == 0
     assert "  verify   Is every byte" in capsys.readouterr().out
     assert ended("inspect", "--help") == 0
     assert "  record: int = 0" in capsys.readouterr().out
 
 
-def test_a_path_with_an_equals_sign_is_a_place(toy_root: Path, tmp_path: Path) -> None:
+def test_a_path_with_an_equals_sign_is_a_place(toy_root: Path, tmp_path: Path, ended: Ended) -> None:
     place = shutil.copytree(toy_root, tmp_path / "date=2020" / "toy")
     assert ended("verify", str(place)) == 0
 

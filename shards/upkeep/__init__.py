@@ -1,0 +1,1 @@
+"""Tools of finished sets, in folders and at URLs: copying, publishing, comparing, mending, merging and splitting."""
