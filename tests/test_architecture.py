@@ -32,7 +32,7 @@ HOMES = {
     "torch": ("vpd/", "pipeline/encoders/", "diffusion_perception/", "jobs/"),
     "diffusers": ("pipeline/encoders/", "vpd/backbones/", "vpd/features/"),
     "transformers": ("pipeline/encoders/",),
-    "huggingface_hub": ("shards/models/",),
+    "huggingface_hub": ("shards/models/", "shards/storage/"),
     "datasets": ("pipeline/sources/hf_dataset/",),
     "tensorboard": ("vpd/training/",),
     "h5py": ("pipeline/sources/", "pipeline/files/"),

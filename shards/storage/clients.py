@@ -1,4 +1,5 @@
-"""The two kinds of client behind a store: obstore for S3, Google, Azure and HTTP, fsspec for everything else.
+"""The kinds of client behind a store: obstore for S3, Google, Azure and HTTP, fsspec for everything else, of which the
+Hugging Face hub has one of its own.
 
 A client does one request per call and raises what its library raises, but FileNotFoundError for a file that is not
 there. Trying again, checking and words for people are `shards.storage.store`'s.
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from shards.errors import ConfigError
+from shards.storage.filesystem_client import FilesystemClient
+from shards.storage.hub_client import HubClient
 from shards.storage.options import StorageOptions, options_for, shown_url
 
 _BLOCK_BYTES = 1 << 20
@@ -75,6 +78,10 @@ class Client(Protocol):
         """Nothing happens if there is no such file."""
         ...
 
+    def sha256(self, name: str) -> str:
+        """What the store itself says of a file, without giving it out; '' if it says nothing."""
+        ...
+
 
 def client_of(url: str, given: StorageOptions | None) -> tuple[Client, StorageOptions]:
     """The client for a URL, and the options it was made with. ConfigError if there is none, or it refuses them."""
@@ -132,6 +139,8 @@ def _filesystem_client(url: str, protocol: str, options: dict[str, Any]) -> File
         raise ConfigError(
             f"{shown_url(url)}: unknown kind of URL; expected s3://, gs://, az://, http(s)://, hf://, file:// or memory://"
         ) from error
+    if protocol == "hf":
+        return HubClient(url, files, root, options.get("token"))
     return FilesystemClient(files, root, writable=protocol in _OTHER_WRITABLE)
 
 
@@ -218,63 +227,5 @@ class ObjectClient:
         except FileNotFoundError:
             return
 
-
-class FilesystemClient:
-    """A place that fsspec knows: `memory://` and `file://`, and `hf://` and others for reading."""
-
-    def __init__(self, files: Any, root: str, *, writable: bool) -> None:
-        self.writable = writable
-        self._files = files
-        self._root = root.rstrip("/")
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else self._root
-
-    def read(self, name: str) -> bytes:
-        return self._files.cat_file(self._path(name))
-
-    def read_range(self, name: str, start: int, end: int) -> bytes:
-        return self._files.cat_file(self._path(name), start=start, end=end)
-
-    def blocks(self, name: str, start: int) -> Iterator[Any]:
-        with self._files.open(self._path(name), "rb") as file:
-            file.seek(start)
-            while block := file.read(_BLOCK_BYTES):
-                yield block
-
-    def size(self, name: str) -> int:
-        return self._files.info(self._path(name))["size"]
-
-    def put(self, name: str, payload: bytes) -> None:
-        self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(self._path(name), payload)
-
-    def put_new(self, name: str, payload: bytes) -> bool:
-        """These places decide nothing, so it is only as good as nobody else's coming in between."""
-        if self._files.exists(self._path(name)):
-            return False
-        self.put(name, payload)
-        return True
-
-    def put_over(self, name: str, before: bytes, payload: bytes) -> bool:
-        if self.read(name) != before:
-            return False
-        self.put(name, payload)
-        return True
-
-    def copy(self, name: str, new_name: str) -> None:
-        self._files.cp_file(self._path(name), self._path(new_name))
-
-    def put_file(self, name: str, path: Path) -> str:
-        self.put(name, path.read_bytes())
+    def sha256(self, name: str) -> str:
         return ""
-
-    def names(self, folder: str) -> list[str]:
-        found = self._files.find(self._path(folder))
-        return [path.removeprefix("/").removeprefix(self._root.removeprefix("/")).strip("/") for path in found]
-
-    def delete(self, name: str) -> None:
-        try:
-            self._files.rm_file(self._path(name))
-        except FileNotFoundError:
-            return

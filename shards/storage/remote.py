@@ -69,6 +69,9 @@ class RemoteFolder:
         except FileNotFoundError as error:
             raise missing(name, self) from error
 
+    def known_sha256(self, name: str) -> str:
+        return self.store.known_sha256(name)
+
     def hold(self, name: str, tar_bytes: int, sha256: str) -> Hold:
         if self.cache is None:
             ranges = TarBytes.by_parts(tar_bytes, lambda start, end: self.store.read_range(name, start, end))

@@ -53,6 +53,10 @@ class Folder(Protocol):
         """Of a file's bytes, all of them read."""
         ...
 
+    def known_sha256(self, name: str) -> str:
+        """What the place itself says of a file's sha256, without reading it; '' where it says nothing."""
+        ...
+
     def hold(self, name: str, tar_bytes: int, sha256: str) -> Hold:
         """Start bringing a tar here, and keep it here while the result is referenced."""
         ...

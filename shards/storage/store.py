@@ -31,7 +31,9 @@ _MISTAKES = (
     MemoryError,
 )  # ours: not hidden
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
+_REFUSED += ("RepositoryNotFoundError", "GatedRepoError")  # of the Hugging Face hub
 _FINAL = ("NotSupportedError", "NotImplementedError", "InvalidPathError", "UnknownConfigurationKeyError")
+_FINAL += ("OfflineModeIsEnabled", "HFValidationError")
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "ExpiredToken", "InvalidAccessKeyId")
 _CANNOT_PASS = re.compile(r"status code: (405|410|501)|redirect without LOCATION|invalid peer certificate")
 _SHOWN_CHARACTERS = 240
@@ -111,12 +113,13 @@ class Store:
 
     def upload(self, path: Path, name: str, sha256: str) -> None:
         """Create or replace a file from a local one of that sha256, and make sure that the store has its very bytes: by
-        the MD5 that it computed, where its tag is one, else by reading them back. CorruptShard if it has others each
-        time."""
+        the MD5 or sha256 that it computed, where its tag is one, else by reading them back. CorruptShard if it has
+        others each time."""
         self.check_writable()
         for _ in range(RETRY.attempts):
             tag = self._send(name, "uploading", lambda: self.client.put_file(name, path))
-            if self.size(name) == path.stat().st_size and (_is_tag_of(tag, path) or self.sha256(name) == sha256):
+            told = tag == sha256 or _is_tag_of(tag, path)
+            if self.size(name) == path.stat().st_size and (told or self.sha256(name) == sha256):
                 return
         raise CorruptShard(f"{self.url}/{name}: uploaded {RETRY.attempts} times, and each time other bytes arrived")
 
@@ -162,6 +165,10 @@ class Store:
 
         return self._try(name, "reading back", digest)
 
+    def known_sha256(self, name: str) -> str:
+        """What the store itself says of a file's sha256; '' if it says nothing, or has no such file."""
+        return self._try(name, "asking about", lambda: self.client.sha256(name))
+
     def names(self, folder: str = "") -> list[str]:
         """All files below a folder, sorted."""
         try:
@@ -185,7 +192,9 @@ class Store:
     def check_writable(self) -> None:
         """ConfigError for a place that can only be read."""
         if not self.client.writable:
-            raise ConfigError(f"{self.url} can be read and not written; write to s3://, gs://, az:// or a folder")
+            raise ConfigError(
+                f"{self.url} can be read and not written; write to s3://, gs://, az://, hf:// or a folder"
+            )
 
     def _send(self, name: str, doing: str, action: Callable[[], T]) -> T:
         try:

@@ -1,8 +1,9 @@
 """Copying a set from one place to another, shard by shard: verified, going on where it was killed, the manifest last.
 
 A copy is byte-equal, file by file. While it is made, `_copy/` of the target says of which set, and in a store which
-shards are there: their bytes were compared when they arrived, and need not be fetched to know that. In a folder they
-are hashed again. What is copied where, and what is told about it, is the caller's.
+shards are there: their bytes were compared when they arrived, and need not be fetched to know that. A store that knows
+hashes itself is asked, and a folder's files are hashed again. What is copied where, and what is told about it, is the
+caller's.
 """
 
 from __future__ import annotations
@@ -206,7 +207,12 @@ def _copy_shards(
 def _is_there(target: Folder, shard: ShardEntry, known: bool) -> bool:
     """Whether a shard's very bytes are there: `known` says that the set there had a shard of these hashes."""
     try:
-        if target.is_remote and not known and target.read(_noted(shard)) != _note_of(shard):
+        if (
+            target.is_remote
+            and not known
+            and not _told(target, shard)
+            and target.read(_noted(shard)) != _note_of(shard)
+        ):
             return False
         check_shard(target, shard, deep=not target.is_remote)
     except (IncompleteSet, CorruptShard):
@@ -214,8 +220,13 @@ def _is_there(target: Folder, shard: ShardEntry, known: bool) -> bool:
     return True
 
 
+def _told(target: Folder, shard: ShardEntry) -> bool:
+    """Whether the store itself says that the tar is there: the index, which comes first, is compared then."""
+    return target.known_sha256(f"{shard.name}.tar") == shard.tar_sha256
+
+
 def _note(target: Folder, shard: ShardEntry) -> None:
-    if target.is_remote:
+    if target.is_remote and not _told(target, shard):
         target.write(_noted(shard), _note_of(shard))
 
 
