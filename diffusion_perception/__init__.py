@@ -60,6 +60,7 @@ _PUBLIC = {  # name -> module that defines it
     "from_pretrained": "diffusion_perception.blueprints",
     "publish_sets": "diffusion_perception.publishing",
     "pull_sets": "shards.upkeep.publication",
+    "diff_sets": "shards.upkeep.difference",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
     from shards.reading.reader import ShardSet
+    from shards.upkeep.difference import diff_sets
     from shards.upkeep.publication import pull_sets
 
 __all__ = [
@@ -94,6 +96,7 @@ __all__ = [
     "TrainJob",
     "Trained",
     "bind",
+    "diff_sets",
     "evaluate",
     "from_pretrained",
     "load_trained",

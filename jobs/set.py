@@ -20,6 +20,7 @@ from jobs import program
 FAMILY = {
     "verify": "jobs.sets.verify",
     "inspect": "jobs.sets.inspect",
+    "diff": "jobs.sets.diff",
     "push": "jobs.sets.push",
     "pull": "jobs.sets.pull",
 }
