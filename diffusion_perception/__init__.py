@@ -61,6 +61,7 @@ _PUBLIC = {  # name -> module that defines it
     "publish_sets": "diffusion_perception.publishing",
     "pull_sets": "shards.upkeep.publication",
     "diff_sets": "shards.upkeep.difference",
+    "repair_set": "shards.upkeep.mending",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from diffusion_perception.training import train
     from shards.reading.reader import ShardSet
     from shards.upkeep.difference import diff_sets
+    from shards.upkeep.mending import repair_set
     from shards.upkeep.publication import pull_sets
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "publish_sets",
     "pull_sets",
     "read_file",
+    "repair_set",
     "train",
 ]
 

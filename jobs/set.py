@@ -21,6 +21,7 @@ FAMILY = {
     "verify": "jobs.sets.verify",
     "inspect": "jobs.sets.inspect",
     "diff": "jobs.sets.diff",
+    "repair": "jobs.sets.repair",
     "push": "jobs.sets.push",
     "pull": "jobs.sets.pull",
 }

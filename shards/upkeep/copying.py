@@ -72,7 +72,7 @@ def copy_set(
     ):  # of whoever published it: a name must not lead out of the folder
         check_key(named.name)
     target.check_writable()
-    with _alone(target):
+    with alone(target):
         if target.exists(MANIFEST_NAME) and target.read(MANIFEST_NAME) == payload:
             return _already_there(source, target, manifest)
         replaced = _begin(target, payload, manifest, replace)
@@ -92,9 +92,10 @@ def copy_set(
     return Copied(manifest, len(copied), n_bytes, len(manifest.shards) - len(copied))
 
 
-def copy_file(source: Folder, target: Folder, name: str, sha256: str) -> None:
-    """Copy one large file; CorruptShard if the source has no such bytes, and nothing is left then."""
-    with target.staged(name) as (new,):
+def copy_file(source: Folder, target: Folder, name: str, sha256: str, called: str = "") -> None:
+    """Copy one large file, `called` otherwise there; CorruptShard if the source has no such bytes, and nothing is left
+    then."""
+    with target.staged(called or name) as (new,):
         found = ""
         for _ in range(_ATTEMPTS):
             found = source.bring(name, new)
@@ -107,7 +108,7 @@ def copy_file(source: Folder, target: Folder, name: str, sha256: str) -> None:
             )
         with new.open("rb") as file:
             flush(file.fileno())
-        target.publish(new, name, sha256)
+        target.publish(new, called or name, sha256)
 
 
 def copy_shard(source: Folder, target: Folder, shard: ShardEntry) -> None:
@@ -243,7 +244,7 @@ def _hashes(shard: ShardEntry) -> tuple[str, str, str]:
 
 
 @contextmanager
-def _alone(target: Folder) -> Iterator[None]:
+def alone(target: Folder) -> Iterator[None]:
     """In a folder one copies at a time, since each removes what killed ones left. In a store two that copy the same do
     each other no harm."""
     if not isinstance(target, LocalFolder):
