@@ -62,6 +62,8 @@ _PUBLIC = {  # name -> module that defines it
     "pull_sets": "shards.upkeep.publication",
     "diff_sets": "shards.upkeep.difference",
     "repair_set": "shards.upkeep.mending",
+    "merge_sets": "shards.upkeep.merging",
+    "split_set": "shards.upkeep.splitting",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -83,7 +85,9 @@ if TYPE_CHECKING:
     from shards.reading.reader import ShardSet
     from shards.upkeep.difference import diff_sets
     from shards.upkeep.mending import repair_set
+    from shards.upkeep.merging import merge_sets
     from shards.upkeep.publication import pull_sets
+    from shards.upkeep.splitting import split_set
 
 __all__ = [
     "BuildJob",
@@ -102,10 +106,12 @@ __all__ = [
     "evaluate",
     "from_pretrained",
     "load_trained",
+    "merge_sets",
     "publish_sets",
     "pull_sets",
     "read_file",
     "repair_set",
+    "split_set",
     "train",
 ]
 

@@ -22,6 +22,8 @@ FAMILY = {
     "inspect": "jobs.sets.inspect",
     "diff": "jobs.sets.diff",
     "repair": "jobs.sets.repair",
+    "merge": "jobs.sets.merge",
+    "split": "jobs.sets.split",
     "push": "jobs.sets.push",
     "pull": "jobs.sets.pull",
 }
