@@ -1,5 +1,4 @@
-"""The kinds of client behind a store: obstore for S3, Google, Azure and HTTP, fsspec for everything else, of which the
-Hugging Face hub has one of its own.
+"""The two kinds of client behind a store: obstore for S3, Google, Azure and HTTP, fsspec for everything else.
 
 A client does one request per call and raises what its library raises, but FileNotFoundError for a file that is not
 there. Trying again, checking and words for people are `shards.storage.store`'s.
@@ -14,7 +13,6 @@ from urllib.parse import urlsplit
 
 from shards.errors import ConfigError
 from shards.storage.filesystem_client import FilesystemClient
-from shards.storage.hub_client import HubClient
 from shards.storage.options import StorageOptions, options_for, shown_url
 
 _BLOCK_BYTES = 1 << 20
@@ -139,8 +137,6 @@ def _filesystem_client(url: str, protocol: str, options: dict[str, Any]) -> File
         raise ConfigError(
             f"{shown_url(url)}: unknown kind of URL; expected s3://, gs://, az://, http(s)://, hf://, file:// or memory://"
         ) from error
-    if protocol == "hf":
-        return HubClient(url, files, root, options.get("token"))
     return FilesystemClient(files, root, writable=protocol in _OTHER_WRITABLE)
 
 

@@ -10,7 +10,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class FilesystemClient:
-    """A place that fsspec knows: `memory://` and `file://`, and others for reading."""
+    """A place that fsspec knows: `memory://` and `file://`, and others for reading; `hf://` is `hub_client`'s."""
 
     def __init__(self, files: Any, root: str, *, writable: bool) -> None:
         self.writable = writable

@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shards.storage.filesystem_client import FilesystemClient
+from shards.storage.options import StorageOptions, options_for
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _PLACE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
 _KIND = "dataset"
+
+
+def hub_client_of(url: str, given: StorageOptions | None) -> tuple[HubClient, StorageOptions]:
+    """The client for a URL `hf://...`, and the options it was made with."""
+    import fsspec
+
+    options = options_for("hf", given)
+    files, root = fsspec.core.url_to_fs(url, **options)
+    return HubClient(url, files, root, options.get("token")), options
 
 
 class HubClient(FilesystemClient):

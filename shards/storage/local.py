@@ -133,9 +133,6 @@ class LocalFolder:
     def publish(self, path: Path, name: str, sha256: str) -> None:
         publish(path, self.root / name)
 
-    def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
-
     def remove_folder(self, name: str) -> None:
         if (self.root / name).is_dir():
             shutil.rmtree(self.root / name)

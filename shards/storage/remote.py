@@ -125,9 +125,6 @@ class RemoteFolder:
         self.store.upload(path, name, sha256)
         path.unlink()
 
-    def remove(self, name: str) -> None:
-        self.store.delete(name)
-
     def remove_folder(self, name: str) -> None:
         for found in self.store.names(name):
             self.store.delete(found)

@@ -105,10 +105,6 @@ class Folder(Protocol):
         """Give a staged, synced file its name in one step; readers find all of it or nothing."""
         ...
 
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        ...
-
     def remove_folder(self, name: str) -> None:
         """Remove a folder and what is in it, if it is there."""
         ...

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from shards.errors import ConfigError, CorruptShard, StoreFailed
 from shards.storage.clients import PART_BYTES, Client, client_of
+from shards.storage.hub_client import hub_client_of
 from shards.storage.options import Secrets, StorageOptions, shown_url
 from shards.storage.retry import Retry
 
@@ -53,7 +54,7 @@ class Store:
     @staticmethod
     def open(url: str, options: StorageOptions | None = None) -> Store:
         """The store at a URL. ConfigError for an unknown kind, or for options that its client refuses."""
-        client, used = client_of(url, options)
+        client, used = hub_client_of(url, options) if url.startswith("hf://") else client_of(url, options)
         return Store(url, client, Secrets(url, used), options)
 
     def below(self, folder: str) -> Store:

@@ -19,7 +19,7 @@ from shards.contract.canonical import canonical_json
 from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, recipe_difference
 from shards.contract.schema import check_key
 from shards.contract.tables import TABLES
-from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet
+from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, StoreFailed
 from shards.storage.atomic import flush
 from shards.storage.local import LocalFolder
 from shards.storage.maps import try_lock
@@ -81,7 +81,7 @@ def copy_set(
             for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
                 name = f"{TABLES}/{table.name}.{suffix}"
                 target.write(name, source.read(name, sha256))
-        for name in UNHASHED:
+        for name in dict.fromkeys((*UNHASHED, *_more_lines(source))):
             target.write(name, source.read(name))
         target.write(MANIFEST_NAME, payload)
         for name in {shard.name for shard in replaced} - {shard.name for shard in manifest.shards}:
@@ -219,6 +219,14 @@ def _is_there(target: Folder, shard: ShardEntry, known: bool) -> bool:
     except (IncompleteSet, CorruptShard):
         return False
     return True
+
+
+def _more_lines(source: Folder) -> list[str]:
+    """Whatever else of its lines a build left beside the shards; of a web server, which lists nothing, none."""
+    try:
+        return source.names("*.jsonl")
+    except StoreFailed:
+        return []
 
 
 def _told(target: Folder, shard: ShardEntry) -> bool:

@@ -162,3 +162,11 @@ def test_two_do_not_copy_into_one_folder(toy_root: Path, tmp_path: Path) -> None
 def test_a_web_server_is_not_written_to(toy_root: Path) -> None:
     with pytest.raises(ConfigError, match="can be read and not written"):
         copy_set(open_folder(toy_root), open_folder("https://example.invalid/x/toy"))
+
+
+def test_other_lines_beside_the_shards_travel_too(damaged: Path, somewhere: Somewhere) -> None:
+    (damaged / "origins.jsonl").write_text("{}\n")
+    (damaged / "notes.txt").write_text("of nobody's business")
+    copy_set(open_folder(damaged), somewhere("toy"))
+    assert somewhere("toy").read("origins.jsonl") == b"{}\n"
+    assert not somewhere("toy").exists("notes.txt")

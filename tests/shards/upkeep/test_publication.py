@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from shards.contract.manifest import Manifest
-from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
+from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_set
 from shards.upkeep.publication import published, pull_sets, push_sets
@@ -97,7 +97,7 @@ def test_names_never_lead_out_of_the_folder(toy_root: Path, tmp_path: Path) -> N
     copy_set(open_folder(toy_root), open_folder(evil))
     manifest = (evil / "manifest.json").read_text().replace('"toy-000001"', '"../x"')
     (evil / "manifest.json").write_text(manifest)
-    with pytest.raises(SchemaMismatch, match=r"key '../x'"):
+    with pytest.raises(ContractError, match=r"manifest|key"):
         pull_sets([evil], tmp_path / "here" / "below")
     assert not list((tmp_path / "here").rglob("*.tar"))
 
