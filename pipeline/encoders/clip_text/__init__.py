@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pipeline.encoders import TextEncoder, TextFacts
 from pipeline.encoders.clip_text.facts import read_facts
 from shards.errors import ConfigError
+from shards.models.libraries import undisturbed
 
 DTYPES = ("float32", "float16")
 LENGTH = 40  # tokens per sentence
@@ -38,7 +39,8 @@ def build(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"clip_text: dtype is {dtype!r}, expected float32 or float16")
-    from pipeline.encoders.clip_text.encoder import load
+    with undisturbed():
+        from pipeline.encoders.clip_text.encoder import load
 
     return load(model, revision, length=length, dtype=dtype, device=device)
 

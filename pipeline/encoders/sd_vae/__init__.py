@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pipeline.encoders import ImageEncoder, ImageFacts
 from pipeline.encoders.sd_vae.facts import read_facts
 from shards.errors import ConfigError
+from shards.models.libraries import undisturbed
 
 DTYPES = ("float32", "float16")
 
@@ -39,7 +40,8 @@ def build(
     if dtype not in DTYPES:
         reason = "; bfloat16 has 8 times the error of float16 at the same speed" if dtype == "bfloat16" else ""
         raise ConfigError(f"sd_vae: dtype is {dtype!r}, expected float32 or float16{reason}")
-    from pipeline.encoders.sd_vae.encoder import load
+    with undisturbed():
+        from pipeline.encoders.sd_vae.encoder import load
 
     return load(model, revision, dtype=dtype, device=device, tf32=tf32, logvar=logvar)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shards.models.libraries import undisturbed
 from vpd.backbones import Backbone, BackboneFacts
 from vpd.backbones.sd_unet.facts import read_facts
 
@@ -38,8 +39,9 @@ def build(
     Raises:
         ConfigError: the model cannot be loaded completely, or a setting does not fit it.
     """
-    from vpd.backbones.sd_unet.load import load_unet
-    from vpd.backbones.sd_unet.unet import SdUnet
+    with undisturbed():
+        from vpd.backbones.sd_unet.load import load_unet
+        from vpd.backbones.sd_unet.unet import SdUnet
 
     return SdUnet(
         load_unet(model, revision),
@@ -68,13 +70,15 @@ def read_config(model: str, revision: str | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: no UNet there.
     """
-    from vpd.backbones.sd_unet.load import unet_config
+    with undisturbed():
+        from vpd.backbones.sd_unet.load import unet_config
 
     return unet_config(model, revision)
 
 
 def from_config(config: Mapping[str, Any], **options: Any) -> Backbone:
     """Random weights: `config` as in a diffusers `unet/config.json`, `options` as of `SdUnet`."""
-    from vpd.backbones.sd_unet.unet import SdUnet
+    with undisturbed():
+        from vpd.backbones.sd_unet.unet import SdUnet
 
     return SdUnet.from_config(config, **options)
