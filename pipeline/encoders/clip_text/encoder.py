@@ -17,6 +17,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders._arithmetic import float32_arithmetic
+from pipeline.encoders._compiling import Compiled
 from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.clip_text.facts import check_length
 from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256, unusual_rules
@@ -29,7 +30,14 @@ class ClipText:
     """A `pipeline.encoders.TextEncoder`."""
 
     def __init__(
-        self, tokenizer: CLIPTokenizer, model: CLIPTextModel, *, length: int, dtype: str, device: torch.device
+        self,
+        tokenizer: CLIPTokenizer,
+        model: CLIPTextModel,
+        *,
+        length: int,
+        dtype: str,
+        device: torch.device,
+        compiled: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         # A copy: cutting and padding are a state of the tokenizer, which several threads use.
@@ -49,6 +57,7 @@ class ClipText:
             "tokenizer": tokenizer_sha256(tokenizer),
             "length": length,
             "dtype": dtype,
+            **({"compiled": True} if compiled else {}),  # sets of before keep their fingerprint
         }
         if rules := unusual_rules(tokenizer):  # those of CLIP itself were never said, and still are not
             self.fingerprint["tokenizer_rules"] = rules
@@ -56,6 +65,8 @@ class ClipText:
         self._device = device
         module = cast(nn.Module, model)  # the decorator on transformers' own `to` hides its arguments from pyright
         self._model = module.to(self._device, _DTYPES[dtype]).eval().requires_grad_(False)
+        last = _LastStates(self._model)
+        self._run = Compiled(last) if compiled else last
 
     def tokenize(self, sentences: list[str]) -> np.ndarray:
         if not sentences:
@@ -95,10 +106,21 @@ class ClipText:
     def _states(self, tokens: np.ndarray) -> torch.Tensor:
         ids = torch.from_numpy(tokens).to(self._device, torch.long)  # [S, L]
         with float32_arithmetic(tf32=False):
-            return self._model(input_ids=ids).last_hidden_state  # [S, L, D]
+            return self._run(ids)  # [S, L, D]
 
 
-def load(model: str, revision: str | None, *, length: int, dtype: str, device: str) -> ClipText:
+class _LastStates(nn.Module):
+    """Token ids int64 [S, L] -> last hidden states [S, L, D]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.model(input_ids=ids).last_hidden_state
+
+
+def load(model: str, revision: str | None, *, length: int, dtype: str, device: str, compiled: bool) -> ClipText:
     """The encoder; arguments as of `clip_text.build`. Raises ConfigError."""
     target = check_device("clip_text", device)
     tokenizer = load_tokenizer(model, revision)
@@ -123,4 +145,4 @@ def load(model: str, revision: str | None, *, length: int, dtype: str, device: s
             f"clip_text: the tokenizer of {model!r} knows {len(tokenizer)} tokens, its text model "
             f"{text_model.config.vocab_size}; they do not belong together"
         )
-    return ClipText(tokenizer, text_model, length=length, dtype=dtype, device=target)
+    return ClipText(tokenizer, text_model, length=length, dtype=dtype, device=target, compiled=compiled)

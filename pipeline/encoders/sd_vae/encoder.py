@@ -21,6 +21,7 @@ from torch import nn
 
 from pipeline.encoders import Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
+from pipeline.encoders._compiling import Compiled
 from pipeline.encoders._levels import PixelsOfLevels
 from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.sd_vae.facts import facts_of, stride_of
@@ -34,9 +35,19 @@ _LOGVAR_RANGE = (-30.0, 20.0)  # the range diffusers' DiagonalGaussianDistributi
 class SdVae:
     """A `pipeline.encoders.LevelEncoder`. `encode` gives "latent" float16 [B, C, h, w], and "logvar" if asked for."""
 
-    def __init__(self, vae: AutoencoderKL, *, dtype: str, device: torch.device, tf32: bool, logvar: bool) -> None:
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        *,
+        dtype: str,
+        device: torch.device,
+        tf32: bool,
+        logvar: bool,
+        compiled: bool = False,
+    ) -> None:
         self._exact = _moments_of(vae).to(device)
         self._fast = copy.deepcopy(self._exact).half() if dtype == "float16" else self._exact
+        self._run = Compiled(self._fast) if compiled else self._fast
         self._device = device
         self._pixels_of = PixelsOfLevels(device)
         self._tf32 = tf32 and dtype == "float32"
@@ -50,6 +61,7 @@ class SdVae:
             "dtype": dtype,
             "tf32": self._tf32,
             "logvar": logvar,
+            **({"compiled": True} if compiled else {}),  # sets of before keep their fingerprint
         }
         self.exact = exact_facts(device)
 
@@ -79,7 +91,7 @@ class SdVae:
 
     def _encoded(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         with float32_arithmetic(self._tf32):
-            moments = self._fast(images.to(next(self._fast.parameters()).dtype))  # [B, 2C, h, w]
+            moments = self._run(images.to(next(self._fast.parameters()).dtype))  # [B, 2C, h, w]
             if self._fast is not self._exact and not torch.isfinite(moments).all():
                 moments = self._exact(images)
         mean, logvar = moments.float().chunk(2, dim=1)  # [B, C, h, w] each
@@ -89,7 +101,9 @@ class SdVae:
         return stored
 
 
-def load(model: str, revision: str | None, *, dtype: str, device: str, tf32: bool, logvar: bool) -> SdVae:
+def load(
+    model: str, revision: str | None, *, dtype: str, device: str, tf32: bool, logvar: bool, compiled: bool
+) -> SdVae:
     """The encoder; arguments as of `sd_vae.build`. Raises ConfigError."""
     target = check_device("sd_vae", device)
     vae, report = load_part(
@@ -107,7 +121,7 @@ def load(model: str, revision: str | None, *, dtype: str, device: str, tf32: boo
             f"sd_vae: {model!r} lacks {len(absent)} encoder weights, such as {absent[0]}; expected an AutoencoderKL. "
             "Point at the VAE of a Stable Diffusion model"
         )
-    return SdVae(vae, dtype=dtype, device=target, tf32=tf32, logvar=logvar)
+    return SdVae(vae, dtype=dtype, device=target, tf32=tf32, logvar=logvar, compiled=compiled)
 
 
 def _moments_of(vae: AutoencoderKL) -> nn.Sequential:

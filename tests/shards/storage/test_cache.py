@@ -17,7 +17,7 @@ from shards.reading.stream import BatchStream
 from shards.reading.window import WindowedOrder
 from shards.storage import fetching, store
 from shards.storage.cache import CacheConfig, ShardCache
-from shards.storage.clients import FilesystemClient
+from shards.storage.filesystem_client import FilesystemClient
 from shards.storage.retry import Retry
 
 

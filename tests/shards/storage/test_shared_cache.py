@@ -162,7 +162,7 @@ import os, signal, sys
 from pathlib import Path
 from shards.reading.reader import ShardSet
 from shards.storage.cache import ShardCache
-from shards.storage.clients import FilesystemClient
+from shards.storage.filesystem_client import FilesystemClient
 
 moment, url, folder = sys.argv[1:]
 def die(*_, **__):
