@@ -50,16 +50,15 @@ UNETS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 80,  # pooled text 32, and six sizes of 8
     },
 }
-FAMILIES = (*UNETS, "sd3")
+FAMILIES = (*UNETS, "sd3", "pixart", "flux")
 
 
 def tiny_pipeline(family: str, folder: Path) -> Any:
     """A pipeline of a family with seeded random weights; `folder` takes its tokenizer's files."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        if family == "sd3":
-            return _sd3(folder)
-        return _sdxl(folder) if family == "sdxl" else _sd(family, folder)
+        make = {"sdxl": _sdxl, "sd3": _sd3, "pixart": _pixart, "flux": _flux}.get(family)
+        return make(folder) if make else _sd(family, folder)
 
 
 def _sd(family: str, folder: Path) -> Any:
@@ -129,6 +128,53 @@ def _sd3(folder: Path) -> Any:
         None,  # pyright: ignore[reportArgumentType]
         None,  # pyright: ignore[reportArgumentType]
     )
+
+
+def _pixart(folder: Path) -> Any:
+    from diffusers.models.transformers.pixart_transformer_2d import PixArtTransformer2DModel
+    from diffusers.pipelines.pixart_alpha.pipeline_pixart_sigma import PixArtSigmaPipeline
+
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=3,
+        cross_attention_dim=32,
+        sample_size=16,
+        caption_channels=32,
+    )
+    words = byte_tokenizer(folder, VOCABULARY)
+    return PixArtSigmaPipeline(words, _t5(), _vae(4, scaling_factor=0.13025), transformer, _scheduler("epsilon"))
+
+
+def _flux(folder: Path) -> Any:
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+    from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+    from transformers import CLIPTextModel
+
+    transformer = FluxTransformer2DModel(
+        in_channels=64,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 6, 6),
+    )
+    words = byte_tokenizer(folder, VOCABULARY)
+    vae = _vae(16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    return FluxPipeline(scheduler, vae, CLIPTextModel(_text(32)), words, _t5(), words, transformer)
+
+
+def _t5() -> Any:
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(T5Config(vocab_size=VOCABULARY, d_model=32, d_ff=64, d_kv=8, num_layers=2, num_heads=4))
 
 
 def _vae(channels: int, **options: Any) -> Any:

@@ -33,7 +33,7 @@ class Features:
     """Features of pictures by a frozen model.
 
     Args:
-        pipeline: a loaded diffusers pipeline of text to picture; taken as it is.
+        pipeline: a diffusers pipeline of text to picture; frozen, otherwise taken as it is.
 
     Raises:
         ConfigError: a pipeline of a family that `vpd.features.families` has no module for.
@@ -46,7 +46,9 @@ class Features:
         name = {"name": module_name(type(pipeline).__name__)}
         self.family: Family = plugins.build_plugin(plugins.FAMILIES, name, "the model's family", pipeline)
         self.network = self.family.network
-        pipeline.vae.eval().requires_grad_(False)
+        for part in pipeline.components.values():
+            if hasattr(part, "requires_grad_"):  # networks; one that was made and not loaded would drop values out
+                part.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(

@@ -19,8 +19,11 @@ LAYERS = {
     "bk_tiny": ["down_blocks.1.attentions.0", "up_blocks.0", "up_blocks.2"],
     "sdxl": ["mid_block", "up_blocks.0.attentions.0.transformer_blocks.2", "up_blocks.1"],
     "sd3": ["transformer_blocks.0", "transformer_blocks.1.attn", "transformer_blocks.2"],
+    "pixart": ["transformer_blocks.0", "transformer_blocks.1.attn2", "transformer_blocks.2"],
+    "flux": ["transformer_blocks.1", "transformer_blocks.1.attn", "single_transformer_blocks.1"],
 }
 PROMPTS = ["a photo of a cat", "two dogs"]
+JOINT = ("sd3", "flux")  # words and picture share one attention, latents have 16 channels, noise is that of a flow
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -45,17 +48,28 @@ def by_hooks(family: str, pipeline: Any, layers: list[str], timestep: int, noise
     vae = pipeline.vae
     latents = (vae.encode(pixels).latent_dist.mode() - (vae.config.shift_factor or 0)) * vae.config.scaling_factor
     kept: dict[str, Any] = {}
-    network = pipeline.transformer if family == "sd3" else pipeline.unet
+    network = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
     for layer in layers:
         network.get_submodule(layer).register_forward_hook(lambda _m, _i, out, layer=layer: kept.update({layer: out}))
+    if family in JOINT:
+        latents = 0.261 * noise + (1 - 0.261) * latents
+    else:
+        latents = pipeline.scheduler.add_noise(latents, noise.expand(2, -1, -1, -1), torch.full((2,), timestep))
     if family == "sd3":
-        share = timestep / 1000
-        latents = share * noise + (1 - share) * latents
         states, _, pooled, _ = pipeline.encode_prompt(PROMPTS, None, None, do_classifier_free_guidance=False)
         steps = torch.full((2,), float(timestep))
         network(latents, encoder_hidden_states=states, pooled_projections=pooled, timestep=steps)
+    elif family == "flux":
+        states, pooled, text_places = pipeline.encode_prompt(PROMPTS, None)
+        packed = latents.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        places = torch.tensor([[0.0, row, column] for row in range(4) for column in range(8)])
+        ones = torch.ones(2)
+        network(packed, states, pooled, ones * timestep / 1000, places, text_places, ones * 3.5)
+    elif family == "pixart":
+        states, mask, _, _ = pipeline.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
+        added = {"resolution": None, "aspect_ratio": None}
+        network(latents, states, torch.full((2,), timestep), added, encoder_attention_mask=mask)
     else:
-        latents = pipeline.scheduler.add_noise(latents, noise.expand(2, -1, -1, -1), torch.full((2,), timestep))
         added = None
         if family == "sdxl":
             states, _, pooled, _ = pipeline.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
@@ -71,13 +85,13 @@ def by_hooks(family: str, pipeline: Any, layers: list[str], timestep: int, noise
 
 
 def test_three_layers_are_those_of_a_plain_pass_with_hooks(family: str, features: Features) -> None:
-    layers, noise = LAYERS[family], torch.randn(1, 16 if family == "sd3" else 4, 8, 16)
+    layers, noise = LAYERS[family], torch.randn(1, 16 if family in JOINT else 4, 8, 16)
     found = features(pictures(), PROMPTS, layers=layers, timestep=261, noise=noise)
     expected = by_hooks(family, features.pipeline, layers, 261, noise)
     for layer in layers:
         output = expected[layer]
-        if isinstance(output, tuple):  # a down block's map and its skips; an SD 3 block's text and its picture
-            output = output[1 if family == "sd3" and not layer.endswith("attn") else 0]
+        if isinstance(output, tuple):  # a down block's map and its skips; a joint block's text and its picture
+            output = output[1 if family in JOINT and not layer.endswith("attn") else 0]
         values = found[layer].values  # [2, C, h, w]
         if output.ndim == 3:
             values = values.flatten(2).transpose(1, 2)
@@ -120,7 +134,7 @@ def test_nothing_behind_the_last_layer_is_computed(family: str, features: Featur
 
 
 def test_words_are_looked_at_or_there_is_no_such_attention(family: str, features: Features) -> None:
-    if family == "sd3":
+    if family in JOINT:
         with pytest.raises(ConfigError, match="share one attention"):
             features(pictures(), "a cat", attention="cross")
         return

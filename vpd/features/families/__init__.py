@@ -83,6 +83,16 @@ def map_of_tokens(tokens: torch.Tensor, latents: torch.Tensor, patch: int) -> to
     return tokens.unflatten(1, (rows, columns)).movedim(-1, 1)
 
 
+def check_patches(latents: torch.Tensor, patch: int) -> None:
+    """ConfigError unless latents `[N, C, h, w]` can be cut into patches: a model may drop the rest without a word."""
+    height, width = latents.shape[-2:]
+    if height % patch or width % patch:
+        raise ConfigError(
+            f"latents of {height} x {width} cannot be cut into patches of {patch} x {patch}: take pictures whose sides "
+            "are multiples of that many latents, by size_px."
+        )
+
+
 def eval_of(network: nn.Module) -> Any:
     """The network, frozen."""
     return network.eval().requires_grad_(False)

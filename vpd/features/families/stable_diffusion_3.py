@@ -13,8 +13,7 @@ import torch
 from diffusers.models.attention import JointTransformerBlock
 from torch import nn
 
-from shards.errors import ConfigError
-from vpd.features.families import Family, eval_of, first_of, map_of_tokens
+from vpd.features.families import Family, check_patches, eval_of, first_of, map_of_tokens
 from vpd.features.noising import flowed
 
 
@@ -34,12 +33,7 @@ class StableDiffusion3(Family):
         return {"encoder_hidden_states": states, "pooled_projections": pooled}
 
     def run(self, latents: torch.Tensor, timestep: float, conditions: Mapping[str, torch.Tensor]) -> object:
-        height, width = latents.shape[-2:]
-        if height % self.patch or width % self.patch:
-            raise ConfigError(
-                f"latents of {height} x {width} cannot be cut into patches of {self.patch} x {self.patch}: take "
-                "pictures whose sides are multiples of that many latents, by size_px."
-            )
+        check_patches(latents, self.patch)
         steps = torch.full((len(latents),), timestep, dtype=latents.dtype, device=latents.device)
         return self.network(hidden_states=latents, timestep=steps, **conditions, return_dict=False)
 
