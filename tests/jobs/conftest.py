@@ -51,8 +51,8 @@ def token_sets(world: Path, tiny_sd: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the working tree with the rendered data at the default place."""
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the working tree with data at the default place: few pictures, since defaults encode 512 x 512."""
     copy = tmp_path_factory.mktemp("copy") / "repo"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
@@ -61,8 +61,7 @@ def repository(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
-    (copy / "data").mkdir()
-    (copy / "data" / "refer").symlink_to(world)
+    write_refcoco_world(copy / "data/refer", images={"train": 4, "val": 2, "testA": 1, "testB": 1}, seed=3)
     return copy
 
 
