@@ -82,7 +82,7 @@ class RayHead:
             command, cwd=self.cwd, env=self.env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            self._wait_until_up(timeout_s=90)
+            self._wait_until_up(timeout_s=180)
         except BaseException:
             self.stop()
             raise
