@@ -13,6 +13,7 @@ from PIL import Image
 from demo.ade20k_world import write_ade20k_world
 from demo.nyuv2_world import write_nyuv2_world
 from demo.refcoco_world import write_refcoco_world
+from pipeline.building import environments
 from pipeline.building.ledger import open_build
 from pipeline.building.plan import plan_shards
 from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
@@ -89,7 +90,7 @@ def build(
 ) -> Path:
     vae, planned = ToyVae(), plan_shards(source.keys(split), SETTINGS.records_per_shard, folder.name)
     recipe = recipe_of(source, split, plan, vae, text, SETTINGS)
-    open_build(folder, recipe)
+    open_build(folder, recipe, environments.here({}))
     for shard in planned:
         build_shard(shard, source, split, plan, vae, text, folder, SETTINGS)
     schema = schema_of(source, plan, vae, text, SETTINGS)

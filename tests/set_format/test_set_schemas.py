@@ -45,6 +45,10 @@ def test_a_built_set_fits(kind: str, set_folders: dict[str, Path]) -> None:
     lines = (folder / "rejects.jsonl").read_bytes().splitlines()
     assert [fault for line in lines for fault in faults("reject", json.loads(line))] == []
     assert bool(lines) == (kind == "laser")
+    if kind != "pose":  # no build of a source
+        origins = (folder / "origins.jsonl").read_bytes().splitlines()
+        assert [fault for line in origins for fault in faults("origin", json.loads(line))] == []
+        assert faults("environment", json.loads((folder / "environment.json").read_bytes())) == []
     shards = ShardSet.open(folder)
     for number in range(shards.n_records):
         meta = shards.record(number).meta
@@ -83,6 +87,9 @@ WRONG = {
     "an unknown key": ("manifest", "manifest", _set("notes", to="")),
     "a hash that is none": ("manifest", "manifest", _set("shards", 0, "tar_sha256", to="ab")),
     "a shard without records": ("manifest", "manifest", _set("shards", 0, "records", to=0)),
+    "a file without a hash": ("seg origins.jsonl", "origin", lambda line: line["records"][0]["files"][0].pop()),
+    "an origin of no key": ("seg origins.jsonl", "origin", _drop("records", 0, "key")),
+    "a revision that is text": ("seg environment.json", "environment", _set(0, "components", "views", to="2")),
     "an unknown codec": ("manifest", "manifest", _set("schema", "fields", 0, "codec", to="pickle")),
     "meta with a shape": ("manifest", "manifest", _set("schema", "fields", -1, "shape", to=[3])),
     "no item axis": ("manifest", "manifest", _drop("schema", "item_axis")),
@@ -105,6 +112,10 @@ def test_a_planted_fault_does_not_fit(fault: str, set_folders: dict[str, Path]) 
     kind, name, plant = WRONG[fault]
     if kind == "manifest":
         value = json.loads((set_folders["refer"] / "manifest.json").read_bytes())
+    elif " " in kind:
+        folder, _, file = kind.partition(" ")
+        text = (set_folders[folder] / file).read_text()
+        value = json.loads(text.splitlines()[0] if file.endswith(".jsonl") else text)
     else:
         value = copy.deepcopy(ShardSet.open(set_folders[kind]).record(0).meta)
     assert faults(name, value) == []
