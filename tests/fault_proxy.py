@@ -15,13 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KINDS = ("cut", "stall", "flip", "503")
 STALL_S = 5.0
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"  # as S3 says it
 
 
 @dataclass
 class Fault:
     """Something that happens to the next `times` requests (`method`, path ending in `name`)."""
 
-    kind: str  # cut: half of the body, then the end; stall: half of it, then nothing; flip: one byte; 503: no service
+    kind: str  # cut: half of the body; stall: half, then nothing; flip: one byte; 503: no service; expired
     name: str = ""
     times: int = 1
     method: str = "GET"
@@ -80,6 +81,9 @@ def _handler_for(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if fault == "503":
                 self._answer(503, [], b"busy")
+                return
+            if fault == "expired":
+                self._answer(400, [("Content-Type", "application/xml")], EXPIRED)
                 return
             if fault and self.command == "PUT":
                 body = _flipped(body)

@@ -25,7 +25,7 @@ _ORDERS: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
 
 
 def numbers_in(payload: bytes, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The arrays of numbers of these names, flat, in the file's order. ValueError: it is no MATLAB v5 file, or damaged."""
+    """The arrays of numbers of these names, flat, in the file's order. ValueError: no MATLAB v5 file, or damaged."""
     order = _ORDERS.get(payload[126:128])
     if order is None or not payload.startswith(b"MATLAB 5.0"):
         raise ValueError(f"it starts with {payload[:16]!r}, a MATLAB v5 file with 'MATLAB 5.0'")

@@ -147,6 +147,21 @@ def test_the_tag_of_an_upload_is_known_beforehand(
     assert ("-" in place.client.put_file("again", tmp_path / "file")) == in_parts
 
 
+def test_credentials_that_expire_behind_an_open_reader_are_said_at_once_and_the_rest_goes_on(
+    s3_toy: str, s3_faults: FaultProxy, tmp_path: Path
+) -> None:
+    with ShardCache(tmp_path, 10**9) as cache:
+        shards = ShardSet.open(s3_toy, cache=cache, storage_options=options_at(s3_faults.port))
+        assert shards.record(0).meta["number"] == 0
+        s3_faults.faults = [Fault("expired", "toy-000002.tar")]
+        asked = len(s3_faults.requests)
+        with pytest.raises(StoreFailed, match=r"toy-000002.tar.*refused.*ExpiredToken.*have not expired"):
+            shards.record(11).payload("mask")
+        assert len(s3_faults.requests) == asked + 1
+        assert shards.record(0).meta["number"] == 0, "what is here is read"
+        assert shards.record(11).meta["number"] == 11, "and the rest once they are renewed"
+
+
 @pytest.mark.parametrize("wrong", [{"secret_access_key": "another-secret"}, {"access_key_id": "stranger"}])
 def test_wrong_credentials_are_said_at_once_and_not_shown(
     s3_toy: str, s3_faults: FaultProxy, wrong: dict[str, str]
