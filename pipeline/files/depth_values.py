@@ -12,13 +12,13 @@ Owns reading and its rejects. Units, missing values and geometry are `pipeline.s
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from PIL import Image
 
 from pipeline.files.hdf5_parts import check_read, own_dataset
+from pipeline.files.npy_values import read_npy
 from pipeline.files.readable import Readable, opened
 from shards.errors import Reject
 
@@ -102,14 +102,11 @@ def _picture(path: Readable) -> np.ndarray:
 
 def _array(path: Readable) -> np.ndarray:
     try:
-        with opened(path) as file:
-            found: Any = np.load(file, allow_pickle=False)
+        found = read_npy(path)
     except FileNotFoundError as error:
         raise Reject(f"depth {path} does not exist") from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError) as error:
         raise Reject(f"depth {path} cannot be read as an array: {error}") from error
-    if not isinstance(found, np.ndarray):
-        raise Reject(f"depth {path} is {type(found).__name__}; expected one array [H, W]")
     return _checked(found, path)
 
 

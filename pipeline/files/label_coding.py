@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.files.label_png import IGNORE
+from pipeline.files.npy_values import read_npy
 from pipeline.files.readable import Readable, opened
 from shards.errors import ConfigError, Reject
 
@@ -164,15 +165,13 @@ def _array(path: Readable, form: str) -> np.ndarray:
     if form != "index":
         raise Reject(f"label {path} is an array, and coding: {form} reads the channels of a picture; set coding: index")
     try:
-        with opened(path) as file:
-            values = np.load(file, allow_pickle=False)
+        values = read_npy(path)
     except FileNotFoundError as error:
         raise Reject(f"label {path} does not exist") from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError) as error:
         raise Reject(f"label {path} cannot be read as an array: {error}") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iub" or not values.size:
-        shape = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise Reject(f"label {path} is {shape}; expected whole numbers [H, W]")
+    if values.ndim != 2 or values.dtype.kind not in "iub" or not values.size:
+        raise Reject(f"label {path} is {values.dtype} {list(values.shape)}; expected whole numbers [H, W]")
     if abs(int(values.max())) >= 2**31 or int(values.min()) < -(2**31):
         raise Reject(f"label {path} holds values beyond 32 bits; expected class indices")
     return values.astype(np.int32)

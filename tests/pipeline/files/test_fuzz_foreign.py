@@ -283,6 +283,15 @@ def test_fuzz_trees_of_files(tmp_path_factory: pytest.TempPathFactory, tree: lis
         assert len(found) <= 8 * (real + 1)
 
 
+def test_an_array_that_claims_a_terabyte_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((4, 5), np.float32))
+    claimed = (tmp_path / "a.npy").read_bytes().replace(b"(4, 5), }" + b" " * 12, b"(524288, 524288), }" + b" " * 2)
+    (tmp_path / "a.npy").write_bytes(claimed)
+    found = outcome(lambda: read_depth(tmp_path / "a.npy"), tmp_path)
+    assert isinstance(found, Reject)
+    assert "it claims float32 [524288, 524288], and has 80 bytes" in str(found)
+
+
 def test_pictures_below_a_link_to_their_parent_are_counted_once(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
