@@ -64,6 +64,7 @@ _PUBLIC = {  # name -> module that defines it
     "repair_set": "shards.upkeep.mending",
     "merge_sets": "shards.upkeep.merging",
     "split_set": "shards.upkeep.splitting",
+    "write_set_page": "diffusion_perception.set_page",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from diffusion_perception.features.reading import Features
     from diffusion_perception.predictor import Predictor
     from diffusion_perception.publishing import publish_sets
+    from diffusion_perception.set_page import write_set_page
     from diffusion_perception.settings import bind, read_file
     from diffusion_perception.torch_data.loader import SetLoader
     from diffusion_perception.torch_data.mapped import SetDataset
@@ -113,6 +115,7 @@ __all__ = [
     "repair_set",
     "split_set",
     "train",
+    "write_set_page",
 ]
 
 

@@ -7,7 +7,8 @@ encoder takes `length`, tokens of a sentence, and may have `cut_counter(**option
 the sentences that would be cut, without weights. torch, diffusers and transformers are imported when an encoder is
 built and nowhere else in `pipeline`; arrays cross this border as numpy. A text encoder may have `states(tokens)`, its
 `encode` from tensor to tensor on its device, which spares every training step the way over the host. An image encoder
-may be a `LevelEncoder`, which takes pictures as they are and makes pixels of them on its device.
+may be a `LevelEncoder`, which takes pictures as they are and makes pixels of them on its device; its module may have
+`decoder(model, revision, device)`, for people: what shows a latent as a picture, and a digest of its weights.
 """
 
 from __future__ import annotations

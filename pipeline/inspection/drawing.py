@@ -41,21 +41,21 @@ def draw(example: Example, labels: Sequence[Classes | Depth]) -> Drawing:
     picture = Image.fromarray(example.image).resize((w, h), Image.Resampling.BILINEAR)
     overlay = np.asarray(picture)  # [h, w, 3]
     for label in labels:
-        colours = class_colours()[label.map] if isinstance(label, Classes) else _by_distance(label.map_m)
-        overlay = _mixed(overlay, _small(colours, w, h))
+        colours = class_colours()[label.map] if isinstance(label, Classes) else by_distance(label.map_m)
+        overlay = mixed(overlay, _small(colours, w, h))
     texts: list[tuple[str, tuple[int, int, int] | None]] = []
     for number, (mask, sentences) in enumerate(_masks(example)):
         colour = colour_of(number)
         if mask.any():
             covered = np.asarray(Image.fromarray(mask).resize((w, h), Image.Resampling.NEAREST))  # [h, w]
-            overlay = np.where(covered[..., None], _mixed(overlay, np.full_like(overlay, colour)), overlay)
+            overlay = np.where(covered[..., None], mixed(overlay, np.full_like(overlay, colour)), overlay)
         texts.append((" / ".join(sentences) + ("" if mask.any() else " (nothing in the picture)"), colour))
     if not texts:
         texts = [(sentence, None) for sentence in example.sentences[:REFS]]
     drawn = Image.fromarray(overlay)
     for number, box in enumerate(example.boxes_px):
         ImageDraw.Draw(drawn).rectangle([value * scale for value in box], outline=colour_of(number), width=2)
-    return Drawing(example.key, _jpeg(picture), _jpeg(drawn), tuple(texts))
+    return Drawing(example.key, jpeg(picture), jpeg(drawn), tuple(texts))
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
@@ -70,7 +70,7 @@ def class_colours() -> np.ndarray:
     return np.array([*(colour_of(number) for number in range(255)), (0, 0, 0)], np.uint8)
 
 
-def _by_distance(map_m: np.ndarray) -> np.ndarray:
+def by_distance(map_m: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3]; the nearest and the farthest tenth of a thousandth do not stretch the scale."""
     measured = map_m[map_m > 0]
     if not measured.size:
@@ -100,11 +100,13 @@ def _small(colours: np.ndarray, w: int, h: int) -> np.ndarray:
     return np.asarray(Image.fromarray(colours).resize((w, h), Image.Resampling.NEAREST))
 
 
-def _mixed(under: np.ndarray, over: np.ndarray) -> np.ndarray:
+def mixed(under: np.ndarray, over: np.ndarray) -> np.ndarray:
+    """One laid over the other, both uint8 [h, w, 3]."""
     return ((2 * under.astype(np.uint16) + 3 * over.astype(np.uint16)) // 5).astype(np.uint8)
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def jpeg(picture: Image.Image) -> bytes:
+    """Of the quality of drawings."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

@@ -1,11 +1,12 @@
 """Stable Diffusion's VAE encoder: the plug-in `sd_vae`, pixels in [-1, 1] -> raw posterior mean.
 
 Owns its settings. What is known without weights is `facts`', the network and its arithmetic are `encoder`'s, which is
-imported when one is built.
+imported when one is built; the way back, for people, is `decoding`'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pipeline.encoders import ImageEncoder, ImageFacts
@@ -46,6 +47,17 @@ def build(
         from pipeline.encoders.sd_vae.encoder import load
 
     return load(model, revision, dtype=dtype, device=device, tf32=tf32, logvar=logvar, compiled=compiled)
+
+
+def decoder(model: str, revision: str | None = None, device: str = "cpu") -> tuple[Callable[..., Any], str]:
+    """What shows latents as pictures, and the digest of the encoder that belongs to it.
+
+    Raises:
+        ConfigError: nothing loads from there.
+    """
+    from pipeline.encoders.sd_vae.decoding import load
+
+    return load(model, revision, device)
 
 
 def describe(model: str, revision: str | None = None, logvar: bool = False, **other: Any) -> ImageFacts:

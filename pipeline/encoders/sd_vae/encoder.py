@@ -45,7 +45,7 @@ class SdVae:
         logvar: bool,
         compiled: bool = False,
     ) -> None:
-        self._exact = _moments_of(vae).to(device)
+        self._exact = moments_of(vae).to(device)
         self._fast = copy.deepcopy(self._exact).half() if dtype == "float16" else self._exact
         self._run = Compiled(self._fast) if compiled else self._fast
         self._device = device
@@ -124,7 +124,7 @@ def load(
     return SdVae(vae, dtype=dtype, device=target, tf32=tf32, logvar=logvar, compiled=compiled)
 
 
-def _moments_of(vae: AutoencoderKL) -> nn.Sequential:
+def moments_of(vae: AutoencoderKL) -> nn.Sequential:
     """Only what latents need: encoder and quant_conv, frozen, in eval mode."""
     parts = {"encoder": vae.encoder, "quant_conv": vae.quant_conv if vae.quant_conv is not None else nn.Identity()}
     moments = nn.Sequential()
