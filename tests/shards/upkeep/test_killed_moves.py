@@ -25,7 +25,7 @@ from tests.shards.toy_set import write_toy_set
 from tests.shards.upkeep.test_copying import files_of
 
 ROOT = Path(__file__).resolve().parents[3]
-ROUNDS = int(os.environ.get("KILL_ROUNDS", 3))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", 2))
 SHARDS = 12
 
 
