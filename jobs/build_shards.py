@@ -141,8 +141,9 @@ class EncoderPool:
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
-        read = ray.put(source) if getattr(source, "travels", False) else None  # once a node, not once an actor
-        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", read) for _ in range(n_actors)]
+        # Sent once a node. In a list, and held here as long as the actors live: a killed actor fetches it again.
+        self._read = [ray.put(source)] if getattr(source, "travels", False) else []
+        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", self._read) for _ in range(n_actors)]
 
     def __enter__(self) -> list[Any]:
         return self._handles
