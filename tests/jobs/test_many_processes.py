@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import several_workers
 from on_cluster import Driver, files, processes_of, succeeded, wait_for
 from PIL import Image
 from short_runs import written
@@ -109,16 +110,14 @@ def test_a_shard_that_fails_does_not_stop_the_others(
 def test_a_training_worker_killed_by_sigkill_resumes_to_the_same_losses(
     head: RayHead, driver: Driver, sets: Path, tiny_sd: Path, tmp_path: Path
 ) -> None:
+    """Those of two workers whom nothing happens to, without Ray."""
     over = {"run.workers": 2, "loop.steps": 16, "loop.save_every_steps": 4, "data.val": ""}
-    configs = {
-        name: written(
-            tmp_path / f"{name}.yaml", train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name})
-        )
-        for name in ("whole", "killed")
-    }
-    driver.run("jobs.train", "--config", configs["whole"])
-    killed = driver.start("jobs.train", "--config", configs["killed"])
-    wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists())
+    whole, disturbed = (
+        train_settings(sets, tiny_sd, tmp_path, over={**over, "run.name": name}) for name in ("whole", "killed")
+    )
+    several_workers.train(whole, tmp_path / "meeting")
+    killed = driver.start("jobs.train", "--config", written(tmp_path / "killed.yaml", disturbed))
+    wait_for(lambda: (tmp_path / "killed" / "step-000000004" / "checkpoint.json").exists(), timeout_s=300)
     workers = processes_of(head, "RayTrainWorker")
     assert len(workers) == 2
     workers[1].kill()
