@@ -22,7 +22,7 @@ from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, StoreFailed
 from shards.storage.atomic import flush
 from shards.storage.local import LocalFolder
-from shards.storage.maps import try_lock
+from shards.storage.open_files import try_lock
 from shards.storage.storage import Folder
 from shards.writing.writer import BUILD_FOLDER, check_shard
 
