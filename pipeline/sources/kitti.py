@@ -108,8 +108,8 @@ class KittiSource:
         self._list(split)
         _, _, images, depths = self._arguments
         # Options that were not there before stand in an identity only where they say something.
-        folders = {"images": images} if images else {}
-        folders |= {"depths": list(depths)} if any(depths) else {}
+        folders: dict[str, Any] = {"images": self._below(images)} if images else {}
+        folders |= {"depths": [self._below(folder) for folder in depths]} if any(depths) else {}
         said = {"name": self.name, "split": split, **folders}
         return {**said, "sha256": {"list": sha256_file(self.root / self.lists[split])}}
 
@@ -129,6 +129,13 @@ class KittiSource:
             "url": "https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction",
             "splits": {split: {"images": count} for split, count in PUBLISHED.items()},
         }
+
+    def _below(self, folder: str) -> str:
+        """A folder as it is named from the root; of one elsewhere its name, since no place belongs to an identity."""
+        path = Path(folder)
+        if not path.is_absolute():
+            return folder
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _depth_path(self, pair: Pair) -> Path:
         """The first folder that has the file, or where it is missed."""
