@@ -141,9 +141,10 @@ class EncoderPool:
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
-        # Sent once a node. In a list, and held here as long as the actors live: a killed actor fetches it again.
-        self._read = [ray.put(source)] if getattr(source, "travels", False) else []
-        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", self._read) for _ in range(n_actors)]
+        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
+        if getattr(source, "travels", False):  # sent once a node, not once an actor
+            read = ray.put(source)
+            ray.get([handle.take.remote(read) for handle in self._handles])
 
     def __enter__(self) -> list[Any]:
         return self._handles

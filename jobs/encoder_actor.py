@@ -5,27 +5,30 @@ Everything it does is `diffusion_perception.builder`'s; placement and dispatch a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from diffusion_perception import settings
 from diffusion_perception.assignment import Assignment, Described
 from diffusion_perception.builder import BuildJob, ShardBuilder
 from pipeline.building.plan import PlannedShard
+from pipeline.example import Source
 
 
 class EncoderActor:
     """Lives as long as the job. Nothing is loaded in the constructor, because Ray gives a constructor's error no
     cause."""
 
-    def __init__(self, plain: dict[str, Any], device: str, read: Sequence[Any] = ()) -> None:
-        """`read` holds Ray's reference to the source, if the driver sends it."""
-        import ray
+    def __init__(self, plain: dict[str, Any], device: str) -> None:
         from ray.util.metrics import Counter
 
-        self._builder = ShardBuilder(settings.bind(BuildJob, plain), device, ray.get(read[0]) if read else None)
+        self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
+
+    def take(self, source: Source) -> None:
+        """The source as the driver has read it. No argument of the constructor, which Ray would need again: an actor
+        that starts anew reads the files itself."""
+        self._builder.source = source
 
     def describe(self, split: str) -> Described:
         """What it would make of a split."""
