@@ -20,7 +20,8 @@ class Compiled:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        network.to(memory_format=torch.channels_last)  # touches weights of convolutions only
+        # touches weights of convolutions only
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._network = torch.compile(network, fullgraph=True, dynamic=False, backend=BACKEND)
         self._rows = 0
 

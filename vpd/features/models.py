@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from shards.errors import ConfigError
+from shards.models.libraries import undisturbed
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -22,7 +23,8 @@ def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:
     Raises:
         ConfigError: no such model, one that does not load, or an unknown type of numbers.
     """
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+    with undisturbed():
+        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}.")

@@ -103,8 +103,10 @@ class ReferMetric:
 
         At the picture's own size logits are enlarged bilinearly (align_corners) before the larger one is taken.
         """
-        full = handed_over(target.full, logits.device)
-        self.published.update(logits, handed_over(target.shown, logits.device), has_target=target.there)
+        full = handed_over(torch.from_numpy(target.full), logits.device)
+        self.published.update(
+            logits, handed_over(torch.from_numpy(target.shown), logits.device), has_target=target.there
+        )
         resized = F.interpolate(logits.float(), size=full.shape, mode="bilinear", align_corners=True)
         self.native.update(resized, full, has_target=target.there)
 
