@@ -37,7 +37,7 @@ class TarStream:
     def __init__(self, file: IO[bytes]) -> None:
         from webdataset.writer import TarWriter  # imports torch, which readers do not need
 
-        self._hashed = _Hashed(file)
+        self._hashed: Any = _Hashed(file)  # all of a file that tarfile writes a stream to
         self._tar = TarWriter(self._hashed, mtime=0, encoder=False, compress=False, **_OWNERSHIP)
 
     def add(self, name: str, header: bytes, data: bytes | memoryview) -> int:
