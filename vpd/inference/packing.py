@@ -92,7 +92,8 @@ def kind_of(row: Mapping[str, np.ndarray]) -> Hashable:
 def read_ahead(items: Iterable[T], read: Callable[[T], R], ahead: int, threads: int = 1) -> Iterator[R]:
     """`read` of every item in order, by threads that are up to `ahead` items ahead; one of their own takes the items.
 
-    Where taking or reading one raises, that comes in its turn.
+    Where taking or reading one raises, that comes in its turn. Whoever stops early waits for what is being taken and
+    read at that moment, and for nothing more.
     """
     rest = iter(items)
     with (
@@ -111,5 +112,5 @@ def read_ahead(items: Iterable[T], read: Callable[[T], R], ahead: int, threads: 
                 yield found.result()
                 futures.append(taker.submit(following))
         finally:
-            for future in futures:
-                future.cancel()
+            for pool in (taker, readers):
+                pool.shutdown(wait=False, cancel_futures=True)
