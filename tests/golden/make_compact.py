@@ -73,8 +73,17 @@ CUTS = {
             "lr_schedule",
         )
     ),
+    "dift": Cut(
+        ("weights", "configs", "tokenizer", "prompts", "runs", "spair", "daam"),
+        (
+            *("daam.full.*", "daam.nocfg.*", "daam.step1.raw.*", "daam.step1.global_*", "daam.step1.word_*"),
+            *("daam.*cond_states", "daam.step1.word.photo", "prompt.*", "*.latents", "*.latents_noisy"),
+            *("*.members.*", "eval.resized*"),
+        ),
+        {f"{run}.up{i}": EVERY_SECOND for run in ("ensemble4", "null_t101", "nonsquare") for i in (2, 3)},
+    ),
 }
-LEFT_OUT = ("dift",)
+LEFT_OUT: tuple[str, ...] = ()
 # In an order that keeps the repeated UNet within the xz dictionary.
 PUBLISHED = (
     "ldm_sd_v1_like.ckpt",
