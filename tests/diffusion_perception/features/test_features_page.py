@@ -15,7 +15,7 @@ from diffusion_perception.features.reading import Features
 from tests.tiny_pipelines import tiny_pipeline
 from tests.toy_runs import write_set
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "features.md"
+PAGE = next((Path(__file__).resolve().parents[3] / "docs").glob("features.*"))
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
 SHOWN = {
     "Three lines": ["mid_block (1, 32, 1, 2) (64.0, 48.0)", "up_blocks.1 (1, 32, 4, 6) (16.0, 16.0)"],
