@@ -84,8 +84,13 @@ class RefcocoSource:
         self._loaded: Refer | None = None
         self._refs_by_key: dict[str, dict[str, list[Ref]]] = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _with_annotations, (self.root, self.dataset, self.split_by, self.mask_rule, self._loaded)
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is made of the rest, and the lock; a derived class travels with what it adds."""
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_refs_by_key")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock, self._refs_by_key = Lock(), {}
 
     def keys(self, split: str) -> list[str]:
         """Twelve-digit image ids, ascending."""
@@ -252,9 +257,3 @@ def _entries(folder: Path, limit: int = 8) -> str:
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return (", ".join(names[:limit]) or "an empty folder") + more
-
-
-def _with_annotations(root: Path, dataset: str, split_by: str, mask_rule: str, loaded: Refer | None) -> RefcocoSource:
-    source = RefcocoSource(root, dataset, split_by, mask_rule)
-    source._loaded = loaded
-    return source

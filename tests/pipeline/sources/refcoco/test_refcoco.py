@@ -107,6 +107,19 @@ def test_a_source_travels_with_what_it_has_read(root: Path) -> None:
         pickle.loads(unread).keys("train")
 
 
+class Derived(RefcocoSource):
+    """As somebody's own plug-in may be."""
+
+    added = ""
+
+
+def test_what_a_derived_source_adds_travels_with_it(root: Path) -> None:
+    source = Derived(root, "refcoco", "unc", "union")
+    source.added = "more"
+    copy = pickle.loads(pickle.dumps(source))
+    assert (type(copy), copy.added, copy.keys("train")) == (Derived, "more", source.keys("train"))
+
+
 def test_identity_does_not_depend_on_where_the_folder_is(root: Path, tmp_path: Path) -> None:
     before = build(root).identity("train")
     moved = shutil.move(root, tmp_path / "moved")
