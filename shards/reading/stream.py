@@ -2,7 +2,7 @@
 threads.
 
 A batch is a pure function of (set, order, draw_seed, position, batch size); ranks take slices of it. Each row
-is read once, from the tar into its slot of a reused buffer, and hashed there, so what is delivered
+is read once, from the tar into its slot of a reused buffer, and hashed there (`rows`), so what is delivered
 is what was checked. A whole batch is one job of a thread: there is no hand-over per sample. What to read is
 planned in `gather`.
 """
@@ -15,17 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
-import xxhash
 
 from shards.contract.npy import storage_dtype
-from shards.contract.schema import META, Field
 from shards.errors import ConfigError, ContractError, LabelsFailed, SchemaMismatch
 from shards.reading.batch import Sample, SampleBatch
 from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
 from shards.reading.order import SampleOrder
 from shards.reading.reader import ShardSet
+from shards.reading.rows import RowReader
 from shards.reading.window import WindowedOrder
-from shards.storage.open_files import TarBytes
 from shards.storage.storage import Hold
 
 _HELD_BATCHES = 2  # the one in the caller's hands and the one before
@@ -108,6 +106,7 @@ class BatchStream:
         self._order = order
         self._stop = stop
         self._fields = [batch_field(shards, name) for name in fields]
+        self._rows = RowReader(shards, self._fields)
         self._labels = labels
         part = Slice(batch_size, rank, world, position, stop, every, uneven)
         if draw not in DRAWS:
@@ -176,45 +175,16 @@ class BatchStream:
         shards, count = self._shards, len(plan.items)
         tars = {shard: hold() for shard, hold in holds.items()}
         sources = [tars[shard] for shard in plan.shards]
-        metas = _checked_metas(shards, plan, sources) if shards.verify else None
-        arrays = {}
-        for field, (offsets, hashes) in zip(self._fields, plan.reads, strict=True):
+        arrays, slots = {}, []
+        for field in self._fields:
             shape = tuple(int(size) for size in field.row_shape)
             arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
-            _read_rows(shards, plan, field, sources, offsets, hashes, buffers.byte_rows(field.name))
+            slots.append(buffers.byte_rows(field.name))
+        metas = self._rows.read(plan, sources, slots)
         batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, metas)
         if self._labels is not None:
             _add_labels(batch, self._labels, buffers)
         return batch
-
-
-def _read_rows(
-    shards: ShardSet,
-    plan: BatchPlan,
-    field: Field,
-    sources: list[TarBytes],
-    offsets: list[int],
-    hashes: list[int],
-    targets: list[memoryview],
-) -> None:
-    """Read one row per sample into its slot; with `verify`, hash it there."""
-    digest, verify = xxhash.xxh3_64_intdigest, shards.verify
-    for target, source, offset, expected in zip(targets, sources, offsets, hashes, strict=False):
-        source.fill(target, offset)
-        if verify and digest(target) != expected:
-            place = next(place for place, other in enumerate(targets) if other is target)
-            row = int(plan.rows[place]) if field.axis == shards.schema.item_axis else 0
-            raise shards.corrupt(field, int(plan.records[place]), row)
-
-
-def _checked_metas(shards: ShardSet, plan: BatchPlan, sources: list[TarBytes]) -> list[memoryview]:
-    """Every sample's meta, used or not: it says what the tensors are."""
-    digest, metas = xxhash.xxh3_64_intdigest, []
-    for place, (source, start, end, expected) in enumerate(zip(sources, *plan.members[META], strict=True)):
-        metas.append(source[start:end].data)
-        if digest(metas[-1]) != expected:
-            raise shards.corrupt(shards.schema.field(META), int(plan.records[place]), 0)
-    return metas
 
 
 def labels_of(labels: Labels, sample: Sample) -> Mapping[str, np.ndarray]:

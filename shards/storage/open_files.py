@@ -16,7 +16,7 @@ import stat
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +27,26 @@ from shards.storage.faults import unreadable
 _SHARE = 4  # a quarter of the descriptors, the rest is the program's
 _MOST_FILES = 4096
 _FEWEST_FILES = 8
+_MOST_WASTE = 8192  # bytes between two parts that one call reads over: copying them takes less than another call
+_WASTE = memoryview(bytearray(_MOST_WASTE))
+
+
+Part = tuple[int, memoryview]  # where in a file, and what is to be filled with its bytes from there on
 
 
 class TarBytes:
     """Bytes of a file, sliced like an array: each slice is a read of its own. `fill(target, start)` fills a buffer with
-    the bytes from `start` on, or raises."""
+    the bytes from `start` on, or raises; `scatter(parts)` fills several, ascending, in as few reads as it can."""
 
-    def __init__(self, n_bytes: int, fill: Callable[[memoryview, int], None]) -> None:
+    def __init__(
+        self,
+        n_bytes: int,
+        fill: Callable[[memoryview, int], None],
+        scatter: Callable[[Sequence[Part]], None] | None = None,
+    ) -> None:
         self._n_bytes = n_bytes
         self.fill = fill
+        self.scatter = scatter or self._one_by_one
 
     @staticmethod
     def by_parts(n_bytes: int, read: Callable[[int, int], bytes]) -> TarBytes:
@@ -45,6 +56,10 @@ class TarBytes:
             target[:] = read(start, start + len(target))
 
         return TarBytes(n_bytes, fill)
+
+    def _one_by_one(self, parts: Sequence[Part]) -> None:
+        for start, target in parts:
+            self.fill(target, start)
 
     def __len__(self) -> int:
         return self._n_bytes
@@ -82,7 +97,10 @@ def of_descriptor(descriptor: int, name: Path) -> TarBytes:
     def fill(target: memoryview, start: int) -> None:
         _fill(descriptor, name, target, start)
 
-    found = TarBytes(os.fstat(descriptor).st_size, fill)
+    def scatter(parts: Sequence[Part]) -> None:
+        _scatter(descriptor, name, parts)
+
+    found = TarBytes(os.fstat(descriptor).st_size, fill, scatter)
     weakref.finalize(found, os.close, descriptor).atexit = False
     return found
 
@@ -161,6 +179,35 @@ class FilePool:
 
 
 FILES = FilePool()  # descriptors are the process's, so its readers share one pool
+
+
+def _scatter(descriptor: int, name: Path, parts: Sequence[Part]) -> None:
+    """One call for what lies close together. What lies between goes to waste, which several threads may write at once:
+    nobody reads it."""
+    first = end = parts[0][0]
+    buffers: list[memoryview] = []
+    for start, target in parts:
+        gap = start - end
+        if gap > _MOST_WASTE or gap < 0:
+            _fill_all(descriptor, name, buffers, first, end)
+            first, buffers = start, []
+        elif gap:
+            buffers.append(_WASTE[:gap])
+        buffers.append(target)
+        end = start + len(target)
+    _fill_all(descriptor, name, buffers, first, end)
+
+
+def _fill_all(descriptor: int, name: Path, buffers: list[memoryview], start: int, end: int) -> None:
+    """Neighbouring buffers, from `start` to `end`."""
+    try:
+        done = os.preadv(descriptor, buffers, start)
+    except OSError as error:
+        raise unreadable(name.name, name.parent, error) from error
+    if done != end - start:  # the file ends here, or gave out less than was asked for
+        for buffer in buffers:
+            _fill(descriptor, name, buffer, start)
+            start += len(buffer)
 
 
 def _fill(descriptor: int, name: Path, target: memoryview, start: int) -> None:

@@ -129,3 +129,19 @@ def test_what_is_no_plain_file_is_refused_and_not_waited_for(damaged: Path, name
     with pytest.raises(ContractError, match=name):
         ShardSet.open(damaged)
     assert any(name in fault for fault in verify.find_faults(damaged))
+
+
+def test_several_places_are_filled_by_few_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those within 8 KB of each other by one; a file that ends in the middle is an error and fills nothing twice."""
+    payload = bytes(range(256)) * 400
+    (tmp_path / "tar").write_bytes(payload)
+    tar, calls, read = FilePool().file(tmp_path / "tar"), [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *given: calls.append(given) or read(*given))
+    places = [(3, 10), (13, 5), (2000, 700), (60_000, 9), (61_000, 400)]
+    parts = [(start, memoryview(bytearray(length))) for start, length in places]
+    tar.scatter(parts)
+    assert [bytes(target) for _, target in parts] == [payload[start : start + length] for start, length in places]
+    assert len(calls) == 2
+    os.truncate(tmp_path / "tar", 61_100)
+    with pytest.raises(CorruptShard, match="ends before byte 61400"):
+        tar.scatter(parts)
