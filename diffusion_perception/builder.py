@@ -133,7 +133,7 @@ class ShardBuilder:
         if source is not None:
             self.source = source
         self.device = device
-        self._turn = threading.Lock()
+        self._loading, self._turn = threading.Lock(), threading.Lock()
         self._progress: dict[str, tuple[int, int]] = {}
         self._described: dict[str, Described] = {}
         self._shared: dict[str, str] = {}
@@ -194,7 +194,9 @@ class ShardBuilder:
         from pipeline.building.shard import build_shard
 
         folder, split = open_folder(work.folder, storage_options=self.job.storage), work.split
-        with self._turn:  # a started-again actor loads once, whichever of its two builds comes first
+        # A started-again actor loads once, whichever of its two builds comes first. Not under `_turn`, which the other
+        # build holds for as long as it encodes: this one is to decode meanwhile.
+        with self._loading:
             source, image, sentences = self.source, self.image, self.sentences
             views, described = self._views(split), self.describe(split)
             shared = self._shared.get(split) or shared_sha256(source, split)

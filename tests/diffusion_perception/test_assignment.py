@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +100,31 @@ def test_a_worker_that_sees_another_folder_or_another_driver_does_not_write(begu
         with pytest.raises(BeingBuilt, match="this worker stops"):
             mine.build(replace(work, token="a driver that was overtaken"), planned[0])
         assert mine.build(replace(work, token=lease.token), planned[0]) == (2, 0)
+
+
+def test_the_next_shard_is_decoded_while_one_is_encoded(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, work, planned = begun
+    encoding, decoded, go_on = threading.Event(), threading.Event(), threading.Event()
+    image: Any = mine.image
+    encode, load = image.encode_levels, type(mine.source).load
+
+    def waiting(levels: Any) -> Any:
+        encoding.set()
+        assert go_on.wait(20)
+        return encode(levels)
+
+    def noting(source: Any, split: str, key: str) -> Any:
+        if key in planned[1].keys:
+            decoded.set()
+        return load(source, split, key)
+
+    monkeypatch.setattr(image, "encode_levels", waiting)
+    monkeypatch.setattr(type(mine.source), "load", noting)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(mine.build, work, planned[0])
+        assert encoding.wait(20)
+        second = pool.submit(mine.build, work, planned[1])
+        was_decoded = decoded.wait(5)
+        go_on.set()
+        assert (first.result(), second.result()) == ((2, 0), (2, 0))
+    assert was_decoded, "it waited for its turn at the encoder before it decoded"
