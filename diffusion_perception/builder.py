@@ -145,16 +145,11 @@ class ShardBuilder:
 
     @cached_property
     def image(self) -> ImageEncoder:
-        import torch
-
-        if self.device == "cpu":
-            torch.set_num_threads(max(int(self.job.resources.cpus_per_actor or CPUS_WITHOUT_GPU), 1))
-        return plugins.build_plugin(plugins.ENCODERS, self.job.image, "image", device=self.device)
+        return self._encoder(self.job.image, "image")
 
     @cached_property
     def text(self) -> TextEncoder | None:
-        text = self.job.text
-        return plugins.build_plugin(plugins.ENCODERS, text, "text", device=self.device) if text else None
+        return self._encoder(self.job.text, "text") if self.job.text else None
 
     @cached_property
     def sentences(self) -> TextEncoder | None:
@@ -235,6 +230,13 @@ class ShardBuilder:
         """(records, rejects) of the shards being built."""
         running = list(self._progress.values())
         return sum(records for records, _ in running), sum(rejects for _, rejects in running)
+
+    def _encoder(self, spec: Plugin, where: str) -> Any:
+        import torch
+
+        if self.device == "cpu":  # before either encoder: each records its threads when it is made
+            torch.set_num_threads(max(int(self.job.resources.cpus_per_actor or CPUS_WITHOUT_GPU), 1))
+        return plugins.build_plugin(plugins.ENCODERS, spec, where, device=self.device)
 
     def _views(self, split: str) -> Any:
         return plugins.build_views(self.job.view_spec(split), "views")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from diffusion_perception import plugins
@@ -32,12 +34,12 @@ def write_segmentation(root: Path, pictures: int = 4) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(root / side / "train" / f"{number}.png")
 
 
-def builder(world: Path, model: Path, out: Path) -> ShardBuilder:
+def builder(world: Path, model: Path, out: Path, **more: Any) -> ShardBuilder:
     source = {"name": "image_folders", "root": str(world), "classes": ["sound", "crack"], "splits": ["train"]}
     image = {"name": "sd_vae", "model": str(model)}
     views, settings = {"name": "exact", "size": 32}, {"records_per_shard": 2, "image_batch": 2}
     job = {"name": "toy", "source": source, "splits": ["train"], "views": views, "image": image, "out": str(out)}
-    return ShardBuilder(bind(BuildJob, {**job, "settings": settings}))
+    return ShardBuilder(bind(BuildJob, {**job, "settings": settings, **more}))
 
 
 @pytest.fixture
@@ -128,3 +130,26 @@ def test_the_next_shard_is_decoded_while_one_is_encoded(begun: Begun, monkeypatc
         go_on.set()
         assert (first.result(), second.result()) == ((2, 0), (2, 0))
     assert was_decoded, "it waited for its turn at the encoder before it decoded"
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Of torch, as where nobody has set them yet."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_both_encoders_have_the_threads_of_their_actor_whichever_is_made_first(tmp_path: Path, tiny: Path) -> None:
+    """With a table of prompts a driver's builder makes the text encoder first, and one that builds at once the other."""
+    write_segmentation(tmp_path / "world")
+    more = {
+        "text": {"name": "clip_text", "model": str(tiny), "length": 12},
+        "prompts": {"templates": ["a {}"]},
+        "resources": {"cpus_per_actor": 1},
+    }
+    mine = builder(tmp_path / "world", tiny, tmp_path / "out", **more)
+    found = mine.describe("train").environment["encoders"]
+    assert (found["image"]["threads"], found["text"]["threads"]) == (1, 1)
