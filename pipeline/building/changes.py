@@ -139,7 +139,9 @@ class _Look:
             return [], 0
         if part.origins.shared != self.shared:
             return ["annotations, lists or class names, which all records depend on, have changed"], len(shard.keys)
-        reasons = [reason for key in shard.keys if (reason := self._why_record(key, part))]
+        rejected = {reject.key: reject.reason for reject in part.rejects if reject.whole}
+        records = [Earlier(origin, part.origins.shared, part.shard, ()) for origin in part.origins.records]
+        reasons = [reason for one in records if (reason := self._why_record(one, rejected.get(one.origin.key, "")))]
         return reasons, len(reasons)
 
     def _other_keys(self, shard: PlannedShard, part: FinishedShard) -> tuple[list[str], int]:
@@ -150,17 +152,14 @@ class _Look:
         reasons += [f"{len(gone)} go out, such as {gone[0]}"] if gone else []
         return reasons or ["its records are in another order"], len(come) or len(gone) or len(shard.keys)
 
-    def _why_record(self, key: str, part: FinishedShard) -> str:
-        if part.origins is None:
-            return ""
-        origin = next(one for one in part.origins.records if one.key == key)
-        earlier = Earlier(origin, part.origins.shared, part.shard, ())
+    def _why_record(self, earlier: Earlier, rejected: str) -> str:
+        """Why a record is to be made again, if it is. `rejected` is the reason why none came of its key."""
+        origin, key = earlier.origin, earlier.origin.key
         files = files_of(self.source, self.split, key, origin)
         if not is_untouched(earlier, self.shared, files):
             return f"{key}: {', '.join(_other_names(origin.files or (), files or ())) or 'its files'} changed"
-        reason = next((reject.reason for reject in part.rejects if reject.whole and reject.key == key), "")
-        if reason and is_retried(earlier, rendered(self.source, self.split, self.view_plan, key)):
-            return f"{key} was rejected ({reason}), and can be used now"
+        if rejected and is_retried(earlier, rendered(self.source, self.split, self.view_plan, key)):
+            return f"{key} was rejected ({rejected}), and can be used now"
         return ""
 
 

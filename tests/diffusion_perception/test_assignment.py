@@ -143,7 +143,7 @@ def three_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("three_threads")
 def test_both_encoders_have_the_threads_of_their_actor_whichever_is_made_first(tmp_path: Path, tiny: Path) -> None:
-    """With a table of prompts a driver's builder makes the text encoder first, and one that builds at once the other."""
+    """With a table of prompts a driver's builder makes the text encoder first, one that builds at once the other."""
     write_segmentation(tmp_path / "world")
     more = {
         "text": {"name": "clip_text", "model": str(tiny), "length": 12},
