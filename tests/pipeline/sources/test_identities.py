@@ -35,6 +35,19 @@ FOLDERS = {"splits": ["train"]}
 CLASSES = {"classes": ["a", "b"]}
 DEPTH = {"units_per_metre": 1000, "max_depth_m": 10.0}
 DISPARITY = {"distance": "disparity", "focal_px": 100.0, "baseline_m": 0.5}
+
+
+def divided(**whole: str) -> dict[str, Change]:
+    """The changes of a source whose files lie in folders of one split, and are divided by a list or by shares."""
+    by_list, by_shares = {"lists": {"train": "one.txt"}}, {"shares": {"train": 0.5, "val": 0.5}}
+    undivided = {**whole, "splits": []}
+    return {
+        "lists": {**by_list, **undivided},
+        "shares": {**by_shares, **undivided},
+        "seed": ({**by_shares, **undivided, "seed": 0}, {**by_shares, **undivided, "seed": 3}),
+    }
+
+
 CASES: dict[str, tuple[World, dict[str, Any], dict[str, Change]]] = {
     "ade20k": (write_tree, {}, {}),
     "cityscapes": (
@@ -81,23 +94,7 @@ CASES: dict[str, tuple[World, dict[str, Any], dict[str, Change]]] = {
             "depth_suffix": {"image_suffix": "0.png", "depth_suffix": "0.png"},
             "image_prefix": {"image_prefix": "p", "depth_prefix": "p"},
             "depth_prefix": {"image_prefix": "p", "depth_prefix": "p"},
-            "lists": {"lists": {"train": "one.txt"}, "images": "images/train", "depths": "depths/train", "splits": []},
-            "shares": {
-                "shares": {"train": 0.5, "val": 0.5},
-                "images": "images/train",
-                "depths": "depths/train",
-                "splits": [],
-            },
-            "seed": tuple(
-                {
-                    "shares": {"train": 0.5, "val": 0.5},
-                    "images": "images/train",
-                    "depths": "depths/train",
-                    "splits": [],
-                    "seed": seed,
-                }
-                for seed in (0, 3)
-            ),
+            **divided(images="images/train", depths="depths/train"),
             "invalid": {"invalid": [7.0]},
             "bits": {"bits": "sun_rgbd"},
             "distance": DISPARITY,
@@ -124,23 +121,7 @@ CASES: dict[str, tuple[World, dict[str, Any], dict[str, Change]]] = {
             "zero_is_ignored": {"zero_is_ignored": True},
             "image_prefix": {"image_prefix": "x", "label_prefix": "x"},
             "label_prefix": {"image_prefix": "x", "label_prefix": "x"},
-            "lists": {"lists": {"train": "one.txt"}, "images": "images/train", "labels": "labels/train", "splits": []},
-            "shares": {
-                "shares": {"train": 0.5, "val": 0.5},
-                "images": "images/train",
-                "labels": "labels/train",
-                "splits": [],
-            },
-            "seed": tuple(
-                {
-                    "shares": {"train": 0.5, "val": 0.5},
-                    "images": "images/train",
-                    "labels": "labels/train",
-                    "splits": [],
-                    "seed": seed,
-                }
-                for seed in (0, 3)
-            ),
+            **divided(images="images/train", labels="labels/train"),
             "coding": {"coding": "red"},
             "values": {"values": {"0": "a", "1": "b"}},
             "ignore_values": {"ignore_values": [7]},
