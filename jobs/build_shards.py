@@ -75,8 +75,8 @@ def run(words: list[str]) -> None:
 
 def build_split(
     job: BuildJob, source: Source, forecast: SplitForecast, actors: list[Any], allow_changed: bool
-) -> Manifest | None:
-    """Build what is missing or has changed of one set and finish it; None if nothing has to be done.
+) -> Manifest:
+    """Build what is missing or has changed of one set and finish it; nothing is touched where nothing has to be done.
 
     Raises:
         FingerprintMismatch: the folder holds a build by another recipe, or the workers would make another set than this
