@@ -75,9 +75,10 @@ class ImageEncoder(Protocol):
 
     Attributes:
         fingerprint: weights and arithmetic that determine the output, as JSON; never a path or a hub id. "encoder" is
-            the name of the plug-in.
-        exact: what changes the last bits and no more, as JSON: the kind of device, how many threads, how it is
-            compiled. Optional.
+            the name of the plug-in. Whatever somebody chooses is here, also where it moves the last bits only, as
+            precision and `compiled` do.
+        exact: what changes the last bits and is nobody's choice, as JSON: the kind of device, how many threads.
+            Optional.
     """
 
     fingerprint: dict[str, Any]
