@@ -27,7 +27,7 @@ from shards.storage.storage import Folder
 from shards.writing.writer import BUILD_FOLDER, check_shard
 
 COPY_FOLDER = "_copy"
-UNHASHED = ("rejects.jsonl", "README.md", "wids.json")
+BESIDE = ("rejects.jsonl", "README.md", "wids.json")  # the shards; sets of before have no hashes of them
 THREADS = 4
 _BEGUN, _REPLACED = f"{COPY_FOLDER}/{MANIFEST_NAME}", f"{COPY_FOLDER}/replaced.json"
 _ATTEMPTS = 3  # a byte can change on the way; the network's own faults are tried again below this
@@ -81,8 +81,8 @@ def copy_set(
             for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
                 name = f"{TABLES}/{table.name}.{suffix}"
                 target.write(name, source.read(name, sha256))
-        for name in dict.fromkeys((*UNHASHED, *_more_lines(source))):
-            target.write(name, source.read(name))
+        for name in dict.fromkeys((*BESIDE, *_more_lines(source))):
+            target.write(name, source.read(name, manifest.files.get(name, "")))
         target.write(MANIFEST_NAME, payload)
         for name in {shard.name for shard in replaced} - {shard.name for shard in manifest.shards}:
             target.remove(f"{name}.tar")

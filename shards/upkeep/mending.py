@@ -17,7 +17,7 @@ from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSe
 from shards.storage.atomic import flush, sha256_file
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, open_folder
-from shards.upkeep.copying import UNHASHED, alone, copy_file
+from shards.upkeep.copying import BESIDE, alone, copy_file
 
 Report = Callable[[int, int], None]
 
@@ -59,9 +59,10 @@ def find_damage(folder: Folder, manifest: Manifest, report: Report = lambda done
             name = f"{TABLES}/{table.name}.{suffix}"
             if reason := _fault(folder, name, sha256):
                 yield Damage(name, reason, sha256, table=table)
-    for name in UNHASHED:
-        if not folder.exists(name):
-            yield Damage(name, f"{name}: not found in {folder}")
+    for name in BESIDE:
+        sha256 = manifest.files.get(name, "")
+        if reason := _fault(folder, name, sha256):
+            yield Damage(name, reason, sha256)
 
 
 def repair_set(
@@ -150,7 +151,7 @@ class _Source:
                 name = f"{TABLES}/{self.tables[damage.table.sha256]}.{suffix}"
                 self.folder.write(damage.name, self.other.read(name, damage.sha256))
             elif self.is_same:
-                self.folder.write(damage.name, self.other.read(damage.name))
+                self.folder.write(damage.name, self.other.read(damage.name, damage.sha256))
             else:
                 return False
         except (CorruptShard, IncompleteSet):

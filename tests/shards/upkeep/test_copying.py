@@ -85,6 +85,10 @@ def test_damage_on_either_side_is_named_and_nothing_half_is_left(
     assert not somewhere("toy").exists("manifest.json")
     assert not somewhere("toy").exists("toy-000001.tar")
     copy_set(open_folder(toy_root), somewhere("toy"))
+    shutil.copy(toy_root / "toy-000001.tar", damaged)
+    flip_byte(damaged / "wids.json", 30)
+    with pytest.raises(CorruptShard, match=r"wids.json: sha256 is"):
+        copy_set(open_folder(damaged), open_folder(damaged.parent / f"mine-{somewhere('toy').is_remote}"))
     somewhere("toy").remove("toy-000002.tar")
     with pytest.raises(CorruptShard, match=r"1 of its shards are damaged.*toy-000002.tar.*set repair"):
         copy_set(open_folder(toy_root), somewhere("toy"))

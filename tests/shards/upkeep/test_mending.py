@@ -122,3 +122,12 @@ def test_sets_that_cannot_help_are_refused(damaged: Path, tmp_path: Path) -> Non
     (damaged / "manifest.json").unlink()
     with pytest.raises(IncompleteSet, match=r"manifest.json not found"):
         repair_set(damaged)
+
+
+def test_a_small_file_of_other_bytes_is_seen_and_mended(damaged: Path, toy_root: Path) -> None:
+    flip_byte(damaged / "README.md", 40)
+    flip_byte(damaged / "rejects.jsonl", 3)
+    assert list(find_faults(damaged)) != []
+    assert [damage.name for damage in repair_set(damaged).left] == ["rejects.jsonl", "README.md"]
+    assert repair_set(damaged, toy_root).mended == ("rejects.jsonl", "README.md")
+    assert list(find_faults(damaged)) == []
