@@ -28,6 +28,7 @@ from shards.writing.writer import BUILD_FOLDER, check_shard
 
 COPY_FOLDER = "_copy"
 BESIDE = ("rejects.jsonl", "README.md", "wids.json")  # the shards; sets of before have no hashes of them
+ENVIRONMENT = "environment.json"  # as `pipeline.building.environments` calls it
 THREADS = 4
 _BEGUN, _REPLACED = f"{COPY_FOLDER}/{MANIFEST_NAME}", f"{COPY_FOLDER}/replaced.json"
 _ATTEMPTS = 3  # a byte can change on the way; the network's own faults are tried again below this
@@ -81,8 +82,12 @@ def copy_set(
             for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
                 name = f"{TABLES}/{table.name}.{suffix}"
                 target.write(name, source.read(name, sha256))
-        for name in dict.fromkeys((*BESIDE, *_more_lines(source))):
+        beside = dict.fromkeys((*BESIDE, *_of_the_build(source)))
+        for name in beside:
             target.write(name, source.read(name, manifest.files.get(name, "")))
+        for name in _of_the_build(target) if replaced else ():
+            if name not in beside:  # it tells of the set that was there
+                target.remove(name)
         target.write(MANIFEST_NAME, payload)
         for name in {shard.name for shard in replaced} - {shard.name for shard in manifest.shards}:
             target.remove(f"{name}.tar")
@@ -221,10 +226,11 @@ def _is_there(target: Folder, shard: ShardEntry, known: bool) -> bool:
     return True
 
 
-def _more_lines(source: Folder) -> list[str]:
-    """Whatever else of its lines a build left beside the shards; of a web server, which lists nothing, none."""
+def _of_the_build(folder: Folder) -> list[str]:
+    """What else a build left beside the shards for the next one: lines, and what computed them. Of a web server, which
+    lists nothing, none."""
     try:
-        return source.names("*.jsonl")
+        return [name for name in folder.names("*.json*") if name.endswith(".jsonl") or name == ENVIRONMENT]
     except StoreFailed:
         return []
 

@@ -25,6 +25,7 @@ from pipeline.views import exact
 from shards.errors import FingerprintMismatch, SourceError
 from shards.reading.reader import ShardSet
 from shards.storage.storage import open_folder
+from shards.upkeep.copying import copy_set
 from shards.verify import find_faults
 from tests.pipeline.toys import SETTINGS, Build, ToySource, ToyText, ToyVae, digests
 from tests.s3_server import BUCKET, S3Server
@@ -399,3 +400,10 @@ def test_another_environment_is_refused_for_new_bytes_and_recorded_where_it_is_a
     assert known == [{"libraries": {"toys": "1"}}, newer]
     assert world.build(environment=newer).run().counts["records"] == 10
     assert transaction.NEXT == "_build/next"
+
+
+def test_a_copy_of_a_set_has_all_that_the_next_build_goes_on_from(world: World, tmp_path: Path) -> None:
+    build = world.build()
+    build.run()
+    copy_set(open_folder(build.folder), open_folder(tmp_path / "copy"))
+    assert digests(tmp_path / "copy") == digests(build.folder)

@@ -119,6 +119,8 @@ def test_another_set_is_replaced_only_if_asked_to(toy_root: Path, tmp_path: Path
     copy_set(open_folder(other), somewhere("toy"))
     with pytest.raises(ConfigError, match=r"holds another set:\n  their recipes are equal\n.*--replace"):
         copy_set(open_folder(toy_root), somewhere("toy"))
+    for name in ("origins.jsonl", "environment.json"):
+        somewhere("toy").write(name, b"of the other")
     done = copy_set(open_folder(toy_root), somewhere("toy"), replace=True)
     assert (done.shards, done.kept) == (1, 2)  # the first two are the same
     assert files_of(somewhere("toy")) == files_of(open_folder(toy_root))
@@ -170,7 +172,9 @@ def test_a_web_server_is_not_written_to(toy_root: Path) -> None:
 
 def test_other_lines_beside_the_shards_travel_too(damaged: Path, somewhere: Somewhere) -> None:
     (damaged / "origins.jsonl").write_text("{}\n")
+    (damaged / "environment.json").write_text("[]\n")
     (damaged / "notes.txt").write_text("of nobody's business")
     copy_set(open_folder(damaged), somewhere("toy"))
     assert somewhere("toy").read("origins.jsonl") == b"{}\n"
+    assert somewhere("toy").read("environment.json") == b"[]\n"  # else a build would go on in any
     assert not somewhere("toy").exists("notes.txt")
