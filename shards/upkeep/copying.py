@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shards.contract.canonical import canonical_json
-from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, recipe_difference
+from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, TableEntry, recipe_difference
 from shards.contract.schema import check_key
 from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, StoreFailed
@@ -67,10 +67,7 @@ def copy_set(
     """
     payload = source.read(MANIFEST_NAME)
     manifest = Manifest.parse(payload, str(source))
-    for named in (
-        *manifest.shards,
-        *manifest.tables,
-    ):  # of whoever published it: a name must not lead out of the folder
+    for named in (*manifest.shards, *manifest.tables):  # of whoever published it: none must lead out of the folder
         check_key(named.name)
     target.check_writable()
     with alone(target):
@@ -78,10 +75,7 @@ def copy_set(
             return _already_there(source, target, manifest)
         replaced = _begin(target, payload, manifest, replace)
         copied = _copy_shards(source, target, manifest.shards, replaced, threads, report)
-        for table in manifest.tables:
-            for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
-                name = f"{TABLES}/{table.name}.{suffix}"
-                target.write(name, source.read(name, sha256))
+        copy_tables(source, target, manifest)
         beside = dict.fromkeys((*BESIDE, *_of_the_build(source)))
         for name in beside:
             target.write(name, source.read(name, manifest.files.get(name, "")))
@@ -120,6 +114,15 @@ def copy_shard(source: Folder, target: Folder, shard: ShardEntry) -> None:
     """Both files of a shard, the index first: a tar under its final name has one."""
     copy_file(source, target, f"{shard.name}.idx", shard.idx_sha256)
     copy_file(source, target, f"{shard.name}.tar", shard.tar_sha256)
+
+
+def copy_tables(source: Folder, target: Folder, manifest: Manifest) -> tuple[TableEntry, ...]:
+    """The tables of a set, byte for byte."""
+    for table in manifest.tables:
+        for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
+            name = f"{TABLES}/{table.name}.{suffix}"
+            target.write(name, source.read(name, sha256))
+    return manifest.tables
 
 
 def _begin(target: Folder, payload: bytes, manifest: Manifest, replace: bool) -> tuple[ShardEntry, ...]:
@@ -204,9 +207,8 @@ def _copy_shards(
             for done, future in enumerate(as_completed(waiting), 1):
                 future.result()
                 report(done, len(shards))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure or Ctrl+C no further shard is begun
     return copied
 
 

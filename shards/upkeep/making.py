@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shards.contract.canonical import canonical_json
-from shards.contract.manifest import MANIFEST_NAME, Manifest, TableEntry, fingerprint
-from shards.contract.tables import TABLES
+from shards.contract.manifest import MANIFEST_NAME, fingerprint
 from shards.errors import ConfigError
 from shards.storage.storage import Folder
 from shards.writing.card import facts_in
@@ -50,15 +49,6 @@ def begin(target: Folder, recipe: Mapping[str, Any]) -> None:
         raise ConfigError(f"{target} holds shards of something else; give another place. Nothing was changed.")
     target.sweep()
     target.write(_PLAN, plan)
-
-
-def copy_tables(source: Folder, target: Folder, manifest: Manifest) -> tuple[TableEntry, ...]:
-    """The tables of a set, byte for byte."""
-    for table in manifest.tables:
-        for suffix, sha256 in (("safetensors", table.sha256), ("json", table.info_sha256)):
-            name = f"{TABLES}/{table.name}.{suffix}"
-            target.write(name, source.read(name, sha256))
-    return manifest.tables
 
 
 def facts_of(folders: Sequence[Folder]) -> dict[str, str]:

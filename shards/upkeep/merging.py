@@ -13,8 +13,8 @@ from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 from shards.reading.reader import ShardSet
 from shards.storage.options import StorageOptions
 from shards.storage.storage import open_folder
-from shards.upkeep.copying import copy_file
-from shards.upkeep.making import begin, copy_tables, facts_of, recipe_of, whole
+from shards.upkeep.copying import copy_file, copy_tables
+from shards.upkeep.making import begin, facts_of, recipe_of, whole
 from shards.writing.writer import seal_set
 
 OF_THE_SOURCE = ("source", "split", "records_per_shard")  # of a recipe: what may differ between sources

@@ -27,7 +27,8 @@ from shards.storage.cache import ShardCache
 from shards.storage.options import StorageOptions
 from shards.storage.staging import staging_folder
 from shards.storage.storage import Folder, open_folder
-from shards.upkeep.making import begin, copy_tables, facts_of, recipe_of
+from shards.upkeep.copying import copy_tables
+from shards.upkeep.making import begin, facts_of, recipe_of
 from shards.writing.writer import seal_set, write_shard
 
 Part = float | int | Sequence[str] | None  # a share of all records, their number, their keys; None: those left over
