@@ -138,7 +138,7 @@ class Features:
             name: FeatureMap(values, (shown_px[0] / values.shape[-2], shown_px[1] / values.shape[-1]))
             for name, values in maps.items()
         }
-        words = tuple(self._words(text) for text in texts) if attention == "cross" else ()
+        words = tuple(self._words(text)[: kept.n_tokens] for text in texts) if kept and attention == "cross" else ()
         return Seen(found, clean.mean(1), kept, words)
 
     def _read(

@@ -66,20 +66,22 @@ class Seen(Mapping[str, FeatureMap]):
         tokens = _tokens_of(word, self.words[picture])
         if not tokens:
             raise ConfigError(f"{word!r} is no word of the prompt, whose tokens are {list(self.words[picture])}.")
-        heat = self.attention.heat(size or (self.latents.shape[-2], self.latents.shape[-1]))  # [B, T, *size]
-        return heat[picture, tokens].mean(0)
+        size = size or (self.latents.shape[-2], self.latents.shape[-1])
+        return self.attention.heat(size, tokens=tokens)[picture].mean(0)
 
 
 def _tokens_of(word: str, tokens: Sequence[str]) -> list[int]:
-    """The places of a word's tokens: byte pairs, the last of which ends with `</w>`, wherever they spell the word."""
-    plain = [token.replace("</w>", "") for token in tokens]
+    """The places of a word's tokens, wherever they spell it from its beginning to its end: CLIP marks the last piece of
+    a word (`</w>`), T5 the first (`\u2581`)."""
+    plain = [token.removesuffix("</w>").removeprefix("\u2581").lower() for token in tokens]
+    ends = [
+        token.endswith("</w>") or following.startswith(("\u2581", "<"))
+        for token, following in zip(tokens, [*tokens[1:], "<"], strict=True)
+    ]
+    starts = [True, *ends[:-1]]
     places: list[int] = []
-    for first in range(len(plain)):
-        spelt = ""
-        for last in range(first, len(plain)):
-            spelt += plain[last]
-            if spelt == word.lower() and tokens[last].endswith("</w>"):
-                places += range(first, last + 1)
-            if not word.lower().startswith(spelt):
-                break
+    for first in (place for place, begins in enumerate(starts) if begins):
+        last = next(place for place in range(first, len(tokens)) if ends[place] or place == len(tokens) - 1)
+        if "".join(plain[first : last + 1]) == word.lower():
+            places += range(first, last + 1)
     return places

@@ -30,13 +30,23 @@ class AttentionMaps:
 
     layers: dict[str, torch.Tensor] = field(default_factory=dict)
 
+    @property
+    def n_tokens(self) -> int:
+        """T; of self-attention that of the first layer, since each has its own."""
+        return next(iter(self.layers.values())).shape[-1]
+
     def heat(
-        self, size: tuple[int, int], layers: Sequence[str] | None = None, heads: Sequence[int] | None = None
+        self,
+        size: tuple[int, int],
+        layers: Sequence[str] | None = None,
+        heads: Sequence[int] | None = None,
+        tokens: Sequence[int] | None = None,
     ) -> torch.Tensor:
-        """Heat of every token, float32 `[N, T, *size]`.
+        """Heat of tokens, float32 `[N, T, *size]`.
 
         Args:
             size: rows and columns that every map is enlarged to, such as the latents'.
+            tokens: some of them, in this order; all.
             layers: some of them; all.
             heads: some of each layer's; all.
 
@@ -49,6 +59,7 @@ class AttentionMaps:
         count = 0
         for name in self.layers if layers is None else layers:
             maps = self.layers[name].permute(0, 1, 4, 2, 3)  # [N, H, T, h, w]
+            maps = maps if tokens is None else maps[:, :, list(tokens)]
             chosen = range(maps.shape[1]) if heads is None else [head for head in heads if head < maps.shape[1]]
             for head in chosen:
                 enlarged = F.interpolate(maps[:, head], size, mode="bicubic", align_corners=False).clamp(min=0)

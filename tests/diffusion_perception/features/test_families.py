@@ -146,6 +146,9 @@ def test_words_are_looked_at_or_there_is_no_such_attention(family: str, features
     assert seen.heat_of("cat", size=(16, 32)).shape == (16, 32)
     with pytest.raises(ConfigError, match="'dog' is no word of the prompt"):
         seen.heat_of("dog")
+    long = features(pictures(), "a " * 400 + "cat", attention="cross")  # cut to what the model reads
+    assert long.attention is not None
+    assert len(long.words[0]) == long.attention.n_tokens
     own = features(pictures(), attention="self").attention
     assert own is not None
     maps = next(iter(own.layers.values()))
