@@ -21,6 +21,7 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from pipeline.files.readable import opened
+from pipeline.reopened import Reopened
 from shards.errors import Reject, SourceError
 
 _GZIP = b"\x1f\x8b"
@@ -35,7 +36,7 @@ class Member:
     size: int
 
 
-class TarMembers:
+class TarMembers(Reopened):
     """One tar. Thread-safe; pickles as its path. SourceError: no such file, or no tar."""
 
     def __init__(self, path: Path) -> None:
@@ -43,9 +44,6 @@ class TarMembers:
         self._lock, self._unpacking = Lock(), Lock()
         self._unpacked: tuple[int, BinaryIO | None] | None = None  # process id, file
         self._samples: dict[str, dict[str, Member]] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TarMembers, (self.path,)
 
     def samples(self) -> Mapping[str, Mapping[str, Member]]:
         """Members by sample and by suffix without its dot, in the tar's order: a sample's name ends at the first dot of

@@ -96,9 +96,6 @@ class Ade20kSource(LabelPairs):
         class_of = counted(len(classes), zero_is_ignored=True)
         super().__init__(folders, classes, partial(read_label, class_of=class_of))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.root,)
-
     def load(self, split: str, key: str) -> Example:
         """As `LabelPairs.load`, with the scene category ("" where the table has none for this picture)."""
         example = super().load(split, key)

@@ -21,7 +21,7 @@ The labels that Meta Prompts used with train_extra were made by a model and hold
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,6 @@ class CityscapesSource(LabelPairs):
             for split, (folder, suffix) in self.label_files.items()
         }
         super().__init__(folders, tuple(CLASSES), partial(read_label, class_of=class_of(options.labels)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.root, *asdict(self.options).values())
 
     def identity(self, split: str) -> dict[str, Any]:
         """The kind and place of the labels, and a hash of the names and sizes of all files of the split."""

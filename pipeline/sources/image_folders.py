@@ -130,13 +130,9 @@ class ImageFoldersSource(LabelPairs):
         options: dict[str, Any],
         orientation: Orientation,
     ) -> None:
-        self._arguments = (folders, meaning, zero_is_ignored, title, options, orientation)
         super().__init__(folders, meaning.names, meaning.read, orientation)
         self.zero_is_ignored, self.title, self.options = zero_is_ignored, title, options
         self.caution = meaning.caution
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ImageFoldersSource, self._arguments
 
     def identity(self, split: str) -> dict[str, Any]:
         """Options, the class names, and a hash of the names and sizes of all files of the split."""

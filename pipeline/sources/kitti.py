@@ -22,6 +22,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.example import Example
+from pipeline.reopened import Reopened
 from pipeline.sources.pairs.depths import Pair, PairList, load_pair, read_list
 from shards.contract.schema import Field
 from shards.errors import SourceError
@@ -56,7 +57,7 @@ def build(
     return KittiSource(Path(root), lists, images, (depths,) if isinstance(depths, str) else tuple(depths))
 
 
-class KittiSource:
+class KittiSource(Reopened):
     """A Source (see `pipeline.example`). Thread-safe; pickles as its options and reads the lists again."""
 
     name = "kitti"
@@ -65,14 +66,11 @@ class KittiSource:
     label_fields = (Field("depth", "png", unit=f"uint16, {UNIT}, 0 = no measurement"),)
 
     def __init__(self, root: Path, lists: Mapping[str, str], images: str, depths: Sequence[str]) -> None:
-        self._arguments = (root, lists, images, depths)
         self.root, self.lists = root, dict(lists)
         self.images, self.depths = root / images, [root / folder for folder in depths]
+        self._given = images, tuple(depths)
         self._lock = Lock()
         self._read: dict[str, PairList] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return KittiSource, self._arguments
 
     def keys(self, split: str) -> list[str]:
         """In the order of the list, without the pictures that have no ground truth."""
@@ -106,7 +104,7 @@ class KittiSource:
     def identity(self, split: str) -> dict[str, Any]:
         """Hash of the list, and what its columns are relative to, where that is not the root."""
         self._list(split)
-        _, _, images, depths = self._arguments
+        images, depths = self._given
         # Options that were not there before stand in an identity only where they say something.
         folders: dict[str, Any] = {"images": self._below(images)} if images else {}
         folders |= {"depths": [self._below(folder) for folder in depths]} if any(depths) else {}

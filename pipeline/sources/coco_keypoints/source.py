@@ -30,6 +30,7 @@ from typing import Any
 from pipeline.example import Example
 from pipeline.files.photos import load_photo
 from pipeline.rendering.geometry import box_inside
+from pipeline.reopened import Reopened
 from pipeline.sources.coco_keypoints.persons import Detection, Photo, read_detections, read_photos
 from shards.contract.schema import Field
 from shards.errors import ConfigError, SourceError
@@ -72,7 +73,7 @@ def build(root: str | Path, detections: str | Path = "", score_min: float = 0.0)
     return CocoKeypointsSource(Path(root), str(detections), float(score_min))
 
 
-class CocoKeypointsSource:
+class CocoKeypointsSource(Reopened):
     """A Source (see `pipeline.example`). Thread-safe; pickles as its options and reads the files again."""
 
     name = "coco_keypoints"
@@ -84,9 +85,6 @@ class CocoKeypointsSource:
         self.root, self.detections, self.score_min = root, detections, score_min
         self._lock = Lock()
         self._loaded: dict[str, _Split] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.root, self.detections, self.score_min)
 
     def keys(self, split: str) -> list[str]:
         """Twelve-digit image ids, ascending."""

@@ -32,6 +32,7 @@ from pipeline.example import Example
 from pipeline.files.class_list import class_list
 from pipeline.files.label_png import IGNORE, encode_label
 from pipeline.files.photos import load_photo
+from pipeline.reopened import Reopened
 from pipeline.sources.coco_segments.annotations import Annotations, Photo, read_annotations
 from pipeline.sources.coco_segments.draw import drawn, of_panoptic
 from pipeline.sources.pairs.labels import LABEL
@@ -93,7 +94,7 @@ def build(
     return CocoSegmentsSource(Path(root), names, Places(annotations, images, panoptic), unlabelled, listed, title)
 
 
-class CocoSegmentsSource:
+class CocoSegmentsSource(Reopened):
     """A Source (see `pipeline.example`). Thread-safe; pickles as its options and reads the files again."""
 
     name = "coco_segments"
@@ -108,7 +109,6 @@ class CocoSegmentsSource:
         classes: tuple[str, ...],
         title: str,
     ) -> None:
-        self._arguments = (root, splits, places, unlabelled, classes, title)
         self.root, self.splits, self.places, self.unlabelled = root, splits, places, unlabelled
         self.title = title or root.name
         self._lock = Lock()
@@ -120,9 +120,6 @@ class CocoSegmentsSource:
             )
         unit = f"class index 0 to {len(self.class_names) - 1} at the picture's own size, {IGNORE} = ignore"
         self.label_fields = (Field(LABEL, "png", unit=unit),)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CocoSegmentsSource, self._arguments
 
     def keys(self, split: str) -> list[str]:
         """Image ids, ascending; of panoptic files those that have a PNG."""

@@ -152,7 +152,6 @@ class DepthFoldersSource(PairedFiles):
         scenes: Mapping[str, int] | None,
         title: str,
     ) -> None:
-        self._arguments = (folders, meaning, layout, class_names, scenes, title)
         super().__init__(folders)
         self.meaning, self.layout, self.title = meaning, layout, title
         self.class_names, self.scenes = class_names, scenes
@@ -162,9 +161,6 @@ class DepthFoldersSource(PairedFiles):
         if not self._stored:
             depth = Field("depth", "npy", "float32", ("H", "W"), unit=unit)
         self.label_fields: tuple[Field, ...] = (depth,)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DepthFoldersSource, self._arguments
 
     def load(self, split: str, key: str) -> Example:
         """Reject: picture or depth is missing or damaged, without a measurement, or not of one size and shape."""

@@ -29,12 +29,8 @@ class SegmentationRows(LabelPairs):
     name = "hf_dataset"
 
     def __init__(self, rows: RowSplits, meaning: Declared, orientation: Orientation, title: str) -> None:
-        self._arguments = (rows, meaning, orientation, title)
         super().__init__(rows.folders("label", ".png"), meaning.names, meaning.read, orientation)
         self.rows, self.meaning, self.title, self.caution = rows, meaning, title, meaning.caution
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SegmentationRows, self._arguments
 
     def list_split(self, split: str) -> Listing:
         return self.rows.listing(split, "label")
@@ -62,11 +58,7 @@ class DepthRows(DepthFoldersSource):
         self, rows: RowSplits, meaning: Meaning, layout: Layout, class_names: tuple[str, ...], title: str
     ) -> None:
         super().__init__(rows.folders("depth", rows.suffix_of("depth")), meaning, layout, class_names, None, title)
-        self._arguments = (rows, meaning, layout, class_names, title)
         self.rows = rows
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DepthRows, self._arguments
 
     def list_split(self, split: str) -> Listing:
         return self.rows.listing(split, "depth")

@@ -6,13 +6,14 @@ from typing import Any
 
 from pipeline.example import Example, Source
 from pipeline.files.photos import load_picture
+from pipeline.reopened import Reopened
 from pipeline.sources.hf_dataset.rows import RowFile, key_of_row
 from pipeline.sources.hf_dataset.splits import RowSplits
 from shards.contract.schema import Field
 from shards.errors import Reject, SourceError
 
 
-class PictureRows(Source):
+class PictureRows(Reopened, Source):
     """Thread-safe; pickles as its options.
 
     Args:
@@ -23,14 +24,10 @@ class PictureRows(Source):
     label_fields: tuple[Field, ...] = ()
 
     def __init__(self, rows: RowSplits, missing_caption: str, title: str) -> None:
-        self._arguments = (rows, missing_caption, title)
         self.rows, self.missing_caption, self.title = rows, missing_caption, title
         self.splits = rows.names
         self.captions = "caption" in rows.columns
         self.item_axis = "sentence" if self.captions else "view"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PictureRows, self._arguments
 
     def keys(self, split: str) -> list[str]:
         return [key_of_row(index) for index in self.rows.indices(split)]

@@ -28,16 +28,12 @@ class RefRows(RefPictures):
 
     def __init__(self, rows: RowSplits, coordinates: Coordinates, title: str) -> None:
         super().__init__(rows.folders("image", "")[rows.names[0]].images, title)
-        self._arguments = (rows, coordinates, title)
         self.rows, self.coordinates = rows, coordinates
         self.target = next(kind for kind in TARGETS if kind in rows.columns)
         if self.target == "box" and not coordinates.box_form:
             raise ConfigError(
                 "source hf_dataset: say how boxes are written: box_form: xywh (corner and size) or xyxy (two corners)"
             )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RefRows, self._arguments
 
     @property
     def splits(self) -> Sequence[str]:  # type: ignore[override]

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pipeline.reopened import Reopened
 from pipeline.sources.hf_dataset.place import Place
 from pipeline.sources.hf_dataset.rows import RowFile, Rows, key_of_row
 from pipeline.sources.pairs.matching import Folders, Listing, Pair
@@ -20,7 +21,7 @@ from shards.errors import ConfigError, Reject, SourceError
 LOOKED_AT = 32  # rows of a stream that are looked at before it is encoded, and of any that tell a suffix
 
 
-class RowSplits:
+class RowSplits(Reopened):
     """Thread-safe; pickles as its options and opens the dataset again.
 
     Args:
@@ -37,7 +38,6 @@ class RowSplits:
         seed: int,
         columns: Mapping[str, str],
     ) -> None:
-        self._arguments = (place, splits, shares, seed, columns)
         self.place, self.columns = place, dict(columns)
         if shares and len(splits) > 1:
             raise ConfigError(
@@ -55,9 +55,6 @@ class RowSplits:
         self._share = splits_of("hf_dataset", Path(), (), {}, shares, seed, ()).chosen if shares else {}
         self._lock = Lock()
         self._rows: dict[str, Rows] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RowSplits, self._arguments
 
     def rows(self, split: str) -> Rows:
         """SourceError: unknown split, or it cannot be opened."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from pipeline.reopened import Reopened
 from pipeline.sources.nyuv2.folders import FOLDERS, LISTS_ADVICE, UNIT, key_of
 from pipeline.sources.nyuv2.mat import DEPTHS, MAT_FILE, FrameNames, LabeledMat, black_border, read_splits
 from pipeline.sources.pairs.depths import Pair, load_pair, read_list
@@ -62,13 +63,12 @@ class Form(Protocol):
     def identity(self, split: str) -> dict[str, Any]: ...
 
 
-class MatForm:
+class MatForm(Reopened):
     """The labelled .mat. Key: frame number counted from 0, in 5 digits, as in the published extraction."""
 
     name = "mat"
 
     def __init__(self, root: Path, depth: str, border: str, mat: str, splits: str) -> None:
-        self._arguments = (root, depth, border, mat, splits)
         self.root, self.depth, self.border = root, depth, border
         self.paths = {"mat": root / mat, "splits": root / splits}
         unit = f"metres, 0 = no measurement ({DEPTHS[depth]} of the .mat)"
@@ -77,9 +77,6 @@ class MatForm:
         self._lock = Lock()
         self._splits: dict[str, dict[str, int]] | None = None  # split -> key -> frame number
         self._sha256: dict[str, str] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MatForm, self._arguments
 
     def keys(self, split: str) -> list[str]:
         return list(self._numbers(split))
@@ -124,7 +121,7 @@ class MatForm:
             return self._splits[split]
 
 
-class FolderForm:
+class FolderForm(Reopened):
     """JPEG and PNG pairs named by a list. Key: `<folder>-<file>` of the picture, without its suffix."""
 
     name = "folders"
@@ -134,9 +131,6 @@ class FolderForm:
         self.root, self.lists = root, dict(lists)
         self._lock = Lock()
         self._pairs: dict[str, Mapping[str, Pair]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FolderForm, (self.root, self.lists)
 
     def keys(self, split: str) -> list[str]:
         return list(self._pairs_of(split))

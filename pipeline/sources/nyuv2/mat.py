@@ -26,6 +26,7 @@ import numpy as np
 from pipeline.files.hdf5_parts import check_read, checked, own_dataset
 from pipeline.files.mat5 import numbers_in
 from pipeline.files.photos import MAX_PIXELS
+from pipeline.reopened import Reopened
 from shards.errors import Reject, SourceError
 
 MAT_FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
@@ -57,7 +58,7 @@ class FrameNames:
         return f"sync_depth_{index:05d}.png"
 
 
-class LabeledMat:
+class LabeledMat(Reopened):
     """The file, opened at the first use. `depth` is "raw" or "filled". Thread-safe; pickles as its arguments.
 
     Every method raises SourceError if the file is not what its name says.
@@ -68,9 +69,6 @@ class LabeledMat:
         self._lock = Lock()
         self._opened: tuple[int, h5py.File] | None = None  # process id, file
         self._names: tuple[FrameNames, ...] | None = None
-
-    def __reduce__(self) -> tuple[type[LabeledMat], tuple[Path, str]]:
-        return LabeledMat, (self.path, self.depth)
 
     def __len__(self) -> int:
         with self._lock:

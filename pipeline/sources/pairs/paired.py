@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.files.readable import Readable
+from pipeline.reopened import Reopened
 from pipeline.sources.pairs.matching import Folders, Listing, Pair, list_pairs
 from pipeline.sources.pairs.splits import splits_of
 from shards.errors import ConfigError, SourceError
@@ -19,7 +20,7 @@ from shards.errors import ConfigError, SourceError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-class PairedFiles:
+class PairedFiles(Reopened):
     """The part of a Source (see `pipeline.example`) that lists pairs. Thread-safe."""
 
     file_entries = ("pairs", "names_and_sizes_sha256")

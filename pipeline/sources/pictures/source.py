@@ -29,6 +29,7 @@ from pipeline.example import Example
 from pipeline.files.photos import load_payload, load_picture
 from pipeline.files.readable import contents
 from pipeline.files.tar_members import Member, TarMembers
+from pipeline.reopened import Reopened
 from pipeline.sources.pairs.matching import files_below, key_of
 from pipeline.sources.pairs.splits import Chosen, splits_of
 from pipeline.sources.pictures.captions import BESIDE, lines_of, read_table
@@ -109,7 +110,7 @@ def build(
     return PicturesSource(base, options, chosen, title or base.name)
 
 
-class PicturesSource:
+class PicturesSource(Reopened):
     """A Source (see `pipeline.example`). Thread-safe; pickles as its options and lists the files again."""
 
     name = "pictures"
@@ -117,7 +118,6 @@ class PicturesSource:
     file_entries = ("pictures", "names_and_sizes_sha256")
 
     def __init__(self, root: Path, options: Options, chosen: Mapping[str, Chosen | None], title: str) -> None:
-        self._arguments = (root, options, chosen, title)
         self.root, self.options, self.chosen, self.title = root, options, dict(chosen), title
         self.splits = tuple(chosen)
         self.item_axis = "sentence" if options.captions else "view"
@@ -125,9 +125,6 @@ class PicturesSource:
         self._table = read_table(root / options.captions) if in_a_table else {}
         self._lock = Lock()
         self._listings: dict[str, Mapping[str, Found]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PicturesSource, self._arguments
 
     def keys(self, split: str) -> list[str]:
         """Names of the pictures without suffix; of tars, the tar's and the sample's."""

@@ -95,10 +95,6 @@ class ReferFileSource(RefPictures):
         self.coordinates = Coordinates(options["box_form"], options["units"])
         self.names = names_of(options["fields"])
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        options = (self.root, self.refs, self.splitting, self.images, self.masks, self.options, self.title)
-        return ReferFileSource, options
-
     @property
     def splits(self) -> Sequence[str]:  # type: ignore[override]
         return self.splitting.splits

@@ -64,9 +64,6 @@ class ReferFolderSource(RefPictures):
         super().__init__(root / images, title or Path(refs).stem)
         self.root, self.refs, self.instances, self.images, self.mask_rule = root, refs, instances, images, mask_rule
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return build, (self.root, self.refs, self.instances, self.images, self.mask_rule, self.title)
-
     def identity(self, split: str) -> dict[str, Any]:
         """The rule and the hashes of both files, which name and size the pictures; these are not hashed."""
         self.pictures(split)

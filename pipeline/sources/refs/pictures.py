@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.example import Example, Source
 from pipeline.files.photos import Partner, load_picture
 from pipeline.files.readable import Readable
+from pipeline.reopened import Reopened
 from pipeline.sources.refs.content import Content, RefEntry, RefPicture
 from pipeline.sources.refs.masks import BadSegmentation, Rle
 from pipeline.sources.refs.records import UsableRef, example_of
@@ -24,7 +25,7 @@ from shards.errors import Reject, SourceError
 from shards.geometry.view import Size
 
 
-class RefPictures(Source):
+class RefPictures(Reopened, Source):
     """Thread-safe. Nothing is read before the first call of a method.
 
     Args:
