@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shards import inspect
+from shards.contract.manifest import Manifest
 from tests.shards.toy_set import flip_byte
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,6 +33,17 @@ def test_sound_sets_end_with_0_and_one_faulty_with_1(
     assert "FAULT toy-000001.tar: sha256 is" in said.out
     assert f"{remote}: sound (" in said.out  # the next one is looked at all the same
     assert f"CorruptShard: faults in {damaged}: named above" in said.err
+
+
+def test_what_a_set_of_before_has_no_hash_of_is_said(
+    toy_root: Path, tmp_path: Path, ended: Ended, capsys: pytest.CaptureFixture
+) -> None:
+    assert ended("verify", str(toy_root)) == 0
+    assert "no hash of" not in capsys.readouterr().out
+    older = shutil.copytree(toy_root, tmp_path / "toy")
+    replace(Manifest.load(older), files={}).write(older)
+    assert ended("verify", str(older)) == 0
+    assert "note: the manifest has no hash of README.md" in capsys.readouterr().out
 
 
 def test_quick_reads_no_tar(toy_root: Path, tmp_path: Path, ended: Ended, capsys: pytest.CaptureFixture) -> None:
