@@ -7,11 +7,12 @@ removes what killed writers left behind; call it before a build starts writers, 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _BLOCK_BYTES = 1 << 20
@@ -69,18 +70,43 @@ def create_atomic(target: Path, payload: bytes) -> bool:
 
 
 def replace_atomic(target: Path, before: bytes, payload: bytes) -> bool:
-    """Replace `target` if it holds `before`; whether it was. Of several processes one replaces it: the one that gets
-    the file away under a name of its own."""
+    """Replace `target` if it holds `before`; whether it was. Of several processes one replaces it: the one that has the
+    lock of the file that is there. There is a whole file under the name at every moment, so that nobody may take it for
+    free meanwhile."""
     with temporary_files(target) as (path,):
-        try:
-            target.rename(path)
-        except FileNotFoundError:
-            return False
-        found = path.read_bytes()
-        if found != before:
-            create_atomic(target, found)
-            return False
-    return create_atomic(target, payload)
+        with path.open("wb") as file:
+            file.write(payload)
+            flush(file.fileno())
+        while True:
+            try:
+                descriptor = _open_to_lock(target)
+            except FileNotFoundError:
+                return False
+            with open(descriptor, "rb") as there:  # closed, as when its process is killed, it gives the lock back
+                with suppress(OSError):  # a file system without locks: as good as nobody else's coming in between
+                    fcntl.flock(there, fcntl.LOCK_EX)
+                if not is_at(there.fileno(), target):
+                    continue  # replaced while this one waited
+                if there.read() != before:
+                    return False
+                publish(path, target)
+                return True
+
+
+def _open_to_lock(path: Path) -> int:
+    """For writing, which locks over a network ask for, where that is allowed; nothing is written."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def flush(descriptor: int) -> None:

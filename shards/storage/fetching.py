@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
+from shards.storage.atomic import is_at
 from shards.storage.open_files import FILES, TarBytes, by_opening, of_descriptor, try_lock
-from shards.storage.room import Room, is_at
+from shards.storage.room import Room
 from shards.storage.store import Store
 
 _ATTEMPTS = 3  # of a file that comes with another hash; broken connections are the store's

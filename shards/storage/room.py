@@ -80,11 +80,3 @@ def _remove_unused(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
