@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.building.ledger import FinishedShard, finished_of_set, read_finished, read_manifest
+from pipeline.building.ledger import FinishedShard, finished_of_set, read_all_finished, read_manifest
 from pipeline.building.plan import PlannedShard, is_in_place, remaining
 from pipeline.building.previous import Earlier
 from pipeline.building.recipe import shared_sha256
@@ -86,9 +86,7 @@ def situation(
     """Of a folder whose recipe was found to be the same, but for what the source's files hold."""
     manifest = read_manifest(folder)
     if manifest is None:
-        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:  # a store takes a round trip for each
-            found = list(pool.map(lambda shard: read_finished(folder, shard.name), planned))
-        finished = {part.name: part for part in found if part is not None}
+        finished = read_all_finished(folder, [shard.name for shard in planned])
         return Situation(None, finished, stale_shards(folder, planned, source, split, view_plan, finished), False)
     finished = finished_of_set(folder, manifest)
     if not finished:  # of an older version, which does not say what its records were made from

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME
 
 _RECIPE = f"{BUILD_FOLDER}/recipe.json"
+_READS_AT_ONCE = 8
 
 Place = Path | str | Folder  # of a set: a path, a URL, or a folder that was opened with options
 
@@ -188,6 +190,11 @@ def rejected_of(line: dict[str, Any]) -> tuple[str, Rejected]:
         raise CorruptShard(f"{REJECTS_NAME} has a line of another form ({error!r})") from error
 
 
+def reject_lines(finished: Iterable[FinishedShard]) -> list[dict[str, Any]]:
+    """What rejects.jsonl says of some shards, a line each; `rejected_of` is the inverse."""
+    return [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
+
+
 def keys_sha256(keys: Iterable[str]) -> str:
     """Names the keys of a shard, in their order."""
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
@@ -220,6 +227,14 @@ def read_finished(place: Place, name: str) -> FinishedShard | None:
         return FinishedShard(name, content["keys_sha256"], shard, rejects, content.get("cut_sentences", 0), origins)
     except (KeyError, TypeError) as error:
         raise CorruptShard(f"{path} does not record a finished shard ({error!r}); delete it to rebuild") from error
+
+
+def read_all_finished(place: Place, names: Iterable[str]) -> dict[str, FinishedShard]:
+    """Those of some shards that are finished, by name, in their order."""
+    folder = open_folder(place)
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:  # a store takes a round trip for each
+        found = pool.map(lambda name: read_finished(folder, name), names)
+        return {part.name: part for part in found if part is not None}
 
 
 def _entry(name: str) -> str:

@@ -24,8 +24,9 @@ from pipeline.building.ledger import (
     FinishedShard,
     Place,
     Rejected,
-    read_finished,
+    read_all_finished,
     read_manifest,
+    reject_lines,
     remove_ledger,
     write_finished,
 )
@@ -178,16 +179,15 @@ def finish_set(
     left out or no example is left, CorruptShard if a shard built again differs.
     """
     folder = open_folder(place)
-    results = {shard.name: read_finished(folder, shard.name) for shard in planned}
+    found = read_all_finished(folder, [shard.name for shard in planned])
+    finished = list(found.values())
     manifest = read_manifest(folder)
     if manifest is not None:
-        _check_repaired(manifest, [result for result in results.values() if result is not None])
+        _check_repaired(manifest, finished)
         remove_ledger(folder)
         return manifest
-    finished = [result for result in results.values() if result is not None]
-    rejects = [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
-    absent = [name for name, result in results.items() if result is None]
-    if absent:
+    rejects = reject_lines(finished)
+    if absent := [shard.name for shard in planned if shard.name not in found]:
         write_rejects(folder, rejects)
         raise IncompleteSet(
             f"{folder}: {len(absent)} of {len(planned)} shards are not built, the first is {absent[0]}; "

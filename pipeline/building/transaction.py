@@ -25,8 +25,9 @@ from pipeline.building.ledger import (
     Place,
     check_recipe,
     open_build,
-    read_finished,
+    read_all_finished,
     read_manifest,
+    reject_lines,
     remove_ledger,
     write_finished,
     write_recipe,
@@ -145,32 +146,30 @@ class SetBuild:
     def list_rejects(self) -> None:
         """Write down what is rejected so far, of a build that cannot be finished yet."""
         if self.manifest is None:
-            parts = [read_finished(self.folder, shard.name) for shard in self.planned]
-            write_rejects(self.folder, _reject_lines([part for part in parts if part is not None]))
+            parts = read_all_finished(self.folder, [shard.name for shard in self.planned])
+            write_rejects(self.folder, reject_lines(parts.values()))
 
     def _begin_next(self, view_plan: ViewPlan, allow_changed: bool) -> None:
         known = environments.read(self.folder, environments.BUILT)
         environments.check(self._environment, known, self.folder, allow_changed)
         place = self.order.place(self.folder)
         open_build(place, self._recipe, self._environment, allow_changed)
-        built = {shard.name: part for shard in self.todo if (part := read_finished(place, shard.name))}
+        built = read_all_finished(place, [shard.name for shard in self.todo])
         stale = stale_shards(place, self.todo, self.source, self.split, view_plan, built)
         self.todo = [one.shard for one in stale]
 
     def _replace_set(self, settings: BuildSettings) -> None:
         """Turn the finished set and its successor's shards into an unfinished build whose shards are all built."""
         place = self.order.place(self.folder)
-        stale = {one.shard.name for one in self.situation.stale}
-        parts: list[FinishedShard] = []
-        for shard in self.planned:
-            part = read_finished(place, shard.name) if shard.name in stale else self.situation.finished[shard.name]
-            if part is None:
-                raise IncompleteSet(f"{place}: {shard.name} is not built; build it first")
-            parts.append(part)
+        stale = [one.shard.name for one in self.situation.stale]
+        built = read_all_finished(place, stale)
+        if absent := [name for name in stale if name not in built]:
+            raise IncompleteSet(f"{place}: {absent[0]} is not built; build it first")
+        known = {**self.situation.finished, **built}
+        parts = [known[shard.name] for shard in self.planned]
         self._check_losses(parts, settings)
-        known = environments.read(self.folder, environments.BUILT)
-        known += environments.read(place, environments.BEGUN)
-        environments.write(self.folder, environments.BEGUN, known)
+        computed = environments.read(self.folder, environments.BUILT) + environments.read(place, environments.BEGUN)
+        environments.write(self.folder, environments.BEGUN, computed)
         write_recipe(self.folder, self._recipe)
         with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
             list(pool.map(lambda part: write_finished(self.folder, part), parts))
@@ -181,7 +180,7 @@ class SetBuild:
         self._take_places()
 
     def _check_losses(self, parts: Sequence[FinishedShard], settings: BuildSettings) -> None:
-        write_rejects(self.folder, _reject_lines(parts), f"{BUILD_FOLDER}/{REJECTS_NAME}")
+        write_rejects(self.folder, reject_lines(parts), f"{BUILD_FOLDER}/{REJECTS_NAME}")
         examples = sum(len(shard.keys) for shard in self.planned)
         try:
             check_losses(parts, examples, self.folder.name, settings.max_rejects)
@@ -196,7 +195,3 @@ class SetBuild:
         for name in (*place.names("*.idx"), *place.names("*.tar")):
             self.folder.rename(f"{NEXT}/{name}", name)
         self.folder.remove_folder(NEXT)
-
-
-def _reject_lines(parts: Sequence[FinishedShard]) -> list[dict[str, Any]]:
-    return [{"shard": part.name, **reject.to_json()} for part in parts for reject in part.rejects]
