@@ -85,7 +85,9 @@ def unchanged(
     """
     folder = open_folder(place)
     manifest = read_manifest(folder)
-    if manifest is None or folder.exists(LEASE_NAME) or folder.below(BUILD_FOLDER).names("*"):
+    if manifest is None or folder.exists(LEASE_NAME):
+        return None
+    if any(place.below(BUILD_FOLDER).names("*") for place in (folder, folder.below(NEXT))):  # a build left it
         return None
     check_recipe(recipe, manifest.recipe, folder, folder.exists(ORIGINS_NAME))
     found = situation(folder, planned, source, split, view_plan)

@@ -259,6 +259,27 @@ def test_a_set_in_a_bucket_follows_its_source(world: World, s3_server: S3Server)
     assert len(build.vae.shapes) == 1
 
 
+@pytest.mark.parametrize("kind", ["local", "store"])
+def test_what_is_left_of_a_change_that_was_undone_goes_with_the_next_run(
+    world: World, kind: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Any = world.out / "set" / "toys"
+    if kind == "store":
+        options = request.getfixturevalue("s3_server").options
+        folder = open_folder(f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}/toys", storage_options=options)
+    build = replace(world.build(), folder=folder)
+    manifest = build.run()
+    looked = (folder, build.planned, build.source, "train", build.plan, build.recipe)
+    assert transaction.unchanged(*looked) == manifest
+    world.picture("p0005", 99)
+    begun = replace(world.build(), folder=folder).begin()
+    assert [shard.name for shard in begun.todo] == ["toys-000001"]
+    world.picture("p0005", 5)
+    assert transaction.unchanged(*looked) is None, "there is something to remove"
+    assert replace(world.build(), folder=folder).begin().is_done
+    assert transaction.unchanged(*looked) == manifest
+
+
 def test_an_update_that_loses_too_much_leaves_the_set_as_it_was(world: World) -> None:
     strict = replace(SETTINGS, max_rejects=0.1)
     world.build(settings=strict).run()
