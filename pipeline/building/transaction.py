@@ -47,6 +47,7 @@ from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, write_rejects
 
 NEXT = f"{BUILD_FOLDER}/next"
+_REJECTS_OF_NEXT = f"{BUILD_FOLDER}/{REJECTS_NAME}"
 _WRITES_AT_ONCE = 8
 
 Tables = Callable[[], Sequence[TableEntry]]
@@ -146,10 +147,11 @@ class SetBuild:
         )
 
     def list_rejects(self) -> None:
-        """Write down what is rejected so far, of a build that cannot be finished yet."""
+        """Write down what is rejected so far, of a build that cannot be finished yet; not into a finished set."""
         if self.manifest is None:
-            parts = read_all_finished(self.folder, [shard.name for shard in self.planned])
-            write_rejects(self.folder, reject_lines(parts.values()))
+            write_rejects(self.folder, reject_lines(self._parts()))
+        elif self.situation.updates:
+            write_rejects(self.folder, reject_lines(self._parts()), _REJECTS_OF_NEXT)
 
     def _begin_next(self, view_plan: ViewPlan, allow_changed: bool) -> None:
         known = environments.read(self.folder, environments.BUILT)
@@ -163,12 +165,10 @@ class SetBuild:
     def _replace_set(self, settings: BuildSettings) -> None:
         """Turn the finished set and its successor's shards into an unfinished build whose shards are all built."""
         place = self.order.place(self.folder)
-        stale = [one.shard.name for one in self.situation.stale]
-        built = read_all_finished(place, stale)
-        if absent := [name for name in stale if name not in built]:
-            raise IncompleteSet(f"{place}: {absent[0]} is not built; build it first")
-        known = {**self.situation.finished, **built}
-        parts = [known[shard.name] for shard in self.planned]
+        stale = {one.shard.name for one in self.situation.stale}
+        parts = self._parts()
+        if absent := stale - {part.name for part in parts}:
+            raise IncompleteSet(f"{place}: {min(absent)} is not built; build it first")
         self._check_losses(parts, settings)
         computed = environments.read(self.folder, environments.BUILT) + environments.read(place, environments.BEGUN)
         environments.write(self.folder, environments.BEGUN, computed)
@@ -181,14 +181,21 @@ class SetBuild:
         self.folder.remove(MANIFEST_NAME)
         self._take_places()
 
+    def _parts(self) -> list[FinishedShard]:
+        """Of every shard that is kept, or built by now."""
+        stale = {one.shard.name for one in self.situation.stale}
+        kept = {name: part for name, part in self.situation.finished.items() if name not in stale}
+        known = kept | read_all_finished(self.order.place(self.folder), stale)
+        return [known[shard.name] for shard in self.planned if shard.name in known]
+
     def _check_losses(self, parts: Sequence[FinishedShard], settings: BuildSettings) -> None:
-        write_rejects(self.folder, reject_lines(parts), f"{BUILD_FOLDER}/{REJECTS_NAME}")
+        write_rejects(self.folder, reject_lines(parts), _REJECTS_OF_NEXT)
         examples = sum(len(shard.keys) for shard in self.planned)
         try:
             check_losses(parts, examples, self.folder.name, settings.max_rejects)
         except SourceError as error:
             raise SourceError(
-                f"{error}. The finished set is as it was; the list is {self.folder}/{BUILD_FOLDER}/{REJECTS_NAME}"
+                f"{error}. The finished set is as it was; the list is {self.folder}/{_REJECTS_OF_NEXT}"
             ) from None
 
     def _take_places(self) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from pipeline.building import transaction
 from pipeline.building.changes import situation
 from pipeline.building.ledger import read_manifest
+from pipeline.building.shard import build_shard
 from pipeline.encoders import sd_vae
 from pipeline.sources import image_folders, refer_file
 from pipeline.views import exact
@@ -297,6 +298,22 @@ def test_an_update_that_loses_too_much_leaves_the_set_as_it_was(world: World) ->
         world.picture(f"p000{number}", number)
     world.build(settings=strict).run()
     assert set(digests(world.out)) == set(before)
+
+
+def test_rejects_of_an_update_that_cannot_be_finished_are_listed_beside_the_set(world: World) -> None:
+    """As where some of its shards failed."""
+    world.build().run()
+    (world.root / "images/train/p0000.png").write_bytes(b"no picture")
+    world.picture("p0009", 99)
+    build = world.build()
+    begun = build.begin()
+    shard, _ = begun.todo
+    place, earlier = begun.order.place(begun.folder), begun.order.previous(begun.folder, shard.name)
+    build_shard(shard, build.source, "train", build.plan, build.vae, None, place, build.settings, previous=earlier)
+    begun.list_rejects()
+    (listed,) = (build.folder / "_build" / "rejects.jsonl").read_text().splitlines()
+    assert (json.loads(listed)["shard"], json.loads(listed)["key"]) == ("toys-000000", "p0000")
+    assert (build.folder / "rejects.jsonl").read_bytes() == b""
 
 
 def test_rejects_are_tried_again_and_a_repaired_source_mends_the_build(world: World) -> None:
