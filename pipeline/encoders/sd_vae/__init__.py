@@ -55,7 +55,8 @@ def decoder(model: str, revision: str | None = None, device: str = "cpu") -> tup
     Raises:
         ConfigError: nothing loads from there.
     """
-    from pipeline.encoders.sd_vae.decoding import load
+    with undisturbed():
+        from pipeline.encoders.sd_vae.decoding import load
 
     return load(model, revision, device)
 

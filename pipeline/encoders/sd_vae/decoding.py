@@ -9,11 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-from pipeline.encoders._loading import check_device, load_part, weights_sha256
-from pipeline.encoders.sd_vae.encoder import moments_of
-from shards.errors import ConfigError
+from pipeline.encoders._loading import check_device, weights_sha256
+from pipeline.encoders.sd_vae.encoder import load_vae, moments_of
 
 Decode = Callable[[np.ndarray], np.ndarray]
 
@@ -21,19 +19,7 @@ Decode = Callable[[np.ndarray], np.ndarray]
 def load(model: str, revision: str | None, device: str) -> tuple[Decode, str]:
     """(latent [C, h, w] as stored -> uint8 [H, W, 3], digest of the encoder's weights). ConfigError."""
     target = check_device("sd_vae", device)
-    vae, report = load_part(
-        "sd_vae",
-        model,
-        "vae",
-        AutoencoderKL.from_pretrained,
-        revision,
-        torch_dtype=torch.float32,
-        output_loading_info=True,
-    )
-    if absent := report["missing_keys"]:
-        raise ConfigError(
-            f"sd_vae: {model!r} lacks {len(absent)} weights, such as {sorted(absent)[0]}: no decoder there"
-        )
+    vae = load_vae(model, revision)
     digest = weights_sha256(moments_of(vae).named_parameters())
     vae = vae.to(target).eval().requires_grad_(False)
 

@@ -106,6 +106,18 @@ def load(
 ) -> SdVae:
     """The encoder; arguments as of `sd_vae.build`. Raises ConfigError."""
     target = check_device("sd_vae", device)
+    return SdVae(
+        load_vae(model, revision, ("encoder.", "quant_conv.")),
+        dtype=dtype,
+        device=target,
+        tf32=tf32,
+        logvar=logvar,
+        compiled=compiled,
+    )
+
+
+def load_vae(model: str, revision: str | None, parts: tuple[str, ...] = ("",)) -> AutoencoderKL:
+    """The whole VAE in float32. ConfigError unless all weights of these parts, by how their names begin, are there."""
     vae, report = load_part(
         "sd_vae",
         model,
@@ -115,13 +127,13 @@ def load(
         torch_dtype=torch.float32,
         output_loading_info=True,
     )
-    absent = [name for name in report["missing_keys"] if name.startswith(("encoder.", "quant_conv."))]
+    absent = sorted(name for name in report["missing_keys"] if name.startswith(parts))
     if absent:
         raise ConfigError(
-            f"sd_vae: {model!r} lacks {len(absent)} encoder weights, such as {absent[0]}; expected an AutoencoderKL. "
-            "Point at the VAE of a Stable Diffusion model"
+            f"sd_vae: {model!r} lacks {len(absent)} weights that are needed, such as {absent[0]}; expected an "
+            "AutoencoderKL. Point at the VAE of a Stable Diffusion model"
         )
-    return SdVae(vae, dtype=dtype, device=target, tf32=tf32, logvar=logvar, compiled=compiled)
+    return vae
 
 
 def moments_of(vae: AutoencoderKL) -> nn.Sequential:
