@@ -14,6 +14,7 @@ from shards.errors import ConfigError
 from shards.storage.options import StorageOptions, shown_url
 from shards.storage.storage import open_folder
 from shards.upkeep.copying import THREADS
+from shards.upkeep.making import BETWEEN
 from shards.upkeep.publication import CARD, Moved, push_sets
 from shards.writing.card import facts_in
 
@@ -41,7 +42,7 @@ def publish_sets(
     for place in sets:
         folder = open_folder(place, storage_options=storage_options)
         manifest, facts = Manifest.load(folder), facts_in(folder.read(CARD).decode())
-        found = datasets_in(manifest.recipe, facts.get("url", ""))
+        found = datasets_in(manifest.recipe, *facts.get("url", "").split(BETWEEN))
         kept |= {data.title: data.terms for data in found.values() if data.keep}
         if not found:
             say(f"{manifest.name}: of no dataset whose terms are known here; that it may be passed on, you must know")

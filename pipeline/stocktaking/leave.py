@@ -13,10 +13,10 @@ from pipeline.stocktaking.facts import Dataset
 from pipeline.stocktaking.names import described, known
 
 
-def datasets_in(recipe: Mapping[str, Any], url: str = "") -> dict[str, Dataset]:
-    """Name -> description of the datasets that a set was made of, as far as its recipe, and the address that its card
+def datasets_in(recipe: Mapping[str, Any], *urls: str) -> dict[str, Dataset]:
+    """Name -> description of the datasets that a set was made of, as far as its recipe, and the addresses that its card
     gives, tell."""
-    said = {text.lower() for text in (*_texts(recipe.get("source")), url)}
+    said = {text.lower() for text in (*_texts(recipe.get("source")), *urls)}
     found = {}
     for name in known():
         dataset = described(name)

@@ -19,6 +19,7 @@ from shards.writing.card import facts_in
 from shards.writing.writer import BUILD_FOLDER
 
 PART = "part"
+BETWEEN = "; "  # what the cards of several sets say differently
 _PLAN = f"{BUILD_FOLDER}/made.json"  # removed with its folder when the set is sealed
 
 
@@ -57,4 +58,4 @@ def facts_of(folders: Sequence[Folder]) -> dict[str, str]:
     for folder in folders:
         for name, value in facts_in(folder.read("README.md").decode()).items():
             found.setdefault(name, []).append(value)
-    return {name: "; ".join(dict.fromkeys(values)) for name, values in found.items()}
+    return {name: BETWEEN.join(dict.fromkeys(values)) for name, values in found.items()}

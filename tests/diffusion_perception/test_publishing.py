@@ -12,6 +12,7 @@ import pytest
 from diffusion_perception.publishing import publish_sets
 from pipeline.stocktaking.leave import datasets_in
 from shards.errors import ConfigError
+from shards.upkeep.merging import merge_sets
 from shards.upkeep.publication import CARD
 from shards.writing.writer import seal_set, write_shard
 from tests.shards.toy_set import SCHEMA, toy_records
@@ -19,8 +20,8 @@ from tests.shards.toy_set import SCHEMA, toy_records
 KEPT = ("ade20k", "nyuv2", "kitti", "cityscapes")
 
 
-def made_of(folder: Path, source: Any, url: str = "") -> Path:
-    shard = write_shard(folder, f"{folder.name}-000000", SCHEMA, toy_records(0, 2))
+def made_of(folder: Path, source: Any, url: str = "", first: int = 0) -> Path:
+    shard = write_shard(folder, f"{folder.name}-000000", SCHEMA, toy_records(first, first + 2))
     recipe = {"source": source}
     seal_set(folder, name=folder.name, split="val", recipe=recipe, schema=SCHEMA, shards=[shard], card={"url": url})
     return folder
@@ -49,7 +50,9 @@ def test_a_known_copy_and_a_part_of_a_merged_set_are_known_too(tmp_path: Path, b
     url = "https://huggingface.co/datasets/zhoubolei/scene_parse_150"
     rows = made_of(tmp_path / "rows", {"name": "hf_dataset"}, url)
     merged = made_of(tmp_path / "merged", {"name": "merged", "of": [{"name": "coco_keypoints"}, {"name": "kitti"}]})
-    for made in (rows, merged):
+    others = made_of(tmp_path / "others", {"name": "hf_dataset"}, "https://example.invalid/others", first=2)
+    merge_sets([others, rows], tmp_path / "both")  # its card has both addresses
+    for made in (rows, merged, tmp_path / "both"):
         with pytest.raises(ConfigError, match="not to be passed on"):
             publish_sets([made], bucket)
 
