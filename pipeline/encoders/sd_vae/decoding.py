@@ -6,6 +6,7 @@ No part of a build or a training. The digest of a set covers the encoder alone, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ Decode = Callable[[np.ndarray], np.ndarray]
 def load(model: str, revision: str | None, device: str) -> tuple[Decode, str]:
     """(latent [C, h, w] as stored -> uint8 [H, W, 3], digest of the encoder's weights). ConfigError."""
     target = check_device("sd_vae", device)
-    vae = load_vae(model, revision)
+    vae: Any = load_vae(model, revision)  # diffusers says FloatTensor of every tensor
     digest = weights_sha256(moments_of(vae).named_parameters())
     vae = vae.to(target).eval().requires_grad_(False)
 
