@@ -32,10 +32,14 @@ _MISTAKES = (
     MemoryError,
 )  # ours: not hidden
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
-_REFUSED += ("RepositoryNotFoundError", "GatedRepoError")  # of the Hugging Face hub
+_REFUSED += ("RepositoryNotFoundError", "GatedRepoError", "DisabledRepoError")  # of the Hugging Face hub
 _FINAL = ("NotSupportedError", "NotImplementedError", "InvalidPathError", "UnknownConfigurationKeyError")
-_FINAL += ("OfflineModeIsEnabled", "HFValidationError")
-_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "ExpiredToken", "InvalidAccessKeyId")
+_FINAL += ("OfflineModeIsEnabled", "HFValidationError", "RevisionNotFoundError")
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.169\.254|metadata\.google\.internal|ExpiredToken|InvalidAccessKeyId"
+    # the hub's: a 403 without its words is of a link that expired meanwhile, and the next try asks for a new one
+    r"|Invalid credentials in Authorization header|403 Forbidden: (?!None\.)"
+)
 _CANNOT_PASS = re.compile(r"status code: (405|410|501)|redirect without LOCATION|invalid peer certificate")
 _SHOWN_CHARACTERS = 240
 
@@ -221,11 +225,7 @@ class Store:
     def _is_final(self, error: Exception) -> bool:
         kind = type(error).__name__
         text = str(error)
-        return (
-            kind in (*_REFUSED, *_FINAL)
-            or any(word in text for word in _NO_CREDENTIALS)
-            or bool(_CANNOT_PASS.search(text))
-        )
+        return kind in (*_REFUSED, *_FINAL) or bool(_NO_CREDENTIALS.search(text)) or bool(_CANNOT_PASS.search(text))
 
     def _words(self, name: str, doing: str, error: Exception) -> str:
         kind, text = type(error).__name__, " ".join(self._secrets.without(str(error)).split("Debug source")[0].split())
@@ -233,7 +233,7 @@ class Store:
         text = f"{said[1]}, {said[2]}" if said else text
         shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
         where = f"{self.url}/{name}: {doing} it"
-        if kind in _REFUSED or any(word in str(error) for word in _NO_CREDENTIALS):
+        if kind in _REFUSED or _NO_CREDENTIALS.search(str(error)):
             return (
                 f"{where} was refused ({kind}: {shown}). Check that this machine has credentials, that they have not "
                 "expired, and that they allow it (docs/storage.md)"

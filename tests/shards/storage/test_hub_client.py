@@ -4,6 +4,7 @@ No test reaches the hub itself.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import uuid
 from pathlib import Path
@@ -11,8 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import fsspec
+import httpx2
 import huggingface_hub
+import huggingface_hub.errors
+import obstore.exceptions
 import pytest
+from huggingface_hub.utils import hf_raise_for_status
 
 from shards.errors import StoreFailed
 from shards.storage import staging, store
@@ -101,3 +106,35 @@ def test_only_repositories_of_datasets_are_written(hub: StandIn) -> None:
     assert client._where == {"repo_type": "dataset", "revision": "v1"}
     for other in ("hf://datasets/latents", "hf://me/model", "hf://spaces/me/demo", "hf://buckets/me/b"):
         assert not HubClient(other, hub.memory, "").writable
+
+
+@pytest.mark.parametrize("name", [*store._REFUSED, *store._FINAL])
+def test_errors_that_are_told_by_name_are_those_of_a_client(name: str) -> None:
+    assert any(hasattr(home, name) for home in (builtins, obstore.exceptions, huggingface_hub.errors))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "tries", "words"),
+    [
+        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, 1, "was refused"),
+        (403, {"X-Error-Message": "you may not write here"}, 1, "was refused"),
+        (403, {"X-Error-Message": "Access to this resource is disabled."}, 1, "was refused"),
+        (404, {"X-Error-Code": "RevisionNotFound"}, 1, "nothing this store can do"),
+        (403, {}, 2, "failed 2 times"),
+        (500, {}, 2, "failed 2 times"),
+    ],
+)
+def test_what_the_hub_refuses_is_asked_once(
+    hub: StandIn, monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], tries: int, words: str
+) -> None:
+    asked = []
+
+    def answer(**said: Any) -> None:
+        asked.append(said)
+        request = httpx2.Request("POST", "https://hub/api/datasets/me/latents/commit/main")
+        hf_raise_for_status(httpx2.Response(status, headers=headers, request=request))
+
+    monkeypatch.setattr(hub, "upload_file", answer)
+    with pytest.raises(StoreFailed, match=words):
+        store.Store.open("hf://datasets/me/latents").write("a", b"x")
+    assert len(asked) == tries
