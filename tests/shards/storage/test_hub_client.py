@@ -132,7 +132,7 @@ def test_what_the_hub_refuses_is_asked_once(
     def answer(**said: Any) -> None:
         asked.append(said)
         request = get_session().build_request("POST", "https://hub/api/datasets/me/latents/commit/main")
-        http = importlib.import_module(type(request).__module__.partition(".")[0])  # another one in each of its versions
+        http = importlib.import_module(type(request).__module__.partition(".")[0])  # another in each version
         hf_raise_for_status(http.Response(status, headers=headers, request=request))
 
     monkeypatch.setattr(hub, "upload_file", answer)
