@@ -92,10 +92,8 @@ class LocalFolder:
         yield self.root / name
 
     def bring(self, name: str, path: Path) -> str:
-        try:
-            shutil.copyfile(self.root / name, path)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise missing(name, self) from error
+        with self.local_copy(name) as found:
+            shutil.copyfile(found, path)
         return sha256_file(path)
 
     def names(self, pattern: str) -> list[str]:

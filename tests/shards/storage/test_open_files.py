@@ -18,6 +18,7 @@ from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.storage.cache import ShardCache
 from shards.storage.open_files import FILES, FilePool, by_opening, most_files
+from shards.storage.storage import open_folder
 from tests.shards.toy_set import write_toy_set
 
 N_SHARDS = 1100
@@ -145,3 +146,11 @@ def test_several_places_are_filled_by_few_reads(tmp_path: Path, monkeypatch: pyt
     os.truncate(tmp_path / "tar", 61_100)
     with pytest.raises(CorruptShard, match="ends before byte 61400"):
         tar.scatter(parts)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop of links"])
+def test_what_is_no_plain_file_is_not_copied(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.tar"
+    {"pipe": os.mkfifo, "folder": Path.mkdir, "loop of links": lambda path: path.symlink_to(path)}[kind](path)
+    with pytest.raises(ContractError, match=r"x\.tar"):
+        open_folder(tmp_path).bring("x.tar", tmp_path / "copy")
