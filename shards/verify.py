@@ -24,7 +24,7 @@ from shards.errors import ContractError, IncompleteSet, StoreFailed
 from shards.progress import reports
 from shards.storage.atomic import sha256_file
 from shards.storage.storage import Folder, open_folder
-from shards.writing.writer import check_shard
+from shards.writing.writer import REJECTS_NAME, check_shard
 
 
 def find_faults(
@@ -137,12 +137,13 @@ def _index_faults(name: str, schema: Schema, found: ShardIndex, recorded: ShardI
 
 def _reject_faults(root: Folder, manifest: Manifest) -> Iterator[str]:
     try:
-        lines = root.read("rejects.jsonl").splitlines()
+        lines = root.read(REJECTS_NAME).splitlines()
     except ContractError as error:
-        yield str(error)
+        if REJECTS_NAME not in manifest.files:  # otherwise named above
+            yield str(error)
         return
     if len(lines) != manifest.counts.get("rejects"):
-        yield f"rejects.jsonl: has {len(lines)} lines, the manifest counts {manifest.counts.get('rejects')}"
+        yield f"{REJECTS_NAME}: has {len(lines)} lines, the manifest counts {manifest.counts.get('rejects')}"
 
 
 def main(arguments: list[str] | None = None) -> int:

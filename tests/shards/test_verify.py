@@ -126,3 +126,14 @@ def test_inspect_says_what_is_wrong(tmp_path: Path, toy_root: Path, capsys: Capt
     shown = capsys.readouterr().err
     assert "manifest.json not found" in shown
     assert "record 99 of toy: expected 0 to 11" in shown
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("name", ["README.md", "rejects.jsonl", "wids.json"])
+def test_a_file_that_is_missing_is_one_fault(damaged: Path, name: str, hashed: bool) -> None:
+    if not hashed:  # as in sets that were written before
+        edit_manifest(damaged, lambda data: data.pop("files"))
+    (damaged / name).unlink()
+    faults = list(verify.find_faults(damaged))
+    assert len(faults) == (1 if hashed or name == "rejects.jsonl" else 0)
+    assert all(fault.startswith(f"{name}: ") for fault in faults)
