@@ -24,6 +24,7 @@ from tests.golden_files import CHECKPOINTS, COMPACT, GoldenSet, grid
 
 PICTURE = ["...", "1::4", "2::4"]  # the grid that the full set itself uses for large pictures
 EVERY_SECOND = ["...", "::2", "::2"]
+QUARTER = [":", "::4"]  # of the channels
 ONE_SAMPLE = [":1"]
 STATES = ("checkpoint", "what", "seed", "preprocessing")
 
@@ -41,7 +42,10 @@ CUTS = {
     "ldm": Cut(),
     "unet_wrapper": Cut(
         without=("rawmap.*", "sel_up_self.*"),
-        thinned={f"default.feat{i}": ONE_SAMPLE for i in range(4)} | {"max_attn.attn64": ONE_SAMPLE},
+        thinned={name: [":1", *EVERY_SECOND] for name in (*(f"default.feat{i}" for i in range(3)), "max_attn.attn64")}
+        | {f"nonsquare_noattn.feat{i}": EVERY_SECOND for i in range(3)}
+        | {f"sel_{side}_cross.attn32": EVERY_SECOND for side in ("down", "up")}
+        | {"default.feat3": ONE_SAMPLE},
     ),
     "vpd_refer": Cut(
         ("ce", "grad", "metrics", "lr_schedule", "optimizer_groups"),
@@ -55,12 +59,18 @@ CUTS = {
             "grad.pred_d": PICTURE,
             "s352.encoder_out_ch_every4": [":", "::4"],
             "s352.feat1": [":", "::2"],
+            "s352.feat2": QUARTER,
+            "s480.pred_d_every4": EVERY_SECOND,
+            "s512.pred_d_every4": EVERY_SECOND,
         },
     ),
     "vpd_seg": Cut(
-        ("loss_eval_mode", "grad", "optimizer", "lr_config"), (), {"slide_flip_rescale.prob_every4": EVERY_SECOND}
+        ("loss_eval_mode", "grad", "optimizer", "lr_config"),
+        thinned={f"{name}.prob_every4": EVERY_SECOND for name in ("slide", "slide_flip_rescale")},
     ),
-    "metaprompts_depth": Cut(("grad",), ("pred_d", "encoder_out"), {"pred_d_f64": EVERY_SECOND}),
+    "metaprompts_depth": Cut(
+        ("grad",), ("pred_d", "encoder_out"), {"pred_d_f64": EVERY_SECOND, "last.feat1": QUARTER, "odd.feat1": QUARTER}
+    ),
     "metaprompts_seg": Cut(),
     "depth_metrics": Cut(
         (
@@ -80,10 +90,12 @@ CUTS = {
             *("daam.*cond_states", "daam.step1.word.photo", "prompt.*", "*.latents", "*.latents_noisy"),
             *("*.members.*", "eval.resized*"),
         ),
-        {f"{run}.up{i}": EVERY_SECOND for run in ("ensemble4", "null_t101", "nonsquare") for i in (2, 3)},
+        {f"{run}.up{i}": QUARTER for run in ("single", "ensemble4", "null_t101", "nonsquare") for i in range(1, 4)}
+        | {f"{run}.up1": QUARTER for run in ("t0", "eval")}
+        | {f"spair.{name}.up1": [":", "::16"] for name in ("cat0", "cat1", "cat2", "guitar0", "guitar1")}
+        | {f"daam.step1.{name}": EVERY_SECOND for name in ("global", "word.cat")},
     ),
 }
-LEFT_OUT: tuple[str, ...] = ()
 # In an order that keeps the repeated UNet within the xz dictionary.
 PUBLISHED = (
     "ldm_sd_v1_like.ckpt",
@@ -147,7 +159,7 @@ def packed_checkpoints(full: GoldenSet) -> bytes:
 def write_compact(source: Path, out: Path) -> None:
     """Write the compact set of a full one into a folder."""
     files: dict[str, bytes] = {}
-    reduced: dict[str, object] = {name: {"whole": True} for name in LEFT_OUT}
+    reduced: dict[str, object] = {}
     with GoldenSet(source) as full:
         for name, cut in CUTS.items():
             more, reduced[name] = cut_recording(full, name, cut)
