@@ -71,7 +71,7 @@ def check_unchanged(job: TrainJob, store: CheckpointStore, checkpoint: Checkpoin
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """`optim.lr: 5e-05 -> 0.0001` for every setting in force that differs and may not; both are whole configurations,
     in which a setting that is not written is its default."""
-    old, new = _in_force(before), _in_force(after)
+    old, new = in_force(before), in_force(after)
     for path in dict.fromkeys([*new, *old]):
         here, there = old.get(path), new.get(path)
         if here != there and not _free(path):
@@ -82,8 +82,8 @@ def _free(path: str) -> bool:
     return any(path == free or path.startswith(f"{free}.") for free in FREE)
 
 
-def _in_force(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting and every option of a plug-in by its path."""
+def in_force(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting and every option of a plug-in by its path, of a whole configuration as plain data."""
     from diffusion_perception.train_job import TrainJob
 
     settings = list(describe.settings_of(TrainJob, data))

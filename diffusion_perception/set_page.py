@@ -7,12 +7,14 @@ markup are `pipeline.set_page`'s.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from diffusion_perception import plugins
+from diffusion_perception.places import resolve_model, resolve_path
 from pipeline.files.photos import read_picture
 from pipeline.rendering.geometry import render
 from pipeline.set_page.drawing import draw_record, padded
@@ -32,22 +34,35 @@ FALSE_COLOURS = (
 
 
 @dataclass(frozen=True)
-class PageOptions:
-    """How a set is shown."""
+class PictureOptions:
+    """Where the pictures of records come from; neither of the two: latents are shown in false colours."""
 
-    records: int = 12  # that are drawn, evenly over the set
-    looked_at: int = 200  # that numbers of latents and sizes are made of
     pictures: str = ""  # folder in which the `file_name` of every record is found, as its meta has it
     model: str = ""  # folder or hub id of the model whose decoder shows latents
     revision: str = ""  # of a hub model
 
     def __post_init__(self) -> None:
+        if self.pictures and self.model:
+            raise ConfigError("pictures and model: one of the two shows the records. Leave the other out.")
+
+    def placed(self) -> Self:
+        """With an absolute folder and model."""
+        return replace(self, pictures=resolve_path(self.pictures, "page.pictures"), model=resolve_model(self.model))
+
+
+@dataclass(frozen=True)
+class PageOptions(PictureOptions):
+    """How a set is shown."""
+
+    records: int = 12  # that are drawn, evenly over the set
+    looked_at: int = 200  # that numbers of latents and sizes are made of
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.records < 0 or self.looked_at < 1:
             raise ConfigError(
                 f"a page of {self.records} records, {self.looked_at} looked at: expected 0, and 1, or more."
             )
-        if self.pictures and self.model:
-            raise ConfigError("pictures and model: one of the two shows the records. Leave the other out.")
 
 
 def write_set_page(
@@ -66,7 +81,7 @@ def write_set_page(
     path = Path(path)
     if not path.parent.is_dir():
         raise ConfigError(f"html={path}: {path.parent} is not a folder. Make it, or name another file.")
-    show, how, notes = _shown(shards, options)
+    show, how, notes = shown(shards, options)
     found = survey(shards, spread(shards.n_records, options.looked_at), reports(shards.manifest.name, "records", say))
     drawings = []  # which may add notes
     for number in spread(shards.n_records, options.records):
@@ -78,8 +93,12 @@ def write_set_page(
         raise ConfigError(f"html={path}: cannot be written ({error}). Name a file in a folder that exists.") from error
 
 
-def _shown(shards: ShardSet, options: PageOptions) -> tuple[Show, str, list[str]]:
-    """How records are shown, in words, and what a person must know."""
+def shown(shards: ShardSet, options: PictureOptions) -> tuple[Show, str, list[str]]:
+    """How records are shown, in words, and what a person must know.
+
+    Raises:
+        ConfigError: no such folder or model.
+    """
     if options.pictures:
         folder = Path(options.pictures)
         if not folder.is_dir():
@@ -108,7 +127,7 @@ def _of_source(folder: Path) -> tuple[Show, str, list[str]]:
     return show, "Pictures of the source, as the view shows them.", notes
 
 
-def _decoded(shards: ShardSet, options: PageOptions) -> tuple[Show, str, list[str]]:
+def _decoded(shards: ShardSet, options: PictureOptions) -> tuple[Show, str, list[str]]:
     recorded = shards.manifest.recipe.get("image_encoder") or {}
     spec = {"name": recorded.get("encoder", "")}
     load = plugins.function(plugins.ENCODERS, spec, "image_encoder of the recipe", "decoder")

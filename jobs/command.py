@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "jobs.train",
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",
+    "report": "jobs.report",
     "convert": "jobs.convert_checkpoint",
     "prompts": "jobs.build_prompts",
     "extract": "jobs.extract_nyuv2",

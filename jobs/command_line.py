@@ -7,10 +7,22 @@ command line swallows `--words` that come before `--`). What the settings mean i
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shards.errors import ConfigError, did_you_mean
+
+_SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # a URL may have an = in it, too
+
+
+def places_first(words: Sequence[str], setting: str) -> list[str]:
+    """The words of a command that takes places first, folders or URLs, with those as a setting's value."""
+    rest, places = list(words), []
+    while rest and not rest[0].startswith("-") and not _SETTING.match(rest[0]):
+        places.append(rest.pop(0))
+    return [f"{setting}={json.dumps(places)}", *rest] if places else rest
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from diffusion_perception.places import resolve_model, resolve_path
+from diffusion_perception.places import resolve_path
 from diffusion_perception.set_page import PageOptions, write_set_page
 from jobs.sets import words as grammar
 from shards.errors import ConfigError
@@ -52,17 +52,9 @@ def run(words: list[str]) -> None:
         shards = ShardSet.open(resolve_path(place, "sets"), by_range=True, storage_options=job.storage)
         if job.html:
             where = os.path.expanduser(job.html)
-            write_set_page(shards, where, _placed(job.page), lambda line: print(f"[inspect] {line}", flush=True))
+            write_set_page(shards, where, job.page.placed(), lambda line: print(f"[inspect] {line}", flush=True))
             print(f"pictures and all of this: {where}", flush=True)
             return
         if not 0 <= job.record < shards.n_records:
             raise ConfigError(f"record is {job.record}; {shards.manifest.name} has 0 to {shards.n_records - 1}")
         print(describe(shards, job.record), flush=True)
-
-
-def _placed(options: PageOptions) -> PageOptions:
-    return replace(
-        options,
-        pictures=resolve_path(options.pictures, "page.pictures"),
-        model=resolve_model(options.model),
-    )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
-from jobs.command_line import CommandLine
+from jobs.command_line import CommandLine, places_first
 from shards.errors import ConfigError
 from shards.storage.options import check_printable, check_printable_url
 from shards.storage.storage import Folder, open_folder
 
 T = TypeVar("T")
-_SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # a URL may have an = in it, too
 
 
 def read(job: type[T], words: Sequence[str], flags: Mapping[str, str]) -> tuple[T, frozenset[str]]:
@@ -24,13 +21,7 @@ def read(job: type[T], words: Sequence[str], flags: Mapping[str, str]) -> tuple[
     Raises:
         ConfigError: no set is named, a setting that the tool does not know, or a secret among them.
     """
-    rest = list(words)
-    places = []
-    while rest and not rest[0].startswith("-") and not _SETTING.match(rest[0]):
-        places.append(rest.pop(0))
-    if places:
-        rest = [f"sets={json.dumps(places)}", *rest]
-    command = CommandLine.parse(rest, flags=flags)
+    command = CommandLine.parse(places_first(words, "sets"), flags=flags)
     bound: Any = settings.bind(job, draft(command))
     if not bound.sets:
         raise ConfigError("which sets? Name their folders or URLs first, before settings and flags.")

@@ -19,7 +19,10 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .swatch { display: inline-block; width: 1em; height: 1em; vertical-align: -2px; border: 1px solid #999; }
 td.bars { width: min(200px, 22vw); } .bar { display: block; height: 0.7em; background: #678; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px; }
-figure { margin: 0; } figure img { width: 49%; vertical-align: top; } figure img + img { margin-left: 2%; }
+figure { margin: 0; } figure img { vertical-align: top; } figure img + img { margin-left: 2%; }
+.wide { overflow-x: auto; } details { margin: 1em 0; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); gap: 14px; }
+figure.curve svg { width: 100%; height: auto; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 """
 
@@ -51,11 +54,13 @@ def table(head: Sequence[str], rows: Sequence[tuple[str, str, float]]) -> Iterat
     yield "</table>"
 
 
-def figure(drawing: Drawing) -> str:
-    """A picture beside the same with its labels, and the texts below."""
+def figure(drawing: Drawing, *more: tuple[str, bytes]) -> str:
+    """A picture beside the same with its labels and what else is shown of it (in words, JPEG), and the texts below."""
+    shown = (("picture", drawing.picture), ("with its labels", drawing.overlay), *more)
     images = "".join(
-        f'<img alt="{alt}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
-        for alt, jpeg in (("picture", drawing.picture), ("with its labels", drawing.overlay))
+        f'<img style="width: {(100 - 2 * (len(shown) - 1)) // len(shown)}%" alt="{escape(alt)}" '
+        f'src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
+        for alt, jpeg in shown
     )
     texts = "".join(f"<br>{swatch(colour) if colour else ''} {escape(text)}" for text, colour in drawing.texts)
     return f"<figure>{images}<figcaption>{escape(drawing.key)}{texts}</figcaption></figure>"

@@ -14,6 +14,7 @@ from torch import nn
 
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.circumstances import circumstances
 from vpd.training.feeding import Parts
 from vpd.training.log import RunLog
 from vpd.training.resume import contents, restore_run
@@ -76,7 +77,11 @@ class Keeping:
         with whole_state(self.optimizer):
             if self.worker.rank:
                 return None
-            about = {"config": dict(self.resolved), "class_names": self.parts.class_names}
+            about = {
+                "config": dict(self.resolved),
+                "class_names": self.parts.class_names,
+                "environment": circumstances(self.worker),
+            }
             manifest, batch_size = self.parts.train_set.manifest, self.config.data.batch_size
             kept = contents(step, self.model, self.optimizer, manifest, batch_size, about, self.average)
             return self.writer.begin(step, *kept, scored)

@@ -1,0 +1,55 @@
+"""The page of two seeds of a run that was really trained, by the command."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from toy_jobs import train_here, train_settings
+
+from jobs import report
+from shards.errors import ConfigError
+
+
+def test_two_seeds_make_one_page_with_curves_scores_and_predictions(
+    sets: Path, tiny_sd: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for seed in (0, 1):
+        over = {"loop.steps": 1, "loop.eval_every_steps": 1, "loop.seed": seed, "run.name": f"seed{seed}"}
+        train_here(train_settings(sets, tiny_sd, tmp_path, over=over))
+    page, pictures = tmp_path / "r.html", world / "images/mscoco/images/train2014"
+    runs = [f"{tmp_path}/seed{seed}" for seed in (0, 1)]
+    report.run([*runs, f"html={page}", "examples=2", f"page.pictures={pictures}"])
+    assert str(page) in capsys.readouterr().out
+    text = page.read_text()
+    assert text.count("<svg") >= 4
+    assert "2 seeds of one configuration" in text
+    assert re.search(r"<td>validation: oIoU</td><td>0\.\d{4}</td><td>0\.\d{4}</td>", text)
+    assert "loop.seed" in text.split("Settings that differ")[1].split("<details>")[0]
+    assert "run.name" not in text.split("Settings that differ")[1].split("<details>")[0]
+    assert re.search(r"device cpu, diffusers [\d.]+, .*python 3\.\d.*, torch \d.*, workers 1<", text)
+    for seed in (0, 1):
+        predictions = text.split(f"Predictions of seed{seed}")[1].split("<h2>")[0]
+        best, worst = (
+            [float(score) for score in re.findall(r"score ([\d.e-]+)", part)]
+            for part in predictions.split("The best")[1].split("The worst")
+        )
+        assert len(best) == len(worst) == 2
+        assert best == sorted(best, reverse=True)
+        assert worst == sorted(worst)
+        assert worst[-1] <= best[-1]
+        assert predictions.count('alt="predicted"') == 4
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert "<script" not in text
+
+
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="of which runs"):
+        report.run([])
+    with pytest.raises(ConfigError, match="is not a folder"):
+        report.run(["a", f"html={tmp_path}/none/r.html"])
+    with pytest.raises(ConfigError, match="no finished checkpoint"):
+        report.run([str(tmp_path), f"html={tmp_path}/r.html"])
+    with pytest.raises(ConfigError, match="examples=-1"):
+        report.run(["a", "examples=-1"])
