@@ -19,8 +19,9 @@ from diffusion_perception.torch_data.samples import check_fields, sample_of
 from shards.errors import ConfigError
 from shards.reading.batch import Sample
 from shards.reading.gather import UNITS
+from shards.reading.labelling import labels_of
 from shards.reading.reader import ShardSet
-from shards.reading.stream import BatchStream, labels_of
+from shards.reading.stream import BatchStream
 from shards.storage.cache import CacheConfig
 from shards.storage.options import StorageOptions
 

@@ -10,16 +10,17 @@ planned in `gather`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
 
 from shards.contract.npy import storage_dtype
-from shards.errors import ConfigError, ContractError, LabelsFailed, SchemaMismatch
-from shards.reading.batch import Sample, SampleBatch
+from shards.errors import ConfigError
+from shards.reading.batch import SampleBatch
 from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
+from shards.reading.labelling import Allocate, BatchLabels, Buffers, Labels, Room, add_labels, one_by_one
 from shards.reading.order import SampleOrder
 from shards.reading.reader import ShardSet
 from shards.reading.rows import RowReader
@@ -29,36 +30,6 @@ from shards.storage.storage import Hold
 _HELD_BATCHES = 2  # the one in the caller's hands and the one before
 _SHARDS_AHEAD = 2  # that enter the window next
 
-Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
-
-
-Labels = Callable[[Sample], Mapping[str, np.ndarray]]
-
-
-class _Buffers:
-    """The arrays of one batch in flight, kept from batch to batch as long as shapes stay the same."""
-
-    def __init__(self, allocate: Allocate) -> None:
-        self._allocate = allocate
-        self._arrays: dict[str, np.ndarray] = {}
-        self._rows: dict[str, list[memoryview]] = {}
-
-    def array(self, name: str, count: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array [count, *shape], reused if the one at hand has room."""
-        held = self._arrays.get(name)
-        if held is None or held.shape[1:] != shape or held.dtype != dtype or len(held) < count:
-            held = self._arrays[name] = self._allocate((count, *shape), dtype)
-            self._rows.pop(name, None)
-        return held[:count]
-
-    def byte_rows(self, name: str) -> list[memoryview]:
-        """The rows of an array as bytes, sliced once and not once a batch."""
-        rows = self._rows.get(name)
-        if rows is None:
-            array = self._arrays[name]
-            rows = self._rows[name] = [row.data for row in array.view(np.uint8).reshape(len(array), -1)]
-        return rows
-
 
 class BatchStream:
     """Iterator of SampleBatch; a context manager, so that its threads end when the caller does.
@@ -66,7 +37,8 @@ class BatchStream:
     `batch_size`, `position` and `stop` count global samples; `rank` of `world` gets its slice of every batch.
     The last batch before `stop` may be smaller, and is shared out evenly; a rank whose share is empty ends
     one batch earlier. `fields` are npy fields copied into batch buffers that `allocate(shape, dtype)` makes
-    (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads.
+    (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads, or `batch_labels`
+    those of all samples of a batch at once, in arrays of the stream (`labelling`).
     `unit="row"` counts an epoch in rows of the item axis, every one once, where `"item"` draws one row of
     each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`). `every=n` gives the batch at
     `position` and then every n-th, for one of n processes that share a rank's batches. `uneven` lets batches that
@@ -91,6 +63,7 @@ class BatchStream:
         draw_seed: int = 0,
         draw: str = "random",
         labels: Labels | None = None,
+        batch_labels: BatchLabels | None = None,
         threads: int = 2,
         ahead: int = 2,
         allocate: Allocate = np.empty,
@@ -107,13 +80,15 @@ class BatchStream:
         self._stop = stop
         self._fields = [batch_field(shards, name) for name in fields]
         self._rows = RowReader(shards, self._fields)
-        self._labels = labels
+        if labels is not None and batch_labels is not None:
+            raise ConfigError("labels and batch_labels are given; expected one of them")
+        self._labels = batch_labels or (one_by_one(labels) if labels is not None else None)
         part = Slice(batch_size, rank, world, position, stop, every, uneven)
         if draw not in DRAWS:
             raise ConfigError(f"draw is {draw!r}; expected one of {', '.join(DRAWS)}")
         self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit))
         self._ahead = ahead if threads else 0
-        self._buffers = [_Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
+        self._buffers = [Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
         self._planned = 0
         self._window: dict[int, Hold] = {}  # shards in use at the last planned position, and the next
         self._pending: deque[Future[SampleBatch]] = deque()
@@ -159,7 +134,7 @@ class BatchStream:
             self._pending.append(self._pool.submit(self._read, plan, self._holds_of(plan), self._take_buffers()))
         return self._pending.popleft().result() if self._pending else None
 
-    def _take_buffers(self) -> _Buffers:
+    def _take_buffers(self) -> Buffers:
         self._planned += 1
         return self._buffers[self._planned % len(self._buffers)]
 
@@ -171,7 +146,7 @@ class BatchStream:
             self._window = {shard: before.get(shard) or shards.hold(shard) for shard in near}
         return {shard: self._window.get(shard) or shards.hold(shard) for shard in dict.fromkeys(plan.shards)}
 
-    def _read(self, plan: BatchPlan, holds: dict[int, Hold], buffers: _Buffers) -> SampleBatch:
+    def _read(self, plan: BatchPlan, holds: dict[int, Hold], buffers: Buffers) -> SampleBatch:
         shards, count = self._shards, len(plan.items)
         tars = {shard: hold() for shard, hold in holds.items()}
         sources = [tars[shard] for shard in plan.shards]
@@ -183,50 +158,8 @@ class BatchStream:
         metas = self._rows.read(plan, sources, slots)
         batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, metas)
         if self._labels is not None:
-            _add_labels(batch, self._labels, buffers)
+            add_labels(batch, self._labels, Room(buffers, count))
         return batch
-
-
-def labels_of(labels: Labels, sample: Sample) -> Mapping[str, np.ndarray]:
-    """What `labels` makes of a sample. LabelsFailed, with the record, for any error of the caller's function."""
-    try:
-        return labels(sample)
-    except ContractError:
-        raise
-    except Exception as error:  # passed on with the record it was about
-        raise LabelsFailed(
-            f"labels failed for record {sample.key}, item {sample.item}: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _add_labels(batch: SampleBatch, labels: Labels, buffers: _Buffers) -> None:
-    """Run `labels` for every sample and copy what it returns into batch arrays."""
-    made: dict[str, np.ndarray] = {}
-    for place in range(len(batch)):
-        sample = batch.sample(place)
-        values = labels_of(labels, sample)
-        if place == 0:
-            for name, value in values.items():
-                if name in batch.arrays:
-                    raise ConfigError(f"labels returns {name!r}, which is also in fields=; rename it")
-                made[name] = buffers.array(name, len(batch), np.shape(value), np.asarray(value).dtype)
-        if values.keys() != made.keys():
-            raise SchemaMismatch(
-                f"record {sample.key}: labels returned {sorted(values)}, for the first sample {sorted(made)}"
-            )
-        for name, value in values.items():
-            if np.shape(value) != made[name].shape[1:]:
-                raise SchemaMismatch(
-                    f"record {sample.key}: labels returned {name} of shape {list(np.shape(value))}, "
-                    f"the batch has {list(made[name].shape[1:])}; pad it there, or use batches of one"
-                )
-            if (dtype := np.asarray(value).dtype) != made[name].dtype:  # copied as it is, 1.75 would become 1
-                raise SchemaMismatch(
-                    f"record {sample.key}: labels returned {name} as {dtype}, for the first sample {made[name].dtype}; "
-                    "return one dtype, for example by np.asarray(value, np.float32)"
-                )
-            made[name][place] = value
-    batch.arrays.update(made)
 
 
 def _check(shards: ShardSet, order: SampleOrder, unit: str, threads: int, ahead: int) -> None:

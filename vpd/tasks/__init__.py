@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from shards.reading.labelling import one_by_one
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.tasks.metric import Metric
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
     from shards.contract.schema import Schema
     from shards.reading.batch import Sample
+    from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
     from vpd.model.device_batch import DeviceBatch
 
@@ -71,6 +73,11 @@ class Learned(Conditioned, Protocol):
     def labels(self, sample: Sample) -> Mapping[str, np.ndarray]:
         """Labels of one sample, made on a reader thread; the same shapes for every sample of a set."""
         ...
+
+    def batch_labels(self, samples: Sequence[Sample], room: Room) -> Mapping[str, np.ndarray]:
+        """Labels of all samples of a batch `[b, ...]`, in arrays of `room`: what training reads. By default `labels` of
+        one after another; a task overrides it where a batch at once is less work."""
+        return one_by_one(self.labels)(samples, room)
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
         """What a person should hear before training on a set: what it was built with beside what the task is set to."""

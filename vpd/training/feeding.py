@@ -6,16 +6,15 @@ device `vpd.model.device_batch`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from shards.errors import ConfigError
+from shards.reading.labelling import BatchLabels, one_by_one
 from shards.reading.order import order_of
 from shards.reading.reader import ShardSet
-from shards.reading.stream import BatchStream, Sample
+from shards.reading.stream import BatchStream
 from vpd.model.device_batch import PIXELS, Encoders, pinned_allocator, text_fields
 from vpd.model.perception import Perception
 from vpd.tasks import Task
@@ -54,7 +53,7 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
         fields=fields,
         draw_seed=config.loop.seed,
         draw=parts.task.row_draw,
-        labels=_labels(data.latents, parts),
+        batch_labels=_labels(data.latents, parts),
         threads=data.threads,
         ahead=data.ahead,
         allocate=pinned_allocator(worker.device),
@@ -62,11 +61,12 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
     )
 
 
-def _labels(latents: str, parts: Parts) -> Callable[[Sample], Mapping[str, np.ndarray]]:
-    """The labels of a sample, and its pixels if latents are encoded online."""
+def _labels(latents: str, parts: Parts) -> BatchLabels:
+    """The labels of a batch, and its pixels if latents are encoded online."""
+    of_task, load_pixels = parts.task.batch_labels, parts.load_pixels
     if latents == "cached":
-        return parts.task.labels
-    load_pixels, labels = parts.load_pixels, parts.task.labels
+        return of_task
     if load_pixels is None or parts.encoders.latents is None:
         raise ConfigError("data.latents is 'online', but no pixels can be loaded: set data.source.")
-    return lambda sample: {**labels(sample), PIXELS: load_pixels(sample)}
+    pixels = one_by_one(lambda sample: {PIXELS: load_pixels(sample)})
+    return lambda samples, room: {**of_task(samples, room), **pixels(samples, room)}

@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from shards.errors import ConfigError, SchemaMismatch, did_you_mean
-from shards.geometry.view import View, cut_label
+from shards.geometry.runs import Runs, cut_masks
+from shards.geometry.view import View
 from vpd.drawing.contrast import tinted, visible_colour
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.pixel_entropy import pixel_entropy
-from vpd.tasks.refer.labels import decode_rle
 from vpd.tasks.refer.metric import FEWEST_PX, ReferMetric, Target
 from vpd.tasks.refer.no_target import NAMES as GENERAL
 from vpd.tasks.refer.no_target import answers_nothing
@@ -36,6 +36,7 @@ from vpd.tasks.refer.overlap import NAMES as PUBLISHED
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
     from shards.contract.schema import Schema
+    from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
@@ -100,8 +101,14 @@ class ReferTask(Task):
         Raises:
             SchemaMismatch: the record's meta lacks the ref or the view.
         """
-        ref = _entry(sample.meta, "refs", sample.item, sample.key)
-        return {"mask": cut_label(decode_rle(ref["rle"]), View.from_json(_entry(sample.meta, "views", 0, sample.key)))}
+        return {"mask": cut_masks([_runs(sample)], [_view(sample)], name=lambda _: f"record {sample.key}")[0]}
+
+    def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+        """As `labels`, all masks at once, where they lie in the batch."""
+        views = [_view(sample) for sample in samples]
+        mask = room.array("mask", views[0].size_px, np.uint8)  # [b, h, w]
+        runs = [_runs(sample) for sample in samples]
+        return {"mask": cut_masks(runs, views, mask, name=lambda place: f"record {samples[place].key}")}
 
     def context(self, batch: DeviceBatch) -> torch.Tensor:
         """The sentences' text states `[B, L, D]`."""
@@ -229,6 +236,16 @@ class ReferTask(Task):
 def mask_of(answer: np.ndarray) -> np.ndarray:
     """A mask, bool `[H, W]`, of one or of its logits `[2, H, W]`."""
     return answer.astype(bool) if answer.ndim == 2 else answer[1] > answer[0]
+
+
+def _runs(sample: Sample) -> Runs:
+    ref = _entry(sample.meta, "refs", sample.item, sample.key)
+    height, width = ref["rle"]["size"]
+    return Runs(ref["rle"]["counts"], (height, width))
+
+
+def _view(sample: Sample) -> View:
+    return View.from_json(_entry(sample.meta, "views", 0, sample.key))
 
 
 def _entry(meta: Mapping[str, Any], name: str, index: int, key: str) -> dict[str, Any]:
