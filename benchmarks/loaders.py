@@ -29,8 +29,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from benchmarks.reader import measure
-from pipeline.files.label_png import encode_label
 from shards import BatchStream, Field, Order, Record, Sample, Schema, ShardSet, seal_set, write_shard
+from shards.contract.quick_png import quick_png
 from shards.geometry.view import View, cut_label, drawn_view
 from shards.reading.labelling import BatchLabels, one_by_one
 from vpd.tasks.depth.task import build as depth_task
@@ -74,7 +74,7 @@ def depth_records(samples: int, rng: np.random.Generator) -> Iterator[Record]:
         depth = (room + 300 * disc(rng, 480, 640) + rng.normal(0, 2, (480, 640))).astype(np.uint16)
         views = [depth_view(int(rng.integers(0, 161)), flip=bool(k % 2)) for k in range(4)]
         meta = view_meta(views, height=480, width=640, class_id=3)
-        yield Record(f"{number:06d}", {"latent": latents(rng, 4), "depth": depth_png(depth), "meta": meta})
+        yield Record(f"{number:06d}", {"latent": latents(rng, 4), "depth": quick_png(depth), "meta": meta})
 
 
 def depth_view(left: int, *, flip: bool) -> View:
@@ -89,7 +89,7 @@ def seg_records(samples: int, rng: np.random.Generator) -> Iterator[Record]:
         for _ in range(12):
             label[disc(rng, 512, 683)] = rng.choice([*rng.integers(CLASSES, size=8), IGNORE])
         meta = view_meta([seg_view(rng, flip=bool(k % 2)) for k in range(4)], height=512, width=683)
-        yield Record(f"{number:06d}", {"latent": latents(rng, 4), "label": encode_label(label), "meta": meta})
+        yield Record(f"{number:06d}", {"latent": latents(rng, 4), "label": quick_png(label), "meta": meta})
 
 
 def seg_view(rng: np.random.Generator, *, flip: bool) -> View:

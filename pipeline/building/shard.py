@@ -80,7 +80,8 @@ def build_shard(
     """
     schema = schema_of(source, view_plan, vae, text, settings)
     with _earlier(previous, planned, schema) as (earlier, taken):
-        first_stage = FirstStage(source, split, view_plan, shared or shared_sha256(source, split), earlier, taken)
+        shared = shared or shared_sha256(source, split)
+        first_stage = FirstStage(source, split, view_plan, shared, earlier, taken, settings.labels)
         examples = map_ahead(first_stage, planned.keys, settings.decoders, settings.decode_ahead)
         batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
         outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")

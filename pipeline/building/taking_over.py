@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.building.label_forms import quick_labels
 from pipeline.building.ledger import Rejected
 from pipeline.building.previous import Earlier, EarlierRecords
+from pipeline.building.recipe import LabelForm
 from pipeline.building.stages import Kept, Outcome, RenderedExample, rendered
 from pipeline.example import Source
 from pipeline.views import ViewPlan
@@ -26,6 +28,7 @@ class FirstStage:
         shared: hash of what all records of the source depend on.
         earlier: what was built before, by key.
         records: the records of these.
+        label_form: of the labels of records that are rendered.
     """
 
     def __init__(
@@ -36,9 +39,11 @@ class FirstStage:
         shared: str,
         earlier: Mapping[str, Earlier],
         records: EarlierRecords | None,
+        label_form: LabelForm = "small",
     ) -> None:
         self._source, self._split, self._plan = source, split, view_plan
         self.shared, self._earlier, self._records = shared, earlier, records
+        self._label_form = label_form
         self.origins: dict[str, Origin] = {}
 
     def __call__(self, key: str) -> Outcome:
@@ -50,6 +55,8 @@ class FirstStage:
         outcome = rendered(self._source, self._split, self._plan, key)
         shown = outcome.shown if isinstance(outcome, RenderedExample) else ""
         self.origins[key] = Origin(key, files, shown)
+        if self._label_form == "quick" and isinstance(outcome, RenderedExample):
+            outcome.labels = quick_labels(outcome.labels)
         if earlier and self._records and isinstance(outcome, RenderedExample):
             outcome.known = self._records.arrays(key)
             outcome.is_encoded = bool(outcome.known) and shown == earlier.origin.shown

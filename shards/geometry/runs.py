@@ -43,7 +43,7 @@ def cut_masks(
     """The parts of masks that views show, uint8 [b, h, w]; padding is 0.
 
     Args:
-        views: one a mask, all of one `size_px`.
+        views: one a mask, all of one `label_px`.
         out: what to fill instead of a new array, contiguous.
         name: what messages call the mask at a place.
 
@@ -51,11 +51,11 @@ def cut_masks(
         SchemaMismatch: runs that do not cover their picture, or views of several sizes.
         Reject: a view's box does not lie inside its picture.
     """
-    (height, width), count = views[0].size_px, len(masks)
+    (height, width), count = views[0].label_px, len(masks)
     for place, view in enumerate(views):
-        if view.size_px != (height, width):
+        if view.label_px != (height, width):
             raise SchemaMismatch(
-                f"{name(place)}: its view has {view.size_px} pixels, that of {name(0)} {height, width}; "
+                f"{name(place)}: its view has {view.label_px} pixels, that of {name(0)} {height, width}; "
                 "use batches of one"
             )
     lanes = -(-width // _LANES) * _LANES
@@ -143,7 +143,7 @@ class _Place(NamedTuple):
 def _place_of(size_px: Size, view: View) -> _Place:
     check_inside(size_px, view)
     (rows, columns), (top, left) = shown_lines(view), view.pad_before_px
-    lanes = -(-view.size_px[1] // _LANES) * _LANES
+    lanes = -(-view.label_px[1] // _LANES) * _LANES
     shown = np.searchsorted(rows, np.arange(size_px[0] + 1))
     inner = (shown > 0) & (shown < len(rows))  # what changes above the first row is in the heads
     at = np.where(inner, (top + shown) * lanes, _OUTSIDE)

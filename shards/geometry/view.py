@@ -86,6 +86,11 @@ class View:
         return self.content_px if self.enlarged_px is None else self.enlarged_px
 
     @property
+    def label_px(self) -> Size:
+        """Size of a label that is cut by the view: with its padding, but not enlarged."""
+        return self.size_px if self.is_padded else self.content_px
+
+    @property
     def is_padded(self) -> bool:
         """Whether the encoder sees anything but picture."""
         return any((*self.pad_px, *self.pad_before_px))
@@ -121,7 +126,7 @@ def cut_label(label: np.ndarray, view: View, fill: float = 0) -> np.ndarray:
         fill: the label's own "nothing here": the ignore value of a segmentation, 0 for depth and masks.
 
     Returns:
-        [h, w] in the label's dtype, nearest neighbour: the view's `size_px`, or the window's size where it is enlarged.
+        [h, w] in the label's dtype, nearest neighbour, of the view's `label_px`.
 
     Raises:
         Reject: the view's box does not lie inside the label.

@@ -62,6 +62,7 @@ def test_a_set_without_text_has_no_text_fields() -> None:
         ({"image_batch": 0}, "image_batch is 0"),
         ({"decode_threads": 1.5}, "decode_threads is 1.5"),
         ({"text": "both"}, "states, tokens"),
+        ({"labels": "fast"}, "small, quick"),
         ({"max_rejects": 5}, "fraction from 0 to 1"),
     ],
 )

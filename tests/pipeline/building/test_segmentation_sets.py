@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,13 @@ from torch import nn
 from demo.ade20k_world import CLASSES, write_ade20k_world
 from pipeline.building.ledger import open_build
 from pipeline.building.plan import plan_shards
-from pipeline.building.recipe import BuildSettings, recipe_of, schema_of
+from pipeline.building.recipe import LABEL_FORMS, BuildSettings, recipe_of, schema_of
 from pipeline.building.shard import build_shard, finish_set
 from pipeline.rendering.geometry import render, to_pixels
 from pipeline.sources import ade20k, image_folders
 from pipeline.views import segmentation, segmentation_tiles
 from shards.contract.manifest import Manifest
+from shards.contract.quick_png import row_runs
 from shards.geometry.view import View, cut_label
 from shards.reading.order import Order
 from shards.reading.reader import ShardSet
@@ -84,6 +86,22 @@ def test_a_replay_set_gives_every_view_once_with_its_own_latent_and_label(tmp_pa
                 seen[key, row] += 1
     assert len(seen) == n * VIEWS
     assert set(seen.values()) == {1}
+
+
+def test_quick_labels_are_the_same_labels_and_another_recipe(tmp_path: Path, source: Any) -> None:
+    task, found = seg.build(classes=len(CLASSES)), []
+    for form in LABEL_FORMS:
+        recipe = build_set(tmp_path / form, source, "training", TRAIN, replace(SETTINGS, labels=form)).recipe
+        assert recipe.get("labels", "small") == form
+        shards = ShardSet.open(str(tmp_path / form))
+        n, options = shards.n_items, {"fields": ("latent",), "batch_labels": task.batch_labels, "draw": task.row_draw}
+        with BatchStream(shards, Order(n, seed=0), batch_size=n, stop=n * VIEWS, **options) as stream:
+            found.append([{name: array.copy() for name, array in batch.arrays.items()} for batch in stream])
+        runs = [row_runs(shards.record(number).payload("label"), "label") for number in range(n)]
+        assert all((one is not None) == (form == "quick") for one in runs)
+    for small, quick in zip(*found, strict=True):
+        assert small.keys() == quick.keys() == {"latent", "label"}
+        assert all(np.array_equal(small[name], quick[name]) for name in small)
 
 
 class Guess(nn.Module):

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from shards.errors import Reject, SchemaMismatch
 from shards.geometry.runs import Runs, coco_counts, cut_masks
 from shards.geometry.view import View, cut_label
+from tests.shards.geometry.any_view import SEEDS, views
 
 KINDS = ("empty", "full", "pixel", "noise", "box", "hole")
 WHOLE = View((6, 8), (0, 0, 8, 6), (6, 8), (0, 0, 8, 6))
@@ -34,26 +35,6 @@ def masks(draw: st.DrawFn) -> np.ndarray:
         side = {"full": (height, width), "pixel": (1, 1)}.get(kind, tuple(rng.integers(1, (height + 1, width + 1))))
         mask[(0 if kind == "full" else top) :, (0 if kind == "full" else left) :][: side[0], : side[1]] = 1
     return 1 - mask if kind == "hole" else mask
-
-
-@st.composite
-def views(draw: st.DrawFn, picture_px: tuple[int, int], size_px: tuple[int, int]) -> View:
-    """Any box, enlarged or reduced, any window of it, flipped, padded on all sides."""
-    rng = np.random.default_rng(draw(SEEDS))
-    (y0, x0), most = rng.integers(0, picture_px), 2 * np.array(picture_px)
-    y1, x1 = rng.integers((y0 + 1, x0 + 1), np.array(picture_px) + 1)
-    resized = rng.integers(1, most + 1)
-    shown = rng.integers(1, np.minimum(resized, size_px) + 1)
-    (top, left), before = rng.integers(0, resized - shown + 1), rng.integers(0, size_px - shown + 1)
-    window = (left, top, left + shown[1], top + shown[0])
-    after = size_px - shown - before
-    box, window, resized, before, after = (
-        tuple(map(int, values)) for values in ((x0, y0, x1, y1), window, resized, before, after)
-    )
-    return View(size_px, box, resized, window, flip=draw(st.booleans()), pad_px=after, pad_before_px=before)
-
-
-SEEDS = st.integers(0, 2**32 - 1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,6 +64,12 @@ def test_the_numbers_are_those_of_coco() -> None:
 def test_runs_that_are_none_of_the_picture_are_refused(text: str) -> None:
     with pytest.raises(SchemaMismatch, match="record 7"):
         cut_masks([Runs(text, (6, 8))], [WHOLE], name="record 7{}".format)
+
+
+def test_an_enlarged_view_has_a_mask_of_its_windows_size() -> None:
+    view = View((12, 16), (0, 0, 8, 6), (6, 8), (1, 1, 8, 6), enlarged_px=(12, 16))
+    mask = np.eye(6, 8, dtype=np.uint8)
+    np.testing.assert_array_equal(cut_masks([runs_of(mask)], [view])[0], cut_label(mask, view))
 
 
 def test_batches_of_several_sizes_and_boxes_outside_are_refused() -> None:

@@ -14,7 +14,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from shards.contract.quick_png import plain_rows
 from shards.errors import CorruptShard, SchemaMismatch
+from shards.geometry.quick_cut import cut_rows
+from shards.geometry.view import View, cut_label
 
 if TYPE_CHECKING:
     from shards.contract.schema import Field
@@ -38,6 +41,24 @@ def stored_depth(view: Sample | StoredRecord, field: Field) -> np.ndarray:
     if depth.ndim != 2:
         raise SchemaMismatch(f"record {view.key}: {field.name} has shape {list(depth.shape)}, expected [H, W].")
     return depth
+
+
+def shown_depth(sample: Sample, field: Field, view: View) -> np.ndarray:
+    """The part of a sample's depth that a view's window shows, as stored, `[h, w]` without padding.
+
+    Raises:
+        As `stored_depth`.
+    """
+    if field.codec == "png":
+        payload = sample.payload(field.name)
+        found = plain_rows(payload)
+        if found is not None:
+            return cut_rows(found, view)
+        stored = _read_png(payload, f"record {sample.key}: {field.name}.png")
+    else:
+        stored = stored_depth(sample, field)
+    (top, left), (height, width) = view.pad_before_px, view.content_px
+    return cut_label(stored, view)[top : top + height, left : left + width]
 
 
 def metres(stored: np.ndarray, units_per_metre: float) -> np.ndarray:

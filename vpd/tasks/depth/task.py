@@ -22,19 +22,20 @@ import torch
 
 from shards.contract.lengths import per_metre
 from shards.errors import ConfigError, ContractError, SchemaMismatch, did_you_mean
-from shards.geometry.view import View, cut_label, drawn_view, recorded_views
+from shards.geometry.view import View, drawn_view, recorded_views
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.depth.built_range import range_notices
 from vpd.tasks.depth.draw import drawn, legend_of, write_depth
-from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, stored_depth
+from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, shown_depth, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
 from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
+    from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
@@ -158,10 +159,36 @@ class DepthTask(Task):
         Raises:
             SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
         """
-        view, field = self._fitted(drawn_view(sample), sample.key), sample.record.shards.schema.field("depth")
-        cut = cut_label(stored_depth(sample, field), view)  # [h, w], with padding
-        height, width = view.content_px if self.crop_padding else view.size_px
-        return {"depth": metres(cut[:height, :width], per_metre(field)), "class_id": class_id_of(sample)}
+        view = self._fitted(drawn_view(sample), sample.key)
+        depth = np.empty(self._label_px(view), np.float32)  # [h, w]
+        return {"depth": self._fill(depth, sample, view), "class_id": class_id_of(sample)}
+
+    def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+        """As `labels`, each made where it lies in the batch."""
+        views = [self._fitted(drawn_view(sample), sample.key) for sample in samples]
+        depth = room.array("depth", self._label_px(views[0]), np.float32)  # [b, h, w]
+        class_id = room.array("class_id", (), np.int64)  # [b]
+        for place, (sample, view) in enumerate(zip(samples, views, strict=True)):
+            self._fill(depth[place], sample, view)
+            class_id[place] = class_id_of(sample)
+        return {"depth": depth, "class_id": class_id}
+
+    def _label_px(self, view: View) -> tuple[int, int]:
+        return view.content_px if self.crop_padding else view.size_px
+
+    def _fill(self, depth: np.ndarray, sample: Sample, view: View) -> np.ndarray:
+        """Write a sample's metres `[h, w]`; SchemaMismatch for a view of another size."""
+        if depth.shape != self._label_px(view):
+            raise SchemaMismatch(
+                f"record {sample.key}: a view of {self._label_px(view)} pixels in a batch of {depth.shape}; use "
+                "batches of one"
+            )
+        field, (height, width) = sample.record.shards.schema.field("depth"), view.content_px
+        depth[height:], depth[:height, width:] = 0, 0  # padding: below and to the right
+        shown = depth[:height, :width]
+        shown[...] = shown_depth(sample, field, view)
+        shown /= np.float32(per_metre(field))  # divided, as `metres` does
+        return depth
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
         """Where the set was built with another greatest depth than the head can predict."""

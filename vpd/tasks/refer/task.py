@@ -106,7 +106,7 @@ class ReferTask(Task):
     def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
         """As `labels`, all masks at once, where they lie in the batch."""
         views = [_view(sample) for sample in samples]
-        mask = room.array("mask", views[0].size_px, np.uint8)  # [b, h, w]
+        mask = room.array("mask", views[0].label_px, np.uint8)  # [b, h, w]
         runs = [_runs(sample) for sample in samples]
         return {"mask": cut_masks(runs, views, mask, name=lambda place: f"record {samples[place].key}")}
 

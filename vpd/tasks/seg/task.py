@@ -26,12 +26,12 @@ import torch
 from PIL import Image
 
 from shards.errors import ConfigError, ContractError, did_you_mean
-from shards.geometry.view import Size, View, cut_label, drawn_view, recorded_views
+from shards.geometry.view import Size, View, drawn_view, recorded_views
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.tasks import Task
 from vpd.tasks.seg.draw import palette, write_label_png
-from vpd.tasks.seg.labels import LABEL, stored_label
+from vpd.tasks.seg.labels import LABEL, shown_label, stored_label
 from vpd.tasks.seg.loss import SegLoss
 from vpd.tasks.seg.metric import Confusion, class_table
 from vpd.tasks.stitch import Blend, blend_of, grouped
@@ -39,6 +39,7 @@ from vpd.tasks.stripes import STRIPE_BYTES, StripedGrid, stripes
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
+    from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
     from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
@@ -133,9 +134,15 @@ class SegTask(Task):
         Raises:
             SchemaMismatch: the record has no such view, or a class the task does not know.
         """
-        view = drawn_view(sample)
-        label = stored_label(sample, self.classes, self.ignore_index)
-        return {LABEL: cut_label(label, view, fill=self.ignore_index)}
+        return {LABEL: shown_label(sample, drawn_view(sample), self.classes, self.ignore_index)}
+
+    def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+        """As `labels`, each cut where it lies in the batch."""
+        views = [drawn_view(sample) for sample in samples]
+        found = room.array(LABEL, views[0].label_px, np.uint8)  # [b, h, w]
+        for sample, view, out in zip(samples, views, found, strict=True):
+            shown_label(sample, view, self.classes, self.ignore_index, out)
+        return {LABEL: found}
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Loss of logits `[B, C, h, w]`, and of auxiliary ones after them, against the label `[B, H, W]`."""

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from shards.contract.lengths import per_metre
+from shards.contract.quick_png import quick_png
 from shards.contract.schema import Field, Record, Schema
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch
 from shards.geometry.view import View
@@ -129,6 +130,25 @@ def test_labels_lie_where_the_drawn_view_shows_them(field, crop_padding, make_se
             assert batch.arrays["class_id"].tolist() == [int(batch.sample(i).key[5:]) % 3 for i in range(5)]
             rows.update(zip(batch.keys, batch.rows.tolist(), strict=True))
     assert len(rows) == 20  # four epochs used each of four views of five pictures once
+
+
+@pytest.mark.parametrize("crop_padding", [True, False])
+def test_quick_labels_are_the_same_labels(crop_padding, make_set):
+    """One by one from PNGs as sources have them, and as batches from quick ones; the last view is resized."""
+    box, window = (0, 0, WIDTH, HEIGHT), (3, 2, 3 + HEIGHT, 2 + HEIGHT)
+    resized = View((HEIGHT + 16, HEIGHT + 16), box, (HEIGHT + 9, WIDTH - 9), window, flip=True, pad_px=(16, 16))
+    views, task = [*tiles(), resized], depth.build(crop_padding=crop_padding)
+    records = [record_of(number, views, MILLIMETRES) for number in range(3)]
+    quick = [
+        Record(one.key, {**one.values, "depth": quick_png(blocks(number)[0])}) for number, one in enumerate(records)
+    ]
+    as_stored = stream_of(make_set(views=views, records=records), task, batch_size=3, stop=15)
+    quick_set = make_set(views=views, records=quick)
+    options = {"fields": ["latent"], "draw": task.row_draw, "batch_labels": task.batch_labels, "threads": 0}
+    with as_stored, BatchStream(quick_set, order_of(quick_set, seed=1), batch_size=3, stop=15, **options) as at_once:
+        for one, other in zip(as_stored, at_once, strict=True):
+            assert one.arrays.keys() == other.arrays.keys()
+            assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
 
 
 def test_stored_values_become_metres_exactly(make_set):

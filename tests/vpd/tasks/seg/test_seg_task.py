@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion_perception.assemble import build_head
 from pipeline.views import segmentation, segmentation_tiles
+from shards.contract.quick_png import quick_png
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch
 from shards.geometry.view import cut_label
 from vpd.backbones import FeatureSpec, Level
@@ -185,6 +186,8 @@ def test_labels_that_do_not_fit_the_task_are_refused():
         task.labels(record(tiles(), row=0))
     with pytest.raises(SchemaMismatch, match=r"view 9 was drawn, meta\['views'\] has"):
         task.labels(record(tiles(), row=9))
+    with pytest.raises(SchemaMismatch, match=r"record img: label\.png holds the value 2"):
+        task.labels(record(tiles(), quick_png(label()), row=0))
     with pytest.raises(CorruptShard, match="Pillow mode RGB"):
         task.labels(record(tiles(), png(np.zeros((4, 4, 3), np.uint8)), row=0))
     with pytest.raises(CorruptShard, match="cannot be read as PNG"):
