@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -88,24 +89,48 @@ def plain_rows(payload: memoryview) -> PlainRows | None:
     header = _header(payload, 16)
     if header is None or payload[_RUNS_START - 4 : _RUNS_START] != b"IDAT":
         return None
-    height, width = header
+    layout = _layout(*header)
+    if layout is None or len(payload) < layout.end:
+        return None
+    contents = np.frombuffer(payload, np.uint8)
+    if (contents.take(layout.fixed) != layout.expected).any():  # compressed or filtered, as other programs write it
+        return None
+    strides = (layout.row_bytes, 1)
+    blocks = [
+        np.ndarray((count, layout.row_bytes - 1), np.uint8, payload, start + 1, strides)
+        for start, count in layout.blocks
+    ]
+    return PlainRows(header, blocks)
+
+
+class _Layout(NamedTuple):
+    """Where an uncompressed picture of 16 bits has what."""
+
+    row_bytes: int  # with the filter
+    blocks: list[tuple[int, int]]  # where the first row begins, rows
+    fixed: np.ndarray  # where block headers and filters are
+    expected: np.ndarray  # what they are
+    end: int
+
+
+@lru_cache(maxsize=64)
+def _layout(height: int, width: int) -> _Layout | None:
+    """None: a row is too long for a block."""
     row_bytes = 1 + 2 * width
     if row_bytes > _MOST_BLOCK:
         return None
     most, start, blocks = _MOST_BLOCK // row_bytes, _RUNS_START + len(_ZLIB_HEADER), []
+    fixed, expected = list[int](), list[int]()
     for first in range(0, height, most):
         count = min(most, height - first)
-        if payload[start : start + _BLOCK.size] != _block_header(count * row_bytes, last=first + count == height):
-            return None  # compressed, as other programs write it
+        fixed += range(start, start + _BLOCK.size)
+        expected += _block_header(count * row_bytes, last=first + count == height)
         start += _BLOCK.size
-        if len(payload) < start + count * row_bytes:
-            return None
-        rows = np.frombuffer(payload, np.uint8, count * row_bytes, start).reshape(count, row_bytes)
-        if rows[:, 0].any():  # filtered
-            return None
-        blocks.append(rows[:, 1:])
-        start += rows.size
-    return PlainRows((height, width), blocks)
+        blocks.append((start, count))
+        fixed += range(start, start + count * row_bytes, row_bytes)
+        expected += [0] * count
+        start += count * row_bytes
+    return _Layout(row_bytes, blocks, np.array(fixed), np.array(expected, np.uint8), start)
 
 
 def _header(payload: memoryview, bits: int) -> tuple[int, int] | None:

@@ -35,7 +35,7 @@ def cut_runs(runs: RowRuns, view: View, fill: int, out: np.ndarray | None = None
 
 
 def cut_rows(stored: PlainRows, view: View) -> np.ndarray:
-    """The part of a 16-bit picture that a view's window shows, uint16 [h, w] without its padding.
+    """The part of a 16-bit picture that a view's window shows, big-endian uint16 [h, w] without its padding.
 
     Raises:
         Reject: the view's box does not lie inside the picture.
@@ -44,21 +44,18 @@ def cut_rows(stored: PlainRows, view: View) -> np.ndarray:
     rows, columns = shown_lines(view)
     left, right = int(columns[0]), int(columns[-1]) + 1
     top, bottom = int(rows[0]), int(rows[-1]) + 1
-    pairs = np.empty((bottom - top, right - left), np.uint16)  # [rows of the picture, columns of the picture]
+    pairs = np.empty((bottom - top, right - left), ">u2")  # [rows of the picture, columns of the picture]
     flat, start = pairs.view(np.uint8).reshape(bottom - top, -1), 0
     for block in stored.blocks:
         low, high = max(top, start), min(bottom, start + len(block))
         if low < high:
             flat[low - top : high - top] = block[low - start : high - start, 2 * left : 2 * right]
         start += len(block)
-    swapped = pairs >> 8  # the file has the high byte first
-    pairs <<= 8
-    pairs |= swapped
     if len(rows) != len(pairs) or not _is_whole(rows):
         pairs = pairs.take(rows - top, axis=0)
     if len(columns) != right - left or not _is_whole(columns):
         pairs = pairs.take(columns - left, axis=1)
-    return pairs[:, ::-1] if view.flip else pairs
+    return np.ascontiguousarray(pairs[:, ::-1]) if view.flip else pairs
 
 
 def _is_whole(lines: np.ndarray) -> bool:
