@@ -49,6 +49,10 @@ _PUBLIC = {  # name -> module that defines it
     "SetDataset": "diffusion_perception.torch_data.mapped",
     "SetStream": "diffusion_perception.torch_data.streamed",
     "SetLoader": "diffusion_perception.torch_data.loader",
+    "Subset": "shards.reading.subset",
+    "Mixture": "diffusion_perception.torch_data.opened",
+    "MixedSet": "diffusion_perception.torch_data.opened",
+    "Stage": "shards.reading.mixing",
     "ShardBuilder": "diffusion_perception.builder",
     "BuildJob": "diffusion_perception.builder",
     "TrainJob": "diffusion_perception.train_job",
@@ -80,11 +84,14 @@ if TYPE_CHECKING:
     from diffusion_perception.settings import bind, read_file
     from diffusion_perception.torch_data.loader import SetLoader
     from diffusion_perception.torch_data.mapped import SetDataset
+    from diffusion_perception.torch_data.opened import MixedSet, Mixture
     from diffusion_perception.torch_data.streamed import SetStream
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
+    from shards.reading.mixing import Stage
     from shards.reading.reader import ShardSet
+    from shards.reading.subset import Subset
     from shards.upkeep.difference import diff_sets
     from shards.upkeep.mending import repair_set
     from shards.upkeep.merging import merge_sets
@@ -95,12 +102,16 @@ __all__ = [
     "BuildJob",
     "EvaluateJob",
     "Features",
+    "MixedSet",
+    "Mixture",
     "Predictor",
     "SetDataset",
     "SetLoader",
     "SetStream",
     "ShardBuilder",
     "ShardSet",
+    "Stage",
+    "Subset",
     "TrainJob",
     "Trained",
     "bind",

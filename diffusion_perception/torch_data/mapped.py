@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from diffusion_perception.torch_data.opened import OpenedSet
+from diffusion_perception.torch_data.opened import Place, open_place
 from diffusion_perception.torch_data.samples import check_fields, sample_of
 from shards.errors import ConfigError
 from shards.reading.batch import Sample
@@ -22,6 +21,7 @@ from shards.reading.gather import UNITS
 from shards.reading.labelling import labels_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.reading.subset import EVERYTHING, Subset
 from shards.storage.cache import CacheConfig
 from shards.storage.options import StorageOptions
 
@@ -36,23 +36,27 @@ class _Chosen:
     def at(self, positions: np.ndarray) -> np.ndarray:
         return self.samples[positions % self.n_items]
 
+    def epochs(self, positions: np.ndarray) -> np.ndarray:
+        return positions // self.n_items
+
 
 class SetDataset(Dataset[dict[str, Any]]):
     """The samples of a set by number. Picklable; every tensor belongs to the caller.
 
     Args:
-        url: folder path or URL of the set; a remote one needs `cache`.
+        url: folder path or URL of the set; a remote one needs `cache`. Or a `Mixture`: its sets one after another.
         fields: npy fields to give, one row of each.
         labels: makes further arrays of a `Sample`, such as a task's `labels`; they may differ in shape.
         unit: samples are the `row`s of the item axis (views, or sentences), or the `item`s, with one row each, drawn
             anew in every epoch (`set_epoch`).
         draw, seed: how rows of items are drawn, `random` or in a `cycle`.
         verify: check the hash of every row that is read.
+        subset: some records of the set.
     """
 
     def __init__(
         self,
-        url: str | Path,
+        url: Place,
         fields: Sequence[str] = ("latent",),
         labels: Callable[[Sample], Mapping[str, Any]] | None = None,
         *,
@@ -62,13 +66,14 @@ class SetDataset(Dataset[dict[str, Any]]):
         verify: bool = True,
         cache: CacheConfig | None = None,
         storage_options: StorageOptions | None = None,
+        subset: Subset = EVERYTHING,
     ) -> None:
         if unit not in UNITS:
             raise ConfigError(f"unit {unit!r} is unknown; choose from {', '.join(UNITS)}")
         self.fields, self.labels, self.epoch = tuple(fields), labels, 0
         self._unit, self._draw, self._seed = unit, draw, seed
         check_fields(self.fields)
-        self._set = OpenedSet(url, cache, storage_options, verify)
+        self._set = open_place(url, subset, cache, storage_options, verify)
         self._length = self.shards.n_rows if unit == "row" else self.shards.n_items
         self.__getitems__([0] if self._length else [])  # settings that do not fit are refused here, not in a worker
 
@@ -139,7 +144,9 @@ class SetDataset(Dataset[dict[str, Any]]):
         with stream:
             batch = next(stream)
         labels = self.labels or _no_labels
-        return [sample_of(batch, place, labels_of(labels, batch.sample(place))) for place in range(len(batch))]
+        return [
+            sample_of(batch, self.shards, place, labels_of(labels, batch.sample(place))) for place in range(len(batch))
+        ]
 
 
 def _no_labels(sample: Sample) -> dict[str, Any]:

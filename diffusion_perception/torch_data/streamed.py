@@ -14,20 +14,20 @@ A loop that is left early starts the same pass again; one that ends is followed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from diffusion_perception.torch_data.opened import OpenedSet
+from diffusion_perception.torch_data.opened import Place, open_place
 from diffusion_perception.torch_data.placement import in_worker, rank_and_world, worker_and_workers
 from diffusion_perception.torch_data.samples import batch_of, check_fields
 from shards.errors import ConfigError
 from shards.reading.batch import Sample
-from shards.reading.order import Order, SampleOrder, check_world, order_of
+from shards.reading.order import check_world, order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.reading.subset import EVERYTHING, Subset
 from shards.storage.cache import CacheConfig
 from shards.storage.options import StorageOptions
 
@@ -36,7 +36,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
     """Batches of a set, for this rank and worker. Picklable.
 
     Args:
-        url: folder path or URL of the set; a remote one needs `cache`.
+        url: folder path or URL of the set; a remote one needs `cache`. Or a `Mixture` of sets.
         global_batch_size: samples of a batch on all ranks together; a multiple of their number.
         fields: npy fields to give, one row of each.
         labels: makes further arrays of a `Sample`, such as a task's `labels`; called in the reading threads.
@@ -48,6 +48,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
         threads: that read ahead, in a process that is no DataLoader worker; a worker reads by itself.
         reuse_buffers: tensors are the stream's own buffers, valid until the batch after the next is asked for. Saves a
             copy. Not in DataLoader workers, which would overwrite what is still on its way.
+        subset: some records of the set, read as the whole set is.
 
     Raises:
         ConfigError: settings that do not fit each other or the set.
@@ -55,7 +56,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        url: str | Path,
+        url: Place,
         global_batch_size: int,
         fields: Sequence[str] = ("latent",),
         labels: Callable[[Sample], Mapping[str, np.ndarray]] | None = None,
@@ -73,11 +74,10 @@ class SetStream(IterableDataset[dict[str, Any]]):
         verify: bool = True,
         cache: CacheConfig | None = None,
         storage_options: StorageOptions | None = None,
+        subset: Subset = EVERYTHING,
     ) -> None:
         if (rank is None) != (world is None):
             raise ConfigError(f"rank is {rank}, world is {world}; give both, or none")
-        if window_shards and not shuffle:
-            raise ConfigError("window_shards is a way to shuffle; leave it 0 with shuffle=False")
         self.global_batch_size, self.fields, self.labels = global_batch_size, tuple(fields), labels
         check_fields(self.fields)
         self._options = {"unit": unit, "draw": draw, "draw_seed": seed, "fields": self.fields, "labels": labels}
@@ -85,7 +85,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
         self._given = None if rank is None or world is None else (rank, world)
         self._inherited = (0, 1)
         self._whole, self._threads, self._reuse = whole_batches, threads, reuse_buffers
-        self._set = OpenedSet(url, cache, storage_options, verify)
+        self._set = open_place(url, subset, cache, storage_options, verify)
         self._start = 0  # global samples before the next loop, or the one under way
         self._position = 0  # and before what it gives next
         self._base = 0  # and before the first batch of worker 0
@@ -142,7 +142,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
             with self._open(first, end, workers) as stream:
                 for batch in stream:
                     self._position = batch.next_position
-                    yield batch_of(batch, copy=not self._reuse)
+                    yield batch_of(batch, self.shards, copy=not self._reuse)
         self.finish_pass()
 
     def set_epoch(self, epoch: int) -> None:
@@ -197,18 +197,12 @@ class SetStream(IterableDataset[dict[str, Any]]):
     def _rank_and_world(self) -> tuple[int, int]:
         return self._given or rank_and_world(self._inherited)
 
-    def _order(self) -> SampleOrder:
-        options = dict(self._order_options)
-        if not options.pop("shuffle"):
-            return Order(self.epoch_samples, 0, shuffle=False)
-        return order_of(self.shards, **options)
-
     def _open(self, position: int, stop: int, workers: int) -> BatchStream:
         rank, world = self._rank_and_world()
         check_world(self.global_batch_size, rank, world)
         return BatchStream(
             self.shards,
-            self._order(),
+            order_of(self.shards, **self._order_options),
             batch_size=self.global_batch_size,
             rank=rank,
             world=world,

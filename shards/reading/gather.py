@@ -15,8 +15,9 @@ import numpy as np
 from shards.contract.npy import storage_dtype
 from shards.contract.schema import Field
 from shards.errors import ConfigError
-from shards.reading.order import SampleOrder, check_world, keyed, rank_slice
+from shards.reading.order import check_world, keyed, rank_slice
 from shards.reading.reader import ShardSet
+from shards.reading.sample_order import SampleOrder
 
 _CHUNK_SAMPLES = 4096
 UNITS = ("item", "row")
@@ -153,7 +154,7 @@ def _locate(
         runs = index.items[items]  # [P, 3]
         return items, runs[:, 0], runs[:, 1] + samples - (index.row_ends[items] - runs[:, 2])
     runs = index.items[samples]
-    epochs = positions // order.n_items
+    epochs = order.epochs(positions)
     if draw.how == "cycle":
         drawn = (keyed(draw.seed, samples) >> np.uint64(1)).astype(np.int64) % runs[:, 2] + epochs
     else:

@@ -13,25 +13,24 @@ from typing import Protocol
 import numpy as np
 
 from shards.errors import ConfigError
+from shards.reading.mixing import Mixing
+from shards.reading.mixture import MixedOrder, MixedWindow
 from shards.reading.permutation import keyed, permute
 from shards.reading.window import WindowedOrder
 
 
-class SampleOrder(Protocol):
-    """What a stream needs to know about an order."""
-
-    @property
-    def n_items(self) -> int:
-        """Samples in an epoch."""
-        ...
-
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        """Item ids i64 [P] at global positions i64 [P]."""
-        ...
-
-
 class ShardCounts(Protocol):
     """What `order_of` asks of a set."""
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How often each is drawn from, of several sets that are read as one."""
+        ...
+
+    @property
+    def part_shards(self) -> tuple[int, ...]:
+        """How many shards each of these has."""
+        ...
 
     def shard_items(self, unit: str = "item") -> tuple[int, ...]:
         """Samples per shard."""
@@ -64,25 +63,47 @@ class Order:
         drawn_of = np.zeros_like(epoch) if self.fixed else epoch
         return permute(place, np.full_like(place, self.n_items), keyed(self.seed, drawn_of))
 
+    def epochs(self, positions: np.ndarray) -> np.ndarray:
+        """i64 [P]: which epoch each sample belongs to."""
+        return np.asarray(positions, np.int64) // self.n_items
+
 
 def order_of(
-    shards: ShardCounts, *, seed: int, window_shards: int = 0, fixed: bool = False, unit: str = "item"
-) -> Order | WindowedOrder:
-    """The shuffled order of a set: over all of it, or within a moving window of `window_shards` shards if > 0.
+    shards: ShardCounts,
+    *,
+    seed: int,
+    window_shards: int = 0,
+    fixed: bool = False,
+    shuffle: bool = True,
+    unit: str = "item",
+) -> Order | WindowedOrder | MixedOrder:
+    """The order of a set: over all of it, or within a moving window of `window_shards` shards if > 0. Of several sets
+    that are read as one, each in the order that it has alone.
 
     Args:
         fixed: the same in every epoch.
+        shuffle: False: as the set has them.
 
     Raises:
-        ConfigError: `fixed` and a window.
+        ConfigError: a window, and `fixed` or no `shuffle`.
     """
-    counts = shards.shard_items(unit)
     if fixed and window_shards:
         raise ConfigError(
             f"data.order is fixed and data.window_shards {window_shards}; a window's order is new in every epoch. Set "
             "one of the two: data.window_shards=0, or data.order=new."
         )
-    return WindowedOrder(counts, seed, window_shards) if window_shards else Order(sum(counts), seed, fixed=fixed)
+    if window_shards and not shuffle:
+        raise ConfigError("window_shards is a way to shuffle; leave it 0 with shuffle=False")
+    counts, start, each = shards.shard_items(unit), 0, []
+    for n_shards in shards.part_shards:
+        each.append(counts[start : start + n_shards])
+        start += n_shards
+    plain = [Order(sum(own), seed, shuffle, fixed) for own in each] if not window_shards else []
+    windowed = [WindowedOrder(own, seed, window_shards) for own in each] if window_shards else []
+    if shards.mixing is None:
+        return (plain or windowed)[0]
+    turns = shards.mixing.turns([sum(own) for own in each])
+    return MixedWindow(tuple(windowed), turns) if windowed else MixedOrder(tuple(plain), turns)
 
 
 def rank_slice(count: int, rank: int, world: int) -> slice:

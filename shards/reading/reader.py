@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -31,6 +31,9 @@ from shards.storage.open_files import TarBytes
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, Hold, open_folder
 
+if TYPE_CHECKING:
+    from shards.reading.mixing import Mixing
+
 _OPEN_THREADS = 8
 
 
@@ -44,6 +47,8 @@ class ItemRef(NamedTuple):
 
 class ShardSet:
     """A set opened for reading; safe to share between threads. Make one with `ShardSet.open`."""
+
+    mixing: Mixing | None = None  # how often each is drawn from, of several sets that are read as one
 
     def __init__(self, folder: Folder, manifest: Manifest, index: SetIndex, *, verify: bool) -> None:
         self.folder = folder
@@ -91,6 +96,20 @@ class ShardSet:
         check_index(manifest, index)
         return ShardSet(folder, manifest, index, verify=verify)
 
+    @property
+    def cache(self) -> ShardCache | None:
+        """What tars arrive through, if anything."""
+        return self.folder.cache
+
+    @property
+    def part_shards(self) -> tuple[int, ...]:
+        """How many shards each of the sets has that are read as this one: of a set, its own."""
+        return (len(self.manifest.shards),)
+
+    def folder_of(self, shard: int) -> Folder:
+        """Where a shard lies."""
+        return self.folder
+
     def item(self, item: int) -> ItemRef:
         """The item with a global number; IndexError outside 0 .. n_items - 1."""
         _check_number("item", item, self.n_items, self.manifest.name)
@@ -132,7 +151,7 @@ class ShardSet:
         """Start bringing a shard to this machine, and keep it there while the result is referenced; calling it gives
         the bytes."""
         named = self.manifest.shards[shard]
-        return self.folder.hold(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
+        return self.folder_of(shard).hold(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
 
     def read(self, field: Field, record: int, first: int = 0, n: int | None = None) -> memoryview:
         """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; they are the caller's."""
@@ -157,9 +176,9 @@ class ShardSet:
         """The error for a row whose bytes have another hash than the index says."""
         table = self.index.fields[field.name]
         row_bytes = int(table.length[record]) // max(1, int(table.rows[record]))
-        shard = self.manifest.shards[int(self.index.shard[record])]
+        number = int(self.index.shard[record])
         return CorruptShard(
-            f"{shard.name}.tar in {self.folder}: "
+            f"{self.manifest.shards[number].name}.tar in {self.folder_of(number)}: "
             f"record {self.index.key(record)}, field {field.name}, row {row}, "
             f"at byte {int(table.offset[record]) + row * row_bytes}: xxh3 differs from the index; "
             "rebuild this shard or download it again"

@@ -21,9 +21,10 @@ from shards.errors import ConfigError
 from shards.reading.batch import SampleBatch
 from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
 from shards.reading.labelling import Allocate, BatchLabels, Buffers, Labels, Room, add_labels, one_by_one
-from shards.reading.order import SampleOrder
+from shards.reading.mixture import MixedWindow
 from shards.reading.reader import ShardSet
 from shards.reading.rows import RowReader
+from shards.reading.sample_order import SampleOrder
 from shards.reading.window import WindowedOrder
 from shards.storage.storage import Hold
 
@@ -141,7 +142,7 @@ class BatchStream:
     def _holds_of(self, plan: BatchPlan) -> dict[int, Hold]:
         """The shards of a batch, on their way from now on; those of the window stay here until it has moved on."""
         shards, before = self._shards, self._window
-        if shards.folder.cache is not None and isinstance(self._order, WindowedOrder):
+        if shards.cache is not None and isinstance(self._order, WindowedOrder | MixedWindow):
             near = self._order.shards_near(plan.position, _SHARDS_AHEAD, self._stop)
             self._window = {shard: before.get(shard) or shards.hold(shard) for shard in near}
         return {shard: self._window.get(shard) or shards.hold(shard) for shard in dict.fromkeys(plan.shards)}
@@ -183,11 +184,11 @@ def _check(shards: ShardSet, order: SampleOrder, unit: str, threads: int, ahead:
 def _check_cache(shards: ShardSet, order: SampleOrder, n_samples: int) -> None:
     """ConfigError if the cache cannot hold what `n_samples` samples in a row and the shards read ahead need: then
     shards would be fetched more than once an epoch."""
-    cache = shards.folder.cache
+    cache = shards.cache
     if cache is None:
         return
     sizes = sorted(shard.tar_bytes for shard in shards.manifest.shards)
-    if isinstance(order, WindowedOrder):
+    if isinstance(order, WindowedOrder | MixedWindow):
         sizes = sizes[-(order.most_shards(n_samples) + _SHARDS_AHEAD) :]
         advice = f"raise limit_bytes (data.cache_gb), or lower window={order.window}, ahead or the batch size"
     else:

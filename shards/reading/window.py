@@ -53,6 +53,10 @@ class WindowedOrder:
             result[mine] = self._in_epoch(int(epoch), places[mine])
         return result
 
+    def epochs(self, positions: np.ndarray) -> np.ndarray:
+        """i64 [P]: which epoch each sample belongs to."""
+        return np.asarray(positions, np.int64) // self.n_items
+
     def shards_near(self, position: int, ahead: int, stop: int | None = None) -> list[int]:
         """The shards in use at a position, longest in use first, then the next `ahead` that will enter; none of an
         epoch that begins at `stop` or later."""

@@ -1,38 +1,22 @@
-"""A new set made of finished ones: where it may be written, its recipe, and the facts its card repeats.
+"""A new set made of finished ones: where it may be written, and the facts its card repeats.
 
-The recipe is that of the sets it is made of, with a `part` that names its records: a set of other records is another
-one, which neither a build nor a training may take for the whole. Which records those are is `merging`'s and
-`splitting`'s.
+Its recipe is `shards.contract.parts`', which records it has `merging`'s and `splitting`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shards.contract.canonical import canonical_json
-from shards.contract.manifest import MANIFEST_NAME, fingerprint
+from shards.contract.manifest import MANIFEST_NAME
 from shards.errors import ConfigError
 from shards.storage.storage import Folder
 from shards.writing.card import facts_in
 from shards.writing.writer import BUILD_FOLDER
 
-PART = "part"
 BETWEEN = "; "  # what the cards of several sets say differently
 _PLAN = f"{BUILD_FOLDER}/made.json"  # removed with its folder when the set is sealed
-
-
-def whole(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without what says that a set is a part."""
-    return {name: value for name, value in recipe.items() if name != PART}
-
-
-def recipe_of(recipe: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """The recipe of a set of these records, in this order, that were built by `recipe`."""
-    base = whole(recipe)
-    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
-    return {**base, PART: {"of": fingerprint(base), "records": len(keys), "keys_sha256": digest}}
 
 
 def begin(target: Folder, recipe: Mapping[str, Any]) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from shards.contract.canonical import parse_json
 from shards.contract.manifest import Manifest, ShardEntry, recipe_difference
+from shards.contract.parts import recipe_of, whole
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 from shards.reading.reader import ShardSet
 from shards.storage.options import StorageOptions
 from shards.storage.storage import open_folder
 from shards.upkeep.copying import copy_file, copy_tables
-from shards.upkeep.making import begin, facts_of, recipe_of, whole
+from shards.upkeep.making import begin, facts_of
 from shards.writing.writer import seal_set
 
 OF_THE_SOURCE = ("source", "split", "records_per_shard")  # of a recipe: what may differ between sources

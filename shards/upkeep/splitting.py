@@ -6,7 +6,6 @@ every machine, and a record that is added moves few others.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import numpy as np
 from shards.contract.canonical import parse_json
 from shards.contract.index import ShardIndex
 from shards.contract.manifest import Manifest, ShardEntry
+from shards.contract.parts import draw_of, recipe_of
 from shards.contract.schema import Record, check_key
 from shards.errors import ConfigError, CorruptShard, SchemaMismatch
 from shards.reading.reader import ShardSet
@@ -28,7 +28,7 @@ from shards.storage.options import StorageOptions
 from shards.storage.staging import staging_folder
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_tables
-from shards.upkeep.making import begin, facts_of, recipe_of
+from shards.upkeep.making import begin, facts_of
 from shards.writing.writer import seal_set, write_shard
 
 Part = float | int | Sequence[str] | None  # a share of all records, their number, their keys; None: those left over
@@ -50,7 +50,7 @@ def choose(keys: Sequence[str], parts: Mapping[str, Part], seed: int = 0) -> dic
             _check_named(name, part, known, taken)
             chosen[name] = set(part)
             taken |= chosen[name]
-    pool = sorted((key for key in keys if key not in taken), key=lambda key: _draw(seed, key))
+    pool = sorted((key for key in keys if key not in taken), key=lambda key: draw_of(seed, key))
     drawn = [(name, part) for name, part in parts.items() if isinstance(part, int | float)]
     sizes = _sizes(drawn, len(keys))
     if sum(sizes) > len(pool):
@@ -197,7 +197,3 @@ def _sizes(drawn: Sequence[tuple[str, float | int]], total: int) -> list[int]:
             before, share = share, share + part
             sizes.append(round(min(share, 1.0) * total) - round(before * total) if share <= 1 + 1e-9 else total + 1)
     return sizes
-
-
-def _draw(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{key}".encode()).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the set that the page names."""
     folder = tmp_path_factory.mktemp("reader")
     write_set(folder / "sets" / "scenes", "seg")
+    write_set(folder / "sets" / "rooms", "seg")
     return folder
 
 
@@ -34,8 +36,14 @@ def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
 
 
-def test_the_page_has_four_examples_of_about_ten_lines() -> None:
-    assert list(BLOCKS) == ["A plain loop", "Stop and go on", "By number", "In a trainer"]
+def test_the_page_has_examples_of_about_ten_lines() -> None:
+    assert list(BLOCKS) == [
+        "A plain loop",
+        "Stop and go on",
+        "Some of a set, several sets",
+        "By number",
+        "In a trainer",
+    ]
     assert PAGE.read_text().count("```python") == len(BLOCKS)
     assert all(len(block.splitlines()) < 20 for block in BLOCKS.values())
 
@@ -51,6 +59,14 @@ def test_a_stopped_loop_goes_on_with_its_third_batch(capsys: pytest.CaptureFixtu
     (line,) = capsys.readouterr().out.splitlines()
     seen = [key for batch in names["SetStream"]("sets/scenes", 2, seed=1) for key in batch["key"]]
     assert line == f"3 {seen[4:]}"
+
+
+def test_a_mixture_has_three_of_one_set_to_one_of_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("Some of a set, several sets")
+    *batches, last = capsys.readouterr().out.splitlines()
+    assert batches
+    assert all(sorted(json.loads(line[: line.index("]") + 1])) == [0, 0, 0, 1] for line in batches)
+    assert len(names["SetStream"]("sets/scenes", 1, subset=names["train"])) + int(last.split()[0]) == 6
 
 
 def test_samples_are_read_by_number(capsys: pytest.CaptureFixture[str]) -> None:

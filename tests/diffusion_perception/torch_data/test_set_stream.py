@@ -1,4 +1,5 @@
-"""Whatever the ranks, DataLoader workers, batch sizes and stops: the stream, exactly once, in its order."""
+"""Whatever the set, subset or mixture, the ranks, DataLoader workers, batch sizes and stops: the stream, exactly once,
+in its order."""
 
 from __future__ import annotations
 
@@ -19,12 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from diffusion_perception import SetLoader, SetStream
+from diffusion_perception import MixedSet, Mixture, SetDataset, SetLoader, SetStream, Stage, Subset
 from diffusion_perception.torch_data import placement
 from shards.errors import ConfigError, FingerprintMismatch
 from shards.reading.batch import Sample
 from shards.reading.order import order_of
-from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from tests.shards.toy_set import write_toy_set
 
@@ -36,7 +36,22 @@ Row = tuple[int, int]  # item, row
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("torch") / "toy"
     write_toy_set(folder, sizes=(3, 2, 4))
+    write_toy_set(folder / "other", sizes=(2, 1))
     return folder
+
+
+PLACES = ("whole", "subset", "mixture", "stages")
+
+
+def place_of(root: Path, kind: str) -> dict[str, Any]:
+    """What is read, as `SetStream` takes it."""
+    some = Subset(where={"number": {"min": 2, "max": 6}}, share=(0.0, 0.95))
+    if kind == "whole":
+        return {"url": root}
+    if kind == "subset":
+        return {"url": root, "subset": some}
+    sets = [MixedSet(root, 2, some), MixedSet(root / "other", 1), MixedSet(root, 1)]
+    return {"url": Mixture(sets, stages=(Stage(7, (0, 1, 2)),) if kind == "stages" else ())}
 
 
 @dataclass(frozen=True)
@@ -109,61 +124,71 @@ def joined(ranks: list[list[dict[str, Any]]]) -> list[list[Row]]:
     return [[row for rank in ranks if k < len(rank) for row in rows_of(rank[k])] for k in range(longest)]
 
 
-def truth(root: Path, start: int, stop: int, size: int, unit: str) -> list[list[Row]]:
+def truth(root: Path, start: int, stop: int, size: int, unit: str, kind: str = "whole") -> list[list[Row]]:
     """The global batches of the stream itself, read by one process."""
-    shards = opened(root)
+    shards = fresh(root, kind).shards
     order = order_of(shards, seed=3, unit=unit)
     options: dict[str, Any] = {"draw_seed": 3, "unit": unit, "threads": 0}
     with BatchStream(shards, order, batch_size=size, position=start, stop=stop, **options) as stream:
         return [list(zip(batch.items.tolist(), batch.rows.tolist(), strict=True)) for batch in stream]
 
 
-def streams_of(root: Path, size: int, world: int, **options: Any) -> list[SetStream]:
-    first = fresh(root, **options)
+def streams_of(root: Path, size: int, world: int, kind: str = "whole", **options: Any) -> list[SetStream]:
+    first = fresh(root, kind, **options)
     twins = [forked(first) for _ in range(world)]
     for rank, twin in enumerate(twins):
         twin._given, twin.global_batch_size = (rank, world), size
     return twins
 
 
-opened = cache(ShardSet.open)
-
-
 @cache
-def fresh(root: Path, **options: Any) -> SetStream:
-    return SetStream(root, 1, seed=3, threads=1, **options)
+def fresh(root: Path, kind: str, **options: Any) -> SetStream:
+    return SetStream(**place_of(root, kind), global_batch_size=1, seed=3, threads=1, **options)
 
 
 @QUICK
-@given(layout=layouts, share=st.integers(1, 2), unit=st.sampled_from(["item", "row"]), whole=st.booleans())
+@given(
+    layout=layouts,
+    share=st.integers(1, 2),
+    unit=st.sampled_from(["item", "row"]),
+    whole=st.booleans(),
+    kind=st.sampled_from(PLACES),
+)
 def test_passes_are_the_stream_for_any_ranks_and_workers(
-    root: Path, layout: Layout, share: int, unit: str, whole: bool
+    root: Path, layout: Layout, share: int, unit: str, whole: bool, kind: str
 ) -> None:
     size = share * layout.world
-    ranks = streams_of(root, size, layout.world, unit=unit, whole_batches=whole)
+    ranks = streams_of(root, size, layout.world, kind, unit=unit, whole_batches=whole)
     n, start, all_rows = ranks[0].epoch_samples, 0, []
     for _ in range(3):
         stop = start - (start - (start // n + 1) * n) // size * size if whole else start + n
         lengths = [len(stream) for stream in ranks]
         got = [list(Loaded(stream, layout.workers)) for stream in ranks]
         assert lengths == [len(batches) for batches in got]
-        assert joined(got) == truth(root, start, stop, size, unit)
+        assert joined(got) == truth(root, start, stop, size, unit, kind)
         all_rows += [row for batch in joined(got) for row in batch]
         for stream in ranks if layout.workers else []:
             stream.finish_pass()
         start = stop
-    for epoch in range(start // n):
+    for epoch in range(start // n if kind in ("whole", "subset") else 0):
         items = sorted(row if unit == "row" else row[:1] for row in all_rows[epoch * n : (epoch + 1) * n])
         assert len(set(items)) == n, "never twice, never lost"
 
 
 @QUICK
-@given(before=layouts, after=layouts, stop=st.integers(0, 12), whole=st.booleans(), epoch=st.integers(0, 2))
+@given(
+    before=layouts,
+    after=layouts,
+    stop=st.integers(0, 12),
+    whole=st.booleans(),
+    epoch=st.integers(0, 2),
+    kind=st.sampled_from(PLACES),
+)
 def test_a_state_goes_on_with_any_other_ranks_and_workers(
-    root: Path, before: Layout, after: Layout, stop: int, whole: bool, epoch: int
+    root: Path, before: Layout, after: Layout, stop: int, whole: bool, epoch: int, kind: str
 ) -> None:
     size = 6
-    ranks = streams_of(root, size, before.world, whole_batches=whole)
+    ranks = streams_of(root, size, before.world, kind, whole_batches=whole)
     n = ranks[0].epoch_samples
     taken = []
     for stream in ranks:
@@ -176,26 +201,55 @@ def test_a_state_goes_on_with_any_other_ranks_and_workers(
         taken.append(handed)
     state = ranks[0].state_dict()
     assert all(stream.state_dict() == state for stream in ranks)
-    twins = streams_of(root, size, after.world, whole_batches=whole)
+    twins = streams_of(root, size, after.world, kind, whole_batches=whole)
     for twin in twins:
         twin.load_state_dict(pickle.loads(pickle.dumps(state)))
         twin.set_epoch(epoch)  # as trainers call it after a resume
     rest = joined([list(Loaded(twin, after.workers)) for twin in twins])
     first = -(-epoch * n // size) * size if whole else epoch * n
     end = first - (first - (first // n + 1) * n) // size * size if whole else first + n
-    assert (joined(taken) if taken[0] else []) + rest == truth(root, first, end, size, "item")
+    assert (joined(taken) if taken[0] else []) + rest == truth(root, first, end, size, "item", kind)
 
 
 @QUICK
-@given(workers=st.integers(1, 4), stop=st.integers(0, 8), whole=st.booleans())
-def test_states_of_workers_go_on_where_each_was(root: Path, workers: int, stop: int, whole: bool) -> None:
+@given(workers=st.integers(1, 4), stop=st.integers(0, 8), whole=st.booleans(), kind=st.sampled_from(PLACES))
+def test_states_of_workers_go_on_where_each_was(root: Path, workers: int, stop: int, whole: bool, kind: str) -> None:
     """As torchdata's StatefulDataLoader saves them: of every worker, and whose turn it is."""
-    (stream,) = streams_of(root, 2, 1, whole_batches=whole)
-    loaded = Loaded(stream, workers)
+    (stream,) = streams_of(root, 2, 1, kind, whole_batches=whole)
+    loaded, stop = Loaded(stream, workers), min(stop, len(stream) - 1)
     got = [rows_of(batch) for _, batch in zip(range(stop), loaded, strict=False)]
-    again = Loaded(streams_of(root, 2, 1, whole_batches=whole)[0], workers, loaded.states(), loaded.turn)
+    again = Loaded(streams_of(root, 2, 1, kind, whole_batches=whole)[0], workers, loaded.states(), loaded.turn)
     end = stream._end_of_pass(0)
-    assert got + [rows_of(batch) for batch in again] == truth(root, 0, end, 2, "item")
+    assert got + [rows_of(batch) for batch in again] == truth(root, 0, end, 2, "item", kind)
+
+
+def test_a_mixture_says_of_which_set_a_sample_is(root: Path) -> None:
+    stream = SetStream(**place_of(root, "mixture"), global_batch_size=4, fields=("latent",), seed=3)
+    for batch in pickle.loads(pickle.dumps(stream)):
+        assert np.bincount(batch["set"].numpy(), minlength=3).tolist() == [2, 1, 1], "by weight, in every batch"
+        number = torch.tensor([int(key[5:]) for key in batch["key"]])
+        assert ((batch["set"] != 0) | ((number >= 2) & (number <= 6))).all(), "of the subset"
+        assert ((batch["set"] != 1) | (number < 3)).all()
+    data = SetDataset(place_of(root, "mixture")["url"])
+    parts = data.shards.parts  # type: ignore[attr-defined]
+    assert len(data) == sum(part.n_rows for part in parts)
+    assert [sample["set"] for sample in data] == [place for place, part in enumerate(parts) for _ in range(part.n_rows)]
+
+
+def test_a_subset_and_a_mixture_are_not_taken_for_another(root: Path, tmp_path: Path) -> None:
+    states = {kind: fresh(root, kind).state_dict() for kind in PLACES}
+    for kind in PLACES:
+        for other in set(PLACES) - {kind}:
+            with pytest.raises(FingerprintMismatch, match="positions of one mean other samples"):
+                copy.copy(fresh(root, kind)).load_state_dict(states[other])
+    with pytest.raises(ConfigError, match="in a mixture give it to a MixedSet"):
+        SetStream(place_of(root, "mixture")["url"], 2, subset=Subset(keys=["image0001"]))
+    with pytest.raises(ConfigError, match="1 of 2 sets have a weight"):
+        SetStream(Mixture([MixedSet(root, 1), MixedSet(root)]), 2)
+    with pytest.raises(ConfigError, match="no record of toy"):
+        SetStream(root, 2, subset=Subset(where={"number": 77}))
+    sent = pickle.dumps(SetStream(root, 2, subset=Subset(where=lambda meta: meta["number"] > 3)))
+    assert {int(key[5:]) for batch in pickle.loads(sent) for key in batch["key"]} == set(range(4, 9)), "found once"
 
 
 def labels(sample: Sample) -> dict[str, np.ndarray]:

@@ -32,6 +32,9 @@ def test_a_fixed_order_is_the_same_in_every_epoch() -> None:
 
 def test_a_window_has_no_fixed_order() -> None:
     class Counts:
+        mixing = None
+        part_shards = (2,)
+
         def shard_items(self, unit: str = "item") -> tuple[int, ...]:
             return (4, 4)
 
