@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vpd.tasks import Task
     from vpd.training.feeding import Parts
     from vpd.training.schedules import Schedule
+    from vpd.training.selection import SubsetConfig
     from vpd.training.settings import DataConfig
 
 
@@ -41,13 +42,42 @@ SAME_IN_BOTH = tuple(
 )
 
 
-def open_set(url: str, data: DataConfig) -> ShardSet:
-    """A shard set; if it is remote, through the configured cache, which all workers of a node share."""
+def open_set(url: str, data: DataConfig, subset: SubsetConfig | None = None) -> ShardSet:
+    """A shard set, or some records of one; if it is remote, through the configured cache, which all workers of a node
+    share.
+    """
     from shards.reading.reader import ShardSet
+    from shards.reading.subset import subset_of
     from shards.storage.cache import CacheConfig
 
     cache = CacheConfig(data.cache_dir, max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
-    return ShardSet.open(url, cache=cache, storage_options=data.storage)
+    whole = ShardSet.open(url, cache=cache, storage_options=data.storage)
+    chosen = subset.read() if subset else None
+    return whole if chosen is None or chosen.is_all else subset_of(whole, chosen.records(whole))
+
+
+def open_training_set(data: DataConfig) -> ShardSet:
+    """What a run trains on: `data.train`, its subset, or the mixture that it is part of.
+
+    Raises:
+        ContractError: sets that cannot be mixed, or a subset that is none.
+    """
+    from shards.reading.joined import JoinedSet
+
+    train = open_set(data.train, data, data.subset)
+    if not data.mix.sets:
+        return train
+    others = [open_set(one.set, data, one.subset) for one in data.mix.sets]
+    return JoinedSet([train, *others], data.mix.mixing())
+
+
+def training_manifest(data: DataConfig) -> Manifest:
+    """The manifest of what a run trains on, as far as it is known without an index: of whole sets."""
+    from shards.reading.joined import joined_manifest
+
+    train = Manifest.load(data.train, data.storage)
+    others = [Manifest.load(one.set, data.storage) for one in data.mix.sets]
+    return joined_manifest([train, *others], data.mix.mixing()) if others else train
 
 
 def check_sets(job: TrainJob) -> Manifest:
@@ -60,7 +90,7 @@ def check_sets(job: TrainJob) -> Manifest:
     """
     from vpd.tasks import Scored
 
-    train = Manifest.load(job.data.train, job.data.storage)
+    train = training_manifest(job.data)
     task, facts = build_task(job), backbone_facts(job.backbone)
     fit.check_set(job, task, facts, train, "data.train")
     rows, _ = class_table(job, task, train)
@@ -204,8 +234,8 @@ def build_parts(job: TrainJob, device: torch.device) -> Parts:
     from vpd.model.regimes import apply_regime
     from vpd.training.feeding import Parts
 
-    train_set = open_set(job.data.train, job.data)
-    val_set = open_set(job.data.val, job.data) if job.data.val else None
+    train_set = open_training_set(job.data)
+    val_set = open_set(job.data.val, job.data, job.data.val_subset) if job.data.val else None
     task = build_task(job)
     load_pixels = pixel_loader(job, train_set.manifest) if job.data.latents == "online" else None
     rows, names = class_table(job, task, train_set.manifest)

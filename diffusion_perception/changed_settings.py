@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FREE: Mapping[str, str] = {
     "run": "places the processes; a step has the same batch on any number of them",
     "data.train": "says where the set lies; which it is, its fingerprint tells",
+    "data.subset": "says which records the set has; its fingerprint tells",
+    "data.mix": "says which sets are read as one, and how; the fingerprint of all tells",
     "data.source": "says where the pictures lie; whether they are the set's, its recipe tells",
     "data.eval_batch_size": "packs samples that are scored one by one",
     "data.threads": "is about when a batch is read, not which",

@@ -74,7 +74,8 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     sets = job.sets or ((trained.data.val,) if trained.data.val else ())
     if not sets:
         raise ConfigError(f"{job.run} names no data.val: say which sets to evaluate, sets=[PATH, ...].")
-    opened = {url: open_set(url, trained.data) for url in sets}  # so does a damaged or missing set
+    chosen = None if job.sets else trained.data.val_subset
+    opened = {url: open_set(url, trained.data, chosen) for url in sets}  # so does a damaged or missing set
     parts = here.parts if here else place()  # pyright: ignore[reportOptionalCall]
     results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
     results["averaged"] = trained.averaged
@@ -134,7 +135,8 @@ class Evaluator:
         from vpd.training.numerics import autocast_of
 
         self.scored = 0
-        shards = open_set(url, self.trained.data)
+        data = self.trained.data
+        shards = open_set(url, data, None if self.job.sets else data.val_subset)
         export = self.job.export
         metric = evaluate(
             self.trained.model,

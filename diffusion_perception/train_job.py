@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from diffusion_perception import places, settings
 from shards.errors import ConfigError
 from vpd.model.settings import ModelConfig
+from vpd.training.selection import SubsetConfig
 from vpd.training.settings import (
     BackbonePlugin,
     DataConfig,
@@ -128,13 +129,20 @@ class TrainJob:
 
 def placed(job: TrainJob) -> TrainJob:
     """The job with every path and model as all workers find it."""
-    path = places.resolve_path
+    path, data = places.resolve_path, job.data
+    mixed = tuple(
+        replace(one, set=path(one.set, "data.mix.sets"), subset=_placed_keys(one.subset, "data.mix.sets.subset"))
+        for one in data.mix.sets
+    )
     return settings.replaced(
         job,
         {
             "run.out": path(job.run.out, "run.out"),
             "data.train": path(job.data.train, "data.train"),
             "data.val": path(job.data.val, "data.val"),
+            "data.subset": _placed_keys(data.subset, "data.subset"),
+            "data.val_subset": _placed_keys(data.val_subset, "data.val_subset"),
+            "data.mix.sets": mixed,
             "model.init": path(job.model.init, "model.init"),
             "data.table": path(job.data.table, "data.table"),
             "data.source": places.located(job.data.source, "data.source"),
@@ -144,3 +152,7 @@ def placed(job: TrainJob) -> TrainJob:
             "encoders.text": places.located(job.encoders.text, "encoders.text"),
         },
     )
+
+
+def _placed_keys(subset: SubsetConfig, where: str) -> SubsetConfig:
+    return replace(subset, keys=places.resolve_path(subset.keys, f"{where}.keys"))

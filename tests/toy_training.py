@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shards.reading.reader import ShardSet
+from diffusion_perception.assemble import open_training_set
 from vpd.model.perception import Perception
 from vpd.tasks.depth import task as depth
 from vpd.training import loop
@@ -65,7 +65,7 @@ def toy_train(
     **known: Any,
 ) -> dict[int, float]:
     """Train, or go on; returns the loss of every logged step."""
-    shards = ShardSet.open(config.data.train)
+    shards = open_training_set(config.data)
     parts = Parts(
         depth.build(crop="none"),
         cast(Perception, network or ToyNetwork()),

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffusion_perception.assemble import CLASS_TABLE, check_sets, class_table, context_tokens, open_set, pixel_loader
+from diffusion_perception.assemble import (
+    CLASS_TABLE,
+    check_sets,
+    class_table,
+    context_tokens,
+    open_set,
+    open_training_set,
+    pixel_loader,
+)
 from shards.contract.manifest import Manifest
 from shards.contract.schema import META, Schema
 from shards.errors import ConfigError, SchemaMismatch
@@ -65,9 +73,9 @@ def read_sets(job: TrainJob, task: Task, facts: BackboneFacts, *, fetch: bool) -
         ContractError: what the run would be refused for, in the same words.
     """
     check_sets(job)
-    named = {"data.train": open_set(job.data.train, job.data)}
+    named = {"data.train": open_training_set(job.data)}
     if job.data.val:
-        named["data.val"] = open_set(job.data.val, job.data)
+        named["data.val"] = open_set(job.data.val, job.data, job.data.val_subset)
     train = named["data.train"]
     rows, _ = class_table(job, task, train.manifest)
     for setting, shards in named.items():

@@ -87,7 +87,7 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
     if job.predict_views:
         plugins.build_views(job.predict_views, "predict_views")
     lacking = unbuilt.lacking_sets(job) if dry else {}
-    if "data.train" in lacking:
+    if lacking.keys() - {"data.val"}:
         found = unbuilt.imagined_sets(job, task, facts, lacking)
     elif lacking:
         found = replace(read_sets(_without_val(job), task, facts, fetch=dry), lacking=lacking)

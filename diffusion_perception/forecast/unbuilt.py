@@ -56,7 +56,8 @@ class WithoutLabels:
 def lacking_sets(job: TrainJob) -> dict[str, str]:
     """The settings that name no finished set, each with the reason."""
     found = {}
-    for setting, url in (("data.train", job.data.train), ("data.val", job.data.val)):
+    mixed = [("data.mix.sets", one.set) for one in job.data.mix.sets]
+    for setting, url in (("data.train", job.data.train), ("data.val", job.data.val), *mixed):
         try:
             if url:
                 Manifest.load(url, job.data.storage)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from shards.errors import ConfigError
 from shards.storage.options import check_printable, check_printable_url
 from vpd.model.settings import ModelConfig
+from vpd.training.selection import MixConfig, SubsetConfig
 
 Plugin = Mapping[str, Any]
 TaskPlugin = Annotated[Plugin, "vpd.tasks"]
@@ -30,6 +31,9 @@ class DataConfig:
 
     train: str  # shard set to train on: absolute path or URL
     val: str = ""  # shard set evaluated while training; empty = none
+    subset: SubsetConfig = field(default_factory=SubsetConfig)  # which records of the training set
+    val_subset: SubsetConfig = field(default_factory=SubsetConfig)  # which records of the validation set
+    mix: MixConfig = field(default_factory=MixConfig)  # further sets to train on, and how often each is drawn from
     batch_size: int = 32  # GLOBAL batch: the same items per step on any number of workers
     micro_batch_size: int = (
         0  # samples of a worker's share that pass the network at once; 0 = all (docs/methods/training.md)
@@ -55,6 +59,11 @@ class DataConfig:
         check_printable(self.storage, "data.storage")
         for name, url in (("train", self.train), ("val", self.val), ("table", self.table)):
             check_printable_url(url, f"data.{name}")
+        if self.latents == "online" and self.mix.sets:
+            raise ConfigError(
+                "data.latents is 'online' and data.mix.sets names sets: pixels come from one data.source. Mix cached "
+                "latents, or leave data.mix out."
+            )
         _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
         _at_least("data", self, 0, "micro_batch_size", "threads", "cache_gb", "window_shards")
 

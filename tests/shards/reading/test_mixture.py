@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from shards.reading.mixture import MixedOrder, MixedWindow
 from shards.reading.order import Order, order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.storage.cache import CacheConfig
 from tests.shards.toy_set import flip_byte, write_toy_set
 
 shares = st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any).map(tuple)
@@ -131,6 +133,27 @@ def test_a_windowed_mixture_names_the_shards_it_is_about_to_read(parts: list[Sha
     for n_samples in (1, 5, 20):
         most = max(len(set(shard_of[start : start + n_samples])) for start in range(100))
         assert most <= order.most_shards(n_samples)
+
+
+def test_remote_sets_are_mixed_through_one_cache(tmp_path: Path) -> None:
+    bucket = f"memory://{tmp_path.name}"
+    for name in "ab":
+        write_toy_set(tmp_path / name, (2, 3, 2))
+        fsspec.filesystem("memory").put(str(tmp_path / name), f"{bucket}/{name}", recursive=True)
+    cache = CacheConfig(str(tmp_path / "cache"), 10**7)
+    remote = JoinedSet([ShardSet.open(f"{bucket}/{name}", cache=cache) for name in "ab"], Mixing((2, 1)))
+    local = JoinedSet([ShardSet.open(tmp_path / "a"), ShardSet.open(f"{bucket}/b", cache=cache)], Mixing((2, 1)))
+    latents = []
+    for joined in (remote, local):
+        assert joined.cache is not None
+        order = order_of(joined, seed=3, window_shards=2)
+        with BatchStream(joined, order, batch_size=5, stop=2 * joined.n_items, fields=("latent",)) as stream:
+            latents.append([batch.arrays["latent"].copy() for batch in stream])
+    assert all(np.array_equal(*both) for both in zip(*latents, strict=True))
+    small = CacheConfig(str(tmp_path / "little"), 30_000)
+    joined = JoinedSet([ShardSet.open(f"{bucket}/{name}", cache=small) for name in "ab"], Mixing())
+    with pytest.raises(ConfigError, match=r"this order uses 6 shards.*lower window=2"):
+        BatchStream(joined, order_of(joined, seed=3, window_shards=2), batch_size=5)
 
 
 def test_a_damaged_shard_is_named_with_its_own_folder(tmp_path: Path) -> None:
