@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both set up everything they need in .venv on first use. `make quick` is the
-# part of the tests that needs no cluster.
+# part of the tests that needs no cluster, `make peers` reads sets with other people's readers, installed beside .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,11 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick lint style types tested tested-quickly install clean
+# Readers that no dependency of ours is; their environment finds everything else in .venv, and changes nothing there.
+PEERS := .venv-peers
+READERS := wids==0.1.11 torchdata==0.11.0 megatron-energon==7.4.1
+
+.PHONY: demo test quick lint style types tested tested-quickly peers install clean
 
 demo: $(READY)
 	$(BIN)/python -m demo
@@ -34,6 +38,17 @@ tested: $(READY)
 tested-quickly: $(READY)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
 
+peers: $(PEERS)/.ready
+	DIFFUSION_PERCEPTION_PEERS=1 $(PEERS)/bin/python -m pytest -rs -p no:cacheprovider tests/set_format/test_peers.py \
+		tests/set_format/test_ray_data.py
+
+$(PEERS)/.ready: $(READY)
+	$(BIN)/python -m venv $(PEERS)
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > \
+		$$($(PEERS)/bin/python -c "import site; print(site.getsitepackages()[0])")/dev.pth
+	$(PEERS)/bin/python -m pip install --quiet $(READERS)
+	touch $@
+
 install: $(READY)
 
 # pyright fetches its program on the first call: part of the installation, so that later calls need no network.
@@ -46,4 +61,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo_out
+	rm -rf $(VENV) $(PEERS) demo_out

@@ -69,6 +69,8 @@ _PUBLIC = {  # name -> module that defines it
     "merge_sets": "shards.upkeep.merging",
     "split_set": "shards.upkeep.splitting",
     "write_set_page": "diffusion_perception.set_page",
+    "hub_features": "shards.upkeep.hub_features",
+    "describe_for_energon": "shards.upkeep.energon",
     "read_file": "diffusion_perception.settings",
     "bind": "diffusion_perception.settings",
 }
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
     from shards.reading.reader import ShardSet
     from shards.reading.subset import Subset
     from shards.upkeep.difference import diff_sets
+    from shards.upkeep.energon import describe_for_energon
+    from shards.upkeep.hub_features import hub_features
     from shards.upkeep.mending import repair_set
     from shards.upkeep.merging import merge_sets
     from shards.upkeep.publication import pull_sets
@@ -115,9 +119,11 @@ __all__ = [
     "TrainJob",
     "Trained",
     "bind",
+    "describe_for_energon",
     "diff_sets",
     "evaluate",
     "from_pretrained",
+    "hub_features",
     "load_trained",
     "merge_sets",
     "publish_sets",

@@ -26,6 +26,7 @@ FAMILY = {
     "split": "jobs.sets.split",
     "push": "jobs.sets.push",
     "pull": "jobs.sets.pull",
+    "energon": "jobs.sets.energon",
 }
 
 

@@ -48,7 +48,8 @@ class Setting:
 
 
 def settings_of(cls: type, data: Any = None, where: str = "") -> Iterator[Setting]:
-    """Every setting of a job in the order of its fields, those of sections inside it, and options of its plug-ins.
+    """Every setting of a job in the order of its fields, those of sections inside it, and options of its plug-ins. Of a
+    list of sections also those of an entry, as `sets[].weight`, which nobody has given.
 
     Args:
         data: the job's settings as plain data, as far as they are given.
@@ -66,6 +67,8 @@ def settings_of(cls: type, data: Any = None, where: str = "") -> Iterator[Settin
             yield Setting(path, hint, default, docs.get(field.name, ""), package, given)
         if section:
             yield from settings_of(section, given, path)
+        elif listed := _section_listed_in(hint):
+            yield from settings_of(listed, where=f"{path}[]")
 
 
 def plugin_settings(setting: Setting, name: str) -> Iterator[Setting]:
@@ -106,6 +109,12 @@ def section_in(hint: Any) -> type | None:
     """The dataclass that a setting is, or may be."""
     kinds = values.members_of(hint) or (hint,)
     return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)  # type: ignore[return-value]
+
+
+def _section_listed_in(hint: Any) -> type | None:
+    """The dataclass that the entries of a list are."""
+    entry = (*typing.get_args(hint), None)[0] if values.shape_of(hint) is list else None
+    return entry if dataclasses.is_dataclass(entry) else None  # type: ignore[return-value]
 
 
 def package_in(hint: Any) -> str | None:

@@ -23,10 +23,10 @@ _SCALE = 2**30  # that shares are rounded to where they do not fit
 
 @dataclass(frozen=True)
 class Stage:
-    """Other weights from a draw on, counted over all sets and ranks since the start."""
+    """Other weights later on."""
 
-    from_sample: int
-    weights: tuple[float, ...]
+    from_sample: int  # the first draw they hold for, counted over all sets and ranks since the start
+    weights: tuple[float, ...]  # one a set
 
 
 @dataclass(frozen=True)

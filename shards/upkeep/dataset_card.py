@@ -1,7 +1,7 @@
 """The card of published sets: README.md, with the YAML header that the Hugging Face hub reads.
 
 Says what the manifests and the sets' own cards say; nothing is made up, and there are no dates. Its header names the
-tars of each set as a configuration, so that `datasets` and the hub's viewer find them.
+tars of each set as a configuration, with the types of its fields, so that `datasets` and the hub's viewer read them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shards.contract.manifest import Manifest
+from shards.upkeep.hub_features import header_features
 from shards.writing.card import schema_table
 
 # What a source says of its licence, in its own words, and the hub's name for it; anything else is `other`.
@@ -106,6 +107,10 @@ def _header(name: str, members: Sequence[Member]) -> str:
             f"  - split: {json.dumps(split)}",
             f"    path: {json.dumps(f'{member.name}/*.tar')}",
         ]
+    lines.append("dataset_info:")
+    for member in members:
+        told = json.dumps(header_features(member.manifest.schema))  # JSON is YAML
+        lines += [f"- config_name: {json.dumps(member.name)}", f"  features: {told}"]
     return "\n".join(lines)
 
 

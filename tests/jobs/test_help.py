@@ -36,8 +36,9 @@ def fields(cls: type, where: str = "") -> Iterator[tuple[str, typing.Any]]:
     for field in dataclasses.fields(cls):
         path, hint = values.dotted(where, key_of(field)), hints[field.name]
         inner = [part for part in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(part)]
+        entry = "[]" if values.shape_of(hint) is list else ""
         for section in inner:
-            yield from fields(section, path)  # type: ignore[arg-type]
+            yield from fields(section, f"{path}{entry}")  # type: ignore[arg-type]
         if not inner:
             yield path, hint
 
