@@ -75,6 +75,14 @@ def source_and_views(job: BuildJob) -> tuple[Source, dict[str, ViewPlan]]:
             f"source {job.source['name']} has sentences, and no 'text' encoder is set for them. Add one, such as "
             f"text={{name: clip_text, model: {job.image.get('model', 'MODEL')}}}."
         )
+    several = [f"{split}: {plan.views_per_image}" for split, plan in views.items() if plan.views_per_image > 1]
+    if source.item_axis == "sentence" and several:
+        raise ConfigError(
+            f"source {job.source['name']} has sentences, and views cut several of a picture ({', '.join(several)}): a "
+            "sample would be a sentence with the first of them, and nobody would ever be shown the others. Choose "
+            "views with one of each picture, such as views=exact; or build more of them as sets of their own, and "
+            "mix these in training (data.mix)."
+        )
     return source, views
 
 

@@ -74,6 +74,8 @@ def lines(forecast: TrainingForecast) -> Iterator[str]:
 
 
 def _sets(forecast: TrainingForecast) -> Iterator[str]:
+    from vpd.training.feeding import unseen_views
+
     job, sets, steps = forecast.job, forecast.sets, forecast.total_steps
     for setting, why in sets.lacking.items():
         yield f"{setting} is NOT THERE, so the run itself would be refused: {why}"
@@ -85,7 +87,8 @@ def _sets(forecast: TrainingForecast) -> Iterator[str]:
         yield work if steps else f"{work}, {job.loop.epochs:g} epochs"
         return
     for shards in sets.named.values():
-        yield from (f"WARNING: {notice}" for notice in forecast.task.notices(shards.manifest))
+        told = (*forecast.task.notices(shards.manifest), unseen_views(shards.manifest))
+        yield from (f"WARNING: {notice}" for notice in told if notice)
     evaluated = f"evaluated on {sets.val.manifest.name}: {sets.val.n_records} records" if sets.val else "not evaluated"
     epochs = steps * job.data.batch_size / sets.train.n_items
     yield f"{sets.train.manifest.name}: {sets.train.n_items} items, {work}, {epochs:.1f} epochs; {evaluated}"

@@ -16,10 +16,12 @@ from diffusion_perception.forecast.training import forecast_training
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob, placed
 from shards.errors import ConfigError, ContractError, SchemaMismatch
+from shards.reading.reader import ShardSet
+from tests.shards.toy_set import write_toy_set
 from tests.toy_runs import run_settings, write_set
 from tests.toy_training import ToyNetwork, toy_config, toy_train
 from vpd.tasks.depth import task as depth
-from vpd.training.feeding import Parts, open_stream
+from vpd.training.feeding import Parts, open_stream, unseen_views
 from vpd.training.selection import MixConfig, MixedSetConfig, SubsetConfig
 from vpd.training.settings import DataConfig, TrainConfig
 from vpd.training.worker import Worker
@@ -117,6 +119,15 @@ def test_a_run_trains_on_one_share_and_is_scored_on_the_other(tiny_sd: Path, tmp
 def test_settings_that_choose_nothing_are_refused(sets: Path, tmp_path: Path, data: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         bind(TrainJob, settings(sets, tmp_path, tmp_path, **data))
+
+
+def test_a_set_of_sentences_with_views_that_are_never_used_says_so(sets: Path, tmp_path: Path) -> None:
+    write_toy_set(tmp_path / "toy", (4, 2))
+    assert unseen_views(ShardSet.open(tmp_path / "toy").manifest) == (
+        "toy has 9 views of 6 pictures, items are sentences: each is shown with the first view of its picture, "
+        "the others are never used"
+    )
+    assert unseen_views(ShardSet.open(sets / "large").manifest) == ""
 
 
 def test_sets_and_records_that_do_not_fit_are_refused(sets: Path, tmp_path: Path, tiny_sd: Path) -> None:

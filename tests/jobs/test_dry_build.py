@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from toy_jobs import build_settings
 
 from jobs import build_shards
 from pipeline.building import ledger
-from shards.errors import ContractError
+from shards.errors import ConfigError, ContractError
 
 SPLITS = ("train", "val")
 
@@ -58,6 +59,15 @@ def test_a_build_is_planned_split_by_split(build_file: Path, capsys: pytest.Capt
     assert "plan:   4 records, 4 items, 4 views, 0 sentences in 2 shards" in printed
     assert "pictures that a build will reject are counted with the others here: `check` opens every file" in printed
     assert not (build_file.parent / "out").exists()
+
+
+def test_several_views_of_a_sentence_s_picture_are_refused(world: Path, unet_only: Path, tmp_path: Path) -> None:
+    """A sample of such a set is a sentence with the first view: the others would never be used."""
+    views = {"name": "segmentation", "mode": "k", "k": 3, "crop": 64, "base": [256, 64]}
+    changed = {"views": views, "views_of": {"val": {"name": "exact", "size": 64}}}
+    (tmp_path / "build.yaml").write_text(yaml.safe_dump(build_settings(world, unet_only, tmp_path / "out", **changed)))
+    with pytest.raises(ConfigError, match=r"views cut several of a picture \(train: 3\).*views=exact; or .*data.mix"):
+        build_shards.run(["--config", str(tmp_path / "build.yaml"), "--dry-run"])
 
 
 WRONG_BUILDS = [

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from shards.contract.manifest import Manifest
 from shards.errors import ConfigError
 from shards.reading.labelling import BatchLabels, one_by_one
 from shards.reading.order import order_of
@@ -58,6 +59,17 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
         ahead=data.ahead,
         allocate=pinned_allocator(worker.device),
         uneven=True,  # an elastic run goes on with workers that do not divide the batch
+    )
+
+
+def unseen_views(manifest: Manifest) -> str:
+    """What a person should hear of a set of sentences whose pictures have several views; empty for any other."""
+    views, records = manifest.counts.get("view", 0), manifest.counts["records"]
+    if manifest.schema.item_axis == "view" or views <= records:
+        return ""
+    return (
+        f"{manifest.name} has {views} views of {records} pictures, items are sentences: each is shown with the "
+        "first view of its picture, the others are never used"
     )
 
 

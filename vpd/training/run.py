@@ -20,7 +20,7 @@ from shards.reading.batch import SampleBatch
 from vpd.model.device_batch import DeviceBatch, to_batch
 from vpd.training.averaging import WeightAverage
 from vpd.training.checkpoint import Checkpoint, CheckpointStore
-from vpd.training.feeding import Parts, open_stream
+from vpd.training.feeding import Parts, open_stream, unseen_views
 from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight, ways_on
 from vpd.training.keeping import Keeping
 from vpd.training.learning import LearningStep
@@ -97,6 +97,8 @@ class Run:
             f"on {self.worker.world} worker(s), {self.worker.device}; {parameters:.1f}M trainable; "
             f"starting at step {self.step}"
         )
+        if unseen := unseen_views(shards.manifest):
+            self._say(f"WARNING: {unseen}")
         for group in self.optimizer.param_groups:
             self._say(
                 f"  group {group['name']}: {len(group['params'])} tensors, lr {group['initial_lr']:.2e}, "
