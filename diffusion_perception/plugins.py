@@ -37,6 +37,8 @@ HEADS = "vpd.heads"
 TASKS = "vpd.tasks"
 SCHEDULES = "vpd.training.schedules"
 FAMILIES = "vpd.features.families"
+PROBES = "vpd.probes"
+KEYPOINT_PAIRS = "pipeline.keypoint_pairs"
 MOST_VIEW_PX = 4096 * 4096
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",
     "report": "jobs.report",
+    "probe": "jobs.probe",
     "convert": "jobs.convert_checkpoint",
     "prompts": "jobs.build_prompts",
     "extract": "jobs.extract_nyuv2",

@@ -118,7 +118,7 @@ class Features:
         if not layers and not attention:
             raise ConfigError(f"name layers to read, such as {self.layers()[-1]!r}, or ask for attention.")
         vae = self.pipeline.vae
-        with torch.inference_mode():
+        with torch.no_grad():
             if latents is None:
                 pixels = pixels_of(pictures, size_px, next(vae.parameters()))  # [B, 3, H, W]
                 raw = latents_of(vae, pixels, posterior, ensemble, seed, batch_size)  # [B, E, C, h, w]

@@ -28,7 +28,7 @@ def layers_of(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     for name in names:
         if name not in modules:
             raise ConfigError(
-                f"layer {name!r} is none of {type(network).__name__}{did_you_mean(name, modules)}. A layer is a "
+                f"layer {name!r} is none of {type(network).__name__}.{did_you_mean(name, modules)} A layer is a "
                 f"module's name; its blocks are {', '.join(blocks_of(network))}, and every module inside has one, too."
             )
     if len(set(names)) < len(names):

@@ -1,0 +1,203 @@
+"""A trial over shard sets: every probe of every layer learns from the same passes, then all are scored in one more.
+
+Owns the two loops. Nothing of the training set is kept but what a probe keeps, so a set may be of any size; views,
+labels and scores are the task's own, exactly as in training and evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffusion_perception import plugins
+from diffusion_perception.probing.job import ProbeJob
+from diffusion_perception.probing.table import Row
+from diffusion_perception.torch_data.samples import RESERVED
+from diffusion_perception.torch_data.streamed import SetStream
+from shards.errors import ConfigError, FingerprintMismatch
+from shards.progress import reports
+from shards.reading.reader import ShardSet
+from shards.storage.cache import CacheConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusion_perception.features.reading import Features
+    from diffusion_perception.features.seen import Seen
+    from shards.reading.reader import StoredRecord
+    from vpd.probes import Probe
+    from vpd.tasks import Task
+    from vpd.tasks.metric import Metric
+
+LATENT = "latent"
+AHEAD = 4  # records read ahead of the network
+See = Callable[["torch.Tensor"], "Seen"]
+
+
+def opened(job: ProbeJob, url: str) -> ShardSet:
+    """A set of the job."""
+    return ShardSet.open(url, cache=_cache(job, url), storage_options=job.storage)
+
+
+def check_encoder(job: ProbeJob, sets: Sequence[ShardSet]) -> None:
+    """Make sure that sets' latents are those of the model's own VAE.
+
+    Raises:
+        FingerprintMismatch: they are another's.
+    """
+    digests: dict[str, str] = {}
+    for shards in sets:
+        recorded = shards.manifest.recipe.get("image_encoder") or {}
+        name = str(recorded.get("encoder", ""))
+        if name not in digests:
+            digests[name] = _digest(job, name)
+        if digests[name] and digests[name] != recorded.get("weights"):
+            raise FingerprintMismatch(
+                f"{shards.manifest.name} holds latents of another VAE (weights {str(recorded.get('weights'))[:12]}) "
+                f"than {job.model} has ({digests[name][:12]}). Build the set with image.model={job.model}, or probe "
+                "the model it was built with."
+            )
+
+
+def _digest(job: ProbeJob, encoder: str) -> str:
+    """Of the weights of the model's VAE, as an encoder counts it; empty for one that is not here, or does not say."""
+    try:
+        decoder = plugins.function(plugins.ENCODERS, {"name": encoder}, "model", "decoder")
+    except ConfigError:
+        return ""
+    return decoder(job.model, job.revision or None, "cpu")[1]
+
+
+def probe_sets(job: ProbeJob, features: Features, timestep: float, prompt: str) -> list[Row]:
+    """The rows of a trial.
+
+    Raises:
+        ConfigError: settings, model and sets that do not fit each other.
+    """
+    task: Task = plugins.build_plugin(plugins.TASKS, job.task, "task")
+    see = partial(_seen, job, features, timestep, prompt)
+    tag = f"[probe] t={timestep:g}, prompt {prompt!r}:"
+    probes, shapes = _learned(job, task, see, tag)
+    metrics = _scored(job, task, see, probes, tag)
+    return [
+        Row(layer, timestep, prompt, name, *shapes[layer], metric.compute())
+        for (layer, name), metric in metrics.items()
+    ]
+
+
+Probes = dict[tuple[str, str], "Probe"]  # by layer and name
+Shapes = dict[str, tuple[int, tuple[float, float]]]  # channels and stride of every layer
+
+
+def _learned(job: ProbeJob, task: Task, see: See, tag: str) -> tuple[Probes, Shapes]:
+    from vpd.model.device_batch import DeviceBatch
+
+    probes: Probes = {}
+    shapes: Shapes = {}
+    report = reports(tag, "steps")
+    for step, batch in enumerate(_batches(job, task), 1):
+        seen = see(batch[LATENT])
+        labels = {
+            name: values.to(seen.latents.device) for name, values in batch.items() if name not in (*RESERVED, LATENT)
+        }
+        given = DeviceBatch(seen.latents, None, labels)
+        for layer, found in seen.items():
+            channels = found.values.shape[1]
+            shapes[layer] = channels, found.stride_px
+            for name, spec in job.probes.items():
+                if (layer, name) not in probes:
+                    where, leading = f"probes.{name}", (channels, task, job.steps)
+                    probes[layer, name] = plugins.build_plugin(plugins.PROBES, spec, where, *leading)
+                probes[layer, name].learn(found.values, given, _view_px(seen))
+        report(step, job.steps)
+    return probes, shapes
+
+
+def _batches(job: ProbeJob, task: Task) -> Iterator[Mapping[str, Any]]:
+    """As many as there are steps, in the order of training."""
+    stream = SetStream(
+        job.train,
+        job.batch_size,
+        fields=(LATENT,),
+        labels=task.labels,
+        seed=job.seed,
+        draw=task.row_draw,
+        cache=_cache(job, job.train),
+        storage_options=job.storage,
+    )
+    step = 0
+    while step < job.steps:
+        for batch in stream:
+            yield batch
+            step += 1
+            if step == job.steps:
+                return
+
+
+def _scored(job: ProbeJob, task: Task, see: See, probes: Probes, tag: str) -> dict[tuple[str, str], Metric]:
+    import torch
+
+    from vpd.inference.packing import packed, read_ahead, rows_of
+    from vpd.model.device_batch import DeviceBatch
+
+    shards = opened(job, job.test)
+    metrics = {key: task.new_metric() for key in probes}
+    chosen = range(min(job.limit, shards.n_records) if job.limit else shards.n_records)
+    report = reports(f"{tag} {shards.manifest.name},", "records")
+
+    def read(index: int) -> tuple[tuple[StoredRecord, Any], Mapping[str, np.ndarray]]:
+        record = shards.record(index)
+        return (record, task.targets(record)), task.samples(record)
+
+    def answered(rows: list[dict[str, np.ndarray]]) -> list[dict[tuple[str, str], torch.Tensor]]:
+        """What every probe says of every row."""
+        arrays = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+        seen = see(arrays.pop(LATENT))
+        given = DeviceBatch(seen.latents, None, arrays)
+        answers = {
+            key: probe.answer(seen[key[0]].values, given, _view_px(seen)).float() for key, probe in probes.items()
+        }
+        return [{key: answer[place] for key, answer in answers.items()} for place in range(len(rows))]
+
+    owners = ((owner, rows_of(samples)) for owner, samples in read_ahead(chosen, read, AHEAD))
+    for done, ((record, targets), outputs) in enumerate(packed(owners, job.batch_size, answered), 1):
+        for key, metric in metrics.items():
+            stacked = torch.stack([output[key] for output in outputs])  # [V, C, h, w]
+            task.score(metric, record, stacked, *(() if targets is None else (targets,)))
+        report(done, len(chosen))
+    return metrics
+
+
+def _seen(job: ProbeJob, features: Features, timestep: float, prompt: str, latents: torch.Tensor) -> Seen:
+    channels = features.pipeline.vae.config["latent_channels"]
+    if latents.shape[1] != channels:
+        raise ConfigError(
+            f"the set holds latents of {latents.shape[1]} channels, {job.model} reads {channels}: probe the model that "
+            "the set was built with."
+        )
+    return features(
+        latents=latents.float(),
+        prompts=prompt,
+        layers=job.layers,
+        timestep=timestep,
+        noise=job.noise,
+        ensemble=job.ensemble,
+        seed=job.seed,
+        latent_scale=job.latent_scale,
+        batch_size=job.batch_size,
+    )
+
+
+def _view_px(seen: Seen) -> tuple[int, int]:
+    found = next(iter(seen.values()))
+    height, width = (
+        round(side * stride) for side, stride in zip(found.values.shape[-2:], found.stride_px, strict=True)
+    )
+    return height, width
+
+
+def _cache(job: ProbeJob, url: str) -> CacheConfig | None:
+    return CacheConfig(job.cache_dir, max_bytes=int(job.cache_gb * 1e9)) if "://" in url else None
