@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",
     "report": "jobs.report",
+    "features": "jobs.features",
     "probe": "jobs.probe",
     "convert": "jobs.convert_checkpoint",
     "prompts": "jobs.build_prompts",

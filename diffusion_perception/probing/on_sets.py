@@ -6,7 +6,7 @@ labels and scores are the task's own, exactly as in training and evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.table import Row
 from diffusion_perception.torch_data.samples import RESERVED
 from diffusion_perception.torch_data.streamed import SetStream
-from shards.errors import ConfigError, FingerprintMismatch
+from shards.errors import ConfigError
 from shards.progress import reports
 from shards.reading.reader import ShardSet
 from shards.storage.cache import CacheConfig
@@ -40,35 +40,6 @@ See = Callable[["torch.Tensor"], "Seen"]
 def opened(job: ProbeJob, url: str) -> ShardSet:
     """A set of the job."""
     return ShardSet.open(url, cache=_cache(job, url), storage_options=job.storage)
-
-
-def check_encoder(job: ProbeJob, sets: Sequence[ShardSet]) -> None:
-    """Make sure that sets' latents are those of the model's own VAE.
-
-    Raises:
-        FingerprintMismatch: they are another's.
-    """
-    digests: dict[str, str] = {}
-    for shards in sets:
-        recorded = shards.manifest.recipe.get("image_encoder") or {}
-        name = str(recorded.get("encoder", ""))
-        if name not in digests:
-            digests[name] = _digest(job, name)
-        if digests[name] and digests[name] != recorded.get("weights"):
-            raise FingerprintMismatch(
-                f"{shards.manifest.name} holds latents of another VAE (weights {str(recorded.get('weights'))[:12]}) "
-                f"than {job.model} has ({digests[name][:12]}). Build the set with image.model={job.model}, or probe "
-                "the model it was built with."
-            )
-
-
-def _digest(job: ProbeJob, encoder: str) -> str:
-    """Of the weights of the model's VAE, as an encoder counts it; empty for one that is not here, or does not say."""
-    try:
-        decoder = plugins.function(plugins.ENCODERS, {"name": encoder}, "model", "decoder")
-    except ConfigError:
-        return ""
-    return decoder(job.model, job.revision or None, "cpu")[1]
 
 
 def probe_sets(job: ProbeJob, features: Features, timestep: float, prompt: str) -> list[Row]:

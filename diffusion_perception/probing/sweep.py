@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins, settings
+from diffusion_perception.features.of_sets import check_same_vae
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.on_pairs import ALPHAS, pairs_of, probe_pairs
-from diffusion_perception.probing.on_sets import check_encoder, opened, probe_sets
+from diffusion_perception.probing.on_sets import opened, probe_sets
 from diffusion_perception.probing.table import Row, in_words
 from shards.contract.canonical import canonical_json
 from shards.errors import ConfigError
@@ -124,7 +125,7 @@ def load(job: ProbeJob) -> Features:
     from diffusion_perception.features.reading import Features
 
     if job.task:
-        check_encoder(job, [opened(job, url) for url in (job.train, job.test)])
+        check_same_vae(job.model, job.revision, [opened(job, url) for url in (job.train, job.test)])
     return Features.from_pretrained(job.model, revision=job.revision or None, device=job.device, dtype=job.dtype)
 
 

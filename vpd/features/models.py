@@ -5,6 +5,7 @@ Owns one message for everything that keeps one from loading. Only tensors are re
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ from shards.errors import ConfigError
 from shards.models.libraries import undisturbed
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def weights_sha256(pipeline: Any) -> str:
+    """Digest of the weights that features of latents depend on: all parts but the VAE. The same weights give the same
+    digest wherever they lie; other types of numbers another one."""
+    digest = hashlib.sha256()
+    for part, module in sorted(pipeline.components.items()):
+        if part == "vae" or not isinstance(module, torch.nn.Module):
+            continue
+        for name, values in sorted(module.state_dict().items()):
+            digest.update(f"{part}.{name}\n{values.dtype}\n{list(values.shape)}\n".encode())
+            digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:

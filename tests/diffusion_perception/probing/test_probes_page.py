@@ -42,7 +42,9 @@ def test_plain_pytorch_reaches_the_number_of_the_table(
     capsys.readouterr()
     exec(
         compile(
-            PLAIN.replace("steps, classes, task, kept = 40,", "steps, classes, task, kept = 8,"), "probes.md", "exec"
+            PLAIN.replace("steps, classes, task, kept = 40,", "steps, classes, task, kept = 8,"),
+            "the page, plain",
+            "exec",
         ),
         {},
     )

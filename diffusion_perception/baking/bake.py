@@ -1,0 +1,137 @@
+"""A baked set: what is finished of it, what is missing, and its end.
+
+Owns the folder: the plan and the entries of finished shards under `_build/`, which go when the set is sealed. A bake
+given again goes on behind the shards it finished; another one, or a set of another recipe, is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from diffusion_perception.baking.baker import Baker, open_source
+from diffusion_perception.baking.contents import field_names
+from diffusion_perception.baking.job import BakeJob
+from pipeline.building.lease import Lease
+from shards.contract.canonical import canonical_json, parse_json
+from shards.contract.entries import ShardEntry
+from shards.contract.manifest import MANIFEST_NAME, Manifest
+from shards.contract.schema import Schema
+from shards.errors import CorruptShard, IncompleteSet
+from shards.progress import Progress
+from shards.reading.reader import ShardSet
+from shards.storage.storage import Folder, open_folder
+from shards.upkeep.making import begin, facts_of
+from shards.writing.writer import BUILD_FOLDER, check_shard, seal_set
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One to bake: its number in the source, and its name."""
+
+    number: int
+    name: str
+
+
+# Bakes shards: each with its entry as JSON, in any order.
+Run = Callable[[Sequence[Shard]], Iterable[tuple[Shard, Any]]]
+
+
+def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manifest:
+    """Bake what is missing and seal the set; nothing is touched where nothing has to be done.
+
+    Args:
+        described: recipe and schema, as a `Baker` says.
+        run: bakes shards.
+
+    Raises:
+        FingerprintMismatch: `out` holds a set of another recipe.
+        ConfigError: something else is there.
+        BeingBuilt: somebody else bakes there.
+    """
+    recipe, schema = described
+    folder, source = open_folder(job.out, storage_options=job.storage), open_source(job)
+    if folder.exists(MANIFEST_NAME):
+        manifest = Manifest.load(folder)
+        manifest.check_fingerprint(parse_json(canonical_json(recipe), "recipe"))
+        print(f"[features] {folder.name}: already baked, nothing to do ({folder})", flush=True)
+        return manifest
+    folder.check_writable()
+    with Lease(folder, lambda line: print(f"[features] {folder.name}: {line}", flush=True)) as lease:
+        begin(folder, recipe)
+        entries = dict(_finished(folder, source))
+        todo = [shard for shard in shards_of(folder.name, source) if shard.name not in entries]
+        print(f"[features] {folder.name}: {len(todo)} of {len(source.manifest.shards)} shards to bake", flush=True)
+        progress = Progress(sum(source.manifest.shards[shard.number].records for shard in todo), "records")
+        done = 0
+        for shard, said in run(todo):
+            lease.check()
+            entries[shard.name] = ShardEntry.from_json(said, shard.name)
+            folder.write(_entry_name(shard.name), canonical_json(said))
+            done += entries[shard.name].records
+            if text := progress.due(done):
+                print(f"[features] {folder.name}: {text}", flush=True)
+        manifest = seal_set(
+            folder,
+            name=folder.name,
+            split=source.manifest.split,
+            recipe=recipe,
+            schema=Schema.from_json(schema),
+            shards=[entries[shard.name] for shard in shards_of(folder.name, source)],
+            card={**facts_of([source.folder]), "features of": source.manifest.name},
+        )
+    print(f"[features] {folder.name}: finished; fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
+    return manifest
+
+
+def shards_of(name: str, source: ShardSet) -> list[Shard]:
+    """One for every shard of the source, with the same keys in the same order."""
+    return [Shard(number, f"{name}-{number:06d}") for number in range(len(source.manifest.shards))]
+
+
+def run_here(baker: Baker, todo: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
+    """One after the other."""
+    for shard in todo:
+        yield shard, baker.bake(shard.number, shard.name)
+
+
+def forecast(job: BakeJob, baker: Baker) -> list[str]:
+    """What a bake would take, in words: fields, bytes, and the time of a batch, tried on the first views."""
+    source, schema = baker.source, baker.schema
+    names = field_names(job)
+    views = source.manifest.counts["view"]
+    latents = source.record(0).array("latent")
+    started_s, tried = time.perf_counter(), min(len(latents), job.batch_size)
+    baker.try_views(latents[:tried])
+    took_s = time.perf_counter() - started_s
+    lines = [f"{views} views of {source.n_records} records in {len(source.manifest.shards)} shards"]
+    total = 0
+    for layer in job.layers:
+        shape = [int(size) for size in schema.field(names[layer]).row_shape]
+        total += (size := 2 * prod(shape) * views)
+        lines.append(f"{layer}: field {names[layer]}, float16 {shape} a view, {size / 1e9:.3g} GB")
+    latent_bytes = sum(shard.tar_bytes for shard in source.manifest.shards)
+    lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {latent_bytes / 1e9:.3g} GB")
+    lines.append(f"about {took_s / tried * views / 3600:.3g} h of this device, by {tried} view(s) tried here")
+    return lines
+
+
+def _finished(folder: Folder, source: ShardSet) -> Iterator[tuple[str, ShardEntry]]:
+    """Entries of the shards that are there, as recorded; the others are baked again."""
+    for shard in shards_of(folder.name, source):
+        if not folder.exists(_entry_name(shard.name)):
+            continue
+        entry = ShardEntry.from_json(parse_json(folder.read(_entry_name(shard.name)), shard.name), shard.name)
+        try:
+            check_shard(folder, entry)
+        except (CorruptShard, IncompleteSet) as error:
+            print(f"[features] {folder.name}: {shard.name} is baked again: {error}", flush=True)
+            continue
+        yield shard.name, entry
+
+
+def _entry_name(name: str) -> str:
+    return f"{BUILD_FOLDER}/{name}.json"

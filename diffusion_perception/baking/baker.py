@@ -1,0 +1,139 @@
+"""One process that bakes: the model loaded once, shards one by one.
+
+Owns the way of a shard from latents to files: records are read ahead by threads, views of several records fill a batch,
+and while one shard's bytes are hashed and written the network goes on. Batches never reach over shards, so a shard has
+the same bytes whoever bakes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
+from diffusion_perception.baking.job import BakeJob
+from shards.contract.entries import ShardEntry
+from shards.contract.manifest import recipe_difference
+from shards.contract.schema import META, Record, Schema
+from shards.errors import ConfigError, FingerprintMismatch
+from shards.reading.reader import ShardSet, StoredRecord
+from shards.storage.cache import CacheConfig
+from shards.storage.storage import open_folder
+from shards.writing.writer import write_shard
+
+if TYPE_CHECKING:
+    from diffusion_perception.features.reading import Features
+
+READ_AHEAD, COMPUTE_AHEAD = 8, 4  # records
+FP16_MAX = 65504.0
+
+
+def open_source(job: BakeJob) -> ShardSet:
+    """The set that is baked."""
+    cache = CacheConfig(job.cache_dir, max_bytes=int(job.cache_gb * 1e9)) if "://" in job.set else None
+    return ShardSet.open(job.set, cache=cache, storage_options=job.storage)
+
+
+class Baker:
+    """Lives as long as the job; the model is loaded at first use."""
+
+    def __init__(self, job: BakeJob) -> None:
+        self.job = job
+
+    @cached_property
+    def source(self) -> ShardSet:
+        return open_source(self.job)
+
+    @cached_property
+    def features(self) -> Features:
+        from diffusion_perception.features.of_sets import check_same_vae
+        from diffusion_perception.features.reading import Features
+
+        job = self.job
+        check_same_vae(job.model, job.revision, [self.source])
+        return Features.from_pretrained(job.model, revision=job.revision or None, device=job.device, dtype=job.dtype)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        from vpd.features.models import weights_sha256
+
+        return recipe_of(self.job, self.source, weights_sha256(self.features.pipeline))
+
+    @cached_property
+    def schema(self) -> Schema:
+        """Found by one pass over the first view."""
+        found = self._computed([self.source.record(0).array("latent")[0]])[0]
+        return schema_of(self.job, {layer: values.shape for layer, values in found.items()})
+
+    def described(self) -> tuple[dict[str, Any], Any]:
+        """(recipe, schema as JSON) of what it would make."""
+        return self.recipe, self.schema.to_json()
+
+    def check(self, recipe: dict[str, Any]) -> None:
+        """FingerprintMismatch, with the differences, unless it would make what a driver asks for."""
+        if lines := recipe_difference(self.recipe, recipe, "what the driver asks for"):
+            raise FingerprintMismatch(
+                "a worker would bake something else than its driver:\n  " + "\n  ".join(lines) + "\n"
+                "Give every node the same model and set. It has written nothing."
+            )
+
+    def try_views(self, latents: np.ndarray) -> None:
+        """Compute the features of some latents `[V, C, h, w]`, and keep nothing."""
+        self._computed(list(latents))
+
+    def bake(self, number: int, name: str, note: Callable[[int], None] = lambda records: None) -> dict[str, Any]:
+        """Write the shard of the source's shard `number`; its entry as JSON.
+
+        Raises:
+            ConfigError: a feature that float16 cannot hold.
+        """
+        folder = open_folder(self.job.out, storage_options=self.job.storage)
+        entry: ShardEntry = write_shard(folder, name, self.schema, self._records(number, note))
+        return entry.to_json()
+
+    def _records(self, number: int, note: Callable[[int], None]) -> Iterator[Record]:
+        from vpd.inference.packing import packed, read_ahead
+
+        def read(record: int) -> tuple[StoredRecord, np.ndarray]:
+            stored = self.source.record(record)
+            return stored, stored.array("latent")  # [V, C, h, w]
+
+        chosen = map(int, np.flatnonzero(np.asarray(self.source.index.shard) == number))
+        computed = packed(read_ahead(chosen, read, READ_AHEAD), self.job.batch_size, self._computed)
+        names = field_names(self.job)
+        for done, (stored, views) in enumerate(read_ahead(computed, lambda found: found, COMPUTE_AHEAD), 1):
+            values: dict[str, Any] = {
+                names[layer]: np.stack([view[layer] for view in views]) for layer in self.job.layers
+            }
+            note(done)
+            yield Record(stored.key, values | {META: meta_of(stored, len(views))})
+
+    def _computed(self, latents: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Float16 features `[C, h, w]` of every layer, for each of some latents `[C, h, w]`."""
+        import torch
+
+        job = self.job
+        seen = self.features(
+            latents=torch.from_numpy(np.stack(latents)).float(),
+            prompts=job.prompt,
+            layers=job.layers,
+            timestep=job.timestep,
+            noise=job.noise,
+            ensemble=job.ensemble,
+            seed=job.seed,
+            latent_scale=job.latent_scale,
+            batch_size=job.batch_size,
+        )
+        found: dict[str, np.ndarray] = {}
+        for layer, features in seen.items():
+            values = features.values
+            if not values.abs().amax() <= FP16_MAX:  # NaN, too
+                raise ConfigError(
+                    f"layer {layer!r} gives numbers up to {values.abs().amax():g}, more than float16 holds "
+                    f"({FP16_MAX:g}): bake another layer, or a module inside it behind a normalisation."
+                )
+            found[layer] = values.half().cpu().numpy()
+        return [{layer: values[place] for layer, values in found.items()} for place in range(len(latents))]

@@ -1,0 +1,59 @@
+"""What a baked set is: a field for every layer, and the recipe that its fingerprint is of.
+
+Owns names and shapes of the fields, and what features depend on: the set, its bytes, the model's weights, the settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_perception.baking.job import BakeJob
+from shards.contract.schema import META, Field, Schema
+from shards.errors import ConfigError
+from shards.reading.reader import ShardSet, StoredRecord
+
+AXIS = "view"  # of latents, and so of features
+SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "latent_scale", "seed", "batch_size", "dtype")
+
+
+def field_names(job: BakeJob) -> dict[str, str]:
+    """The field of every layer: its name with `_` for `.`.
+
+    Raises:
+        ConfigError: two layers of one name.
+    """
+    named = {layer: layer.replace(".", "_").lower() for layer in job.layers}
+    for layer, name in named.items():
+        if twice := [other for other in named if other != layer and named[other] == name]:
+            raise ConfigError(f"layers {layer!r} and {twice[0]!r} would both be the field {name}: bake one of them.")
+    return named
+
+
+def schema_of(job: BakeJob, shapes: Mapping[str, tuple[int, ...]]) -> Schema:
+    """The schema, from the shape `[C, h, w]` of every layer."""
+    names = field_names(job)
+    unit = f"features, timestep {job.timestep:g}"
+    fields = [
+        Field(names[layer], "npy", "float16", ("V", *shapes[layer]), AXIS, f"{layer}: {unit}") for layer in job.layers
+    ]
+    return Schema((*fields, Field(META, "json")), AXIS)
+
+
+def meta_of(record: StoredRecord, n_views: int) -> dict[str, Any]:
+    """Views as they are; items too where they are views, else one item for all of a picture's views."""
+    of_views = record.shards.schema.item_axis == AXIS
+    items = record.meta["items"] if of_views else [[0, n_views]]
+    return {"items": items, "views": record.meta["views"]}
+
+
+def recipe_of(job: BakeJob, source: ShardSet, weights: str) -> dict[str, Any]:
+    """What decides the numbers of a baked set."""
+    manifest = source.manifest
+    tars = hashlib.sha256("".join(shard.tar_sha256 for shard in manifest.shards).encode()).hexdigest()
+    said = {name: getattr(job, name) for name in SETTINGS}
+    return {
+        "source": {"name": "features", "set": manifest.name, "fingerprint": manifest.fingerprint, "tars_sha256": tars},
+        "features": {**said, "layers": list(job.layers), "weights": weights},
+    }

@@ -1,0 +1,51 @@
+"""The settings of `features`: which features of which set, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diffusion_perception.train_job import check_workers
+from shards.errors import ConfigError
+from shards.storage.options import check_printable, check_printable_url
+
+
+@dataclass(frozen=True)
+class BakeJob:
+    """Settings of a bake."""
+
+    model: str  # diffusers folder or hub id, the whole pipeline
+    set: str  # shard set whose latents the network is shown
+    out: str  # folder or URL of the new set
+    layers: tuple[str, ...]  # of the network, by their names in diffusers
+    timestep: float = 1.0  # that the network is told
+    prompt: str = ""  # for every view
+    noise: Literal["none", "ddpm"] = "none"  # in what the network is shown: none, or that of the timestep
+    ensemble: int = 1  # passes, each with noise of its own, whose features are averaged
+    latent_scale: float | None = None  # that latents are multiplied with; null: the model's own
+    seed: int = 0  # of the noise
+    batch_size: int = 8  # passes of the network at once
+    revision: str = ""  # branch, tag or commit of a hub model
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the model's weights; features are float16
+    device: str = ""  # cpu, cuda, cuda:1 or mps; empty: a GPU if there is one
+    storage: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of URLs: endpoint, region and such of their store, but no secret (docs/storage.md)
+    cache_dir: str = ""  # a remote set: folder on a local disk; empty = a temporary one
+    cache_gb: float = 50.0  # a remote set: shards that nobody uses are evicted above this size
+    workers: int = 0  # processes on a Ray cluster, a shard each at a time; 0: the command's own process
+    gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
+    cpus_per_worker: float = 1  # CPUs that the scheduler reserves
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers, self.gpus_per_worker, self.cpus_per_worker)
+        check_printable(self.storage, "storage")
+        check_printable_url(self.set, "set")
+        check_printable_url(self.out, "out")
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers is {list(self.layers)}; expected one at least, and none twice.")
+        if self.batch_size < 1 or self.ensemble < 1:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, ensemble {self.ensemble}; expected 1 or more of either."
+            )

@@ -1,0 +1,142 @@
+"""Baked sets: what `Features` gives, under the same keys, the same bytes after a kill, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffusion_perception import SetDataset, ShardSet
+from diffusion_perception.baking.baker import Baker
+from diffusion_perception.features.reading import Features
+from jobs import features as command
+from jobs import program
+from pipeline.encoders.sd_vae import decoder
+from shards.upkeep.splitting import split_set
+from shards.verify import find_faults
+from tests.tiny_pipelines import tiny_pipeline
+from tests.toy_runs import write_set
+
+LAYERS = ["mid_block", "up_blocks.2"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and a set of three shards and one with sentences."""
+    root = tmp_path_factory.mktemp("baked")
+    tiny_pipeline("sd15", root / "words").save_pretrained(root / "model")
+    _, weights = decoder(str(root / "model"))
+    write_set(root / "whole", "seg", weights=weights)
+    split_set(root / "whole", root, {"scenes": 1.0}, records_per_shard=2)
+    write_set(root / "sentences", "refer", weights=weights)
+    return root
+
+
+@pytest.fixture(scope="module")
+def baked(world: Path) -> Path:
+    command.run(words(world, world / "baked"))
+    return world / "baked"
+
+
+def words(world: Path, out: Path, *more: str) -> list[str]:
+    said = [f"model={world}/model", f"set={world}/scenes", f"out={out}", f"layers=[{', '.join(LAYERS)}]"]
+    return [*said, "timestep=100", "noise=ddpm", "prompt=a room", "batch_size=3", "device=cpu", *more]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_baked_set_holds_what_features_gives_under_the_same_keys(world: Path, baked: Path) -> None:
+    assert list(find_faults(baked)) == []
+    scenes = SetDataset(world / "scenes")
+    joined = SetDataset(baked, fields=("mid_block", "up_blocks_2"))
+    features = Features.from_pretrained(str(world / "model"), device="cpu")
+    assert len(joined) == len(scenes) == 6
+    for one, other in zip(scenes, joined, strict=True):
+        assert one["key"] == other["key"]
+        options: dict[str, Any] = {"layers": LAYERS, "timestep": 100, "noise": "ddpm"}
+        seen = features(latents=one["latent"][None].float(), prompts="a room", **options)
+        for layer, field in zip(LAYERS, ("mid_block", "up_blocks_2"), strict=True):
+            assert other[field].dtype == torch.float16
+            torch.testing.assert_close(other[field].float(), seen[layer].values[0], rtol=2e-3, atol=2e-3)
+
+
+def test_a_set_with_sentences_has_its_views(world: Path, tmp_path: Path) -> None:
+    command.run(words(world, tmp_path / "baked", f"set={world}/sentences"))
+    baked = ShardSet.open(tmp_path / "baked")
+    assert baked.manifest.counts["view"] == baked.n_items == 6
+    assert baked.record(0).key == ShardSet.open(world / "sentences").record(0).key
+
+
+def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(
+    world: Path, baked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bake = Baker.bake
+
+    def killed(self: Baker, number: int, name: str, **more: Any) -> Any:
+        if number == 1:
+            raise KeyboardInterrupt
+        return bake(self, number, name, **more)
+
+    broken = words(world, tmp_path / "killed" / "baked")
+    with monkeypatch.context() as patched:
+        patched.setattr(Baker, "bake", killed)
+        assert program.status("jobs.features", broken) == 130
+    capsys.readouterr()
+    command.run(broken)
+    assert "2 of 3 shards to bake" in capsys.readouterr().out
+    assert files(tmp_path / "killed" / "baked") == files(baked)
+    command.run(broken)
+    assert "already baked, nothing to do" in capsys.readouterr().out
+
+
+def test_a_shard_that_was_damaged_meanwhile_is_baked_again(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("diffusion_perception.baking.bake.seal_set", killed)
+        assert program.status("jobs.features", words(world, tmp_path / "baked")) == 130
+    (tmp_path / "baked" / "baked-000001.tar").write_bytes(b"cut")
+    command.run(words(world, tmp_path / "baked"))
+    assert "baked-000001 is baked again" in capsys.readouterr().out
+    assert ShardSet.open(tmp_path / "baked").n_records == 6
+
+
+def test_a_dry_run_says_the_bytes_and_writes_nothing(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.run([*words(world, tmp_path / "baked"), "--dry-run"])
+    said = capsys.readouterr().out
+    assert "plan: 6 views of 6 records in 3 shards" in said
+    assert "plan: up_blocks.2: field up_blocks_2, float16 [32, 8, 8] a view, 2.46e-05 GB" in said  # 6 x 4096 bytes
+    assert not (tmp_path / "baked").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["timestep=50"], "was built by another recipe"),
+        (["layers=[up_blocks.2, up_blocks.9]"], "layer 'up_blocks.9' is none of"),
+        (["layers=[]"], "setting 'layers' is empty"),
+        (["batch_size=0"], "expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_is_one_message(
+    world: Path, baked: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    before = files(baked)
+    assert program.status("jobs.features", words(world, baked, *more)) == 1
+    assert said in capsys.readouterr().err
+    assert files(baked) == before
+
+
+def test_numbers_that_float16_cannot_hold_are_refused(world: Path, tmp_path: Path) -> None:
+    told = [*words(world, tmp_path / "baked"), "latent_scale=1e30"]
+    assert program.status("jobs.features", told) == 1
+    assert not (tmp_path / "baked" / "manifest.json").exists()
