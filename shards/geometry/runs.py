@@ -101,16 +101,19 @@ def coco_counts(masks: Sequence[Runs], name: Name = "mask {}".format) -> tuple[n
     for back in range(1, longest):  # the digits before the last one
         longer = np.flatnonzero(lengths > back)
         counts[longer] = (counts[longer] << 5) + digits[last[longer] - back]
-    start = 0
-    for place, (mask, end) in enumerate(zip(masks, ends.tolist(), strict=True)):
+    starts = np.r_[0, ends[:-1]]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         for half in (counts[start + 1 : end : 2], counts[start + 2 : end : 2]):
             half.cumsum(out=half)
-        own, start = counts[start:end], end
-        if own.min() < 0 or own.sum() != mask.size_px[0] * mask.size_px[1]:
-            raise SchemaMismatch(
-                f"{name(place)}: runs of {int(own.sum())} pixels in all, the shortest {int(own.min())}; the picture "
-                f"has {mask.size_px[0]} x {mask.size_px[1]}. Rebuild the set"
-            )
+    pixels = np.array([mask.size_px[0] * mask.size_px[1] for mask in masks])
+    totals, least = np.add.reduceat(counts, starts), np.minimum.reduceat(counts, starts)
+    wrong = np.flatnonzero((least < 0) | (totals != pixels))
+    if wrong.size:
+        place = int(wrong[0])
+        raise SchemaMismatch(
+            f"{name(place)}: runs of {totals[place]} pixels in all, the shortest {least[place]}; the picture has "
+            f"{masks[place].size_px[0]} x {masks[place].size_px[1]}. Rebuild the set"
+        )
     return counts, ends
 
 
@@ -128,7 +131,6 @@ class _Place(NamedTuple):
     """Where the pixels of a picture lie in the canvas of a view."""
 
     size_px: Size
-    heads: np.ndarray  # [w] the pixel of the picture, down the columns, that each column of the window begins with
     rows: np.ndarray  # [H + 1] of every row: the canvas's byte where the row begins that shows it, or the next
     columns: np.ndarray  # [W + 2] of every column: how many columns of the window come before it
     lanes: int  # bytes of the canvas's rows
@@ -145,11 +147,9 @@ def _place_of(size_px: Size, view: View) -> _Place:
     (rows, columns), (top, left) = shown_lines(view), view.pad_before_px
     lanes = -(-view.label_px[1] // _LANES) * _LANES
     shown = np.searchsorted(rows, np.arange(size_px[0] + 1))
-    inner = (shown > 0) & (shown < len(rows))  # what changes above the first row is in the heads
-    at = np.where(inner, (top + shown) * lanes, _OUTSIDE)
+    at = np.where(shown < len(rows), (top + shown) * lanes, _OUTSIDE)
     before = np.searchsorted(columns, np.arange(size_px[1] + 2))
-    heads, (bottom, right) = columns * size_px[0] + rows[0], (top + len(rows), left + len(columns))
-    return _Place(size_px, heads, at, before, lanes, top, bottom, left, right, view.flip)
+    return _Place(size_px, at, before, lanes, top, top + len(rows), left, left + len(columns), view.flip)
 
 
 def _mark(room: np.ndarray, counts: np.ndarray, ends: np.ndarray, places: Sequence[_Place]) -> list[Span]:
@@ -159,27 +159,55 @@ def _mark(room: np.ndarray, counts: np.ndarray, ends: np.ndarray, places: Sequen
     numbers = ends - starts
     bases = _before([place.size_px[0] * place.size_px[1] for place in places])  # [b]
     edges = counts.cumsum()  # [N] pixels, down the columns of all pictures, one after another
-    heads = np.concatenate([place.heads + base for place, base in zip(places, bases.tolist(), strict=True)])
-    inside = (np.searchsorted(edges, heads, side="right") - np.repeat(starts, [len(p.heads) for p in places])) & 1
     column, row = np.divmod(edges - np.repeat(bases, numbers), np.repeat([p.size_px[0] for p in places], numbers))
-    row += np.repeat(_before([len(place.rows) for place in places]), numbers)
     column += np.repeat(_before([len(place.columns) for place in places]), numbers)
-    cells = room[0].size
-    at = np.concatenate([place.rows + number * cells for number, place in enumerate(places)])[row]  # [N] bytes
     columns = np.concatenate([place.columns for place in places])
-    shown, after = columns[column], columns[column + 1]
+    inside = _inside(column, row, columns, starts, numbers, room.shape[2])
+    heads = np.flatnonzero(row == 0)
+    ended = heads[(heads - starts[np.searchsorted(starts, heads, side="right") - 1]) % 2 == 1]
+    row += np.repeat(_before([len(place.rows) for place in places]), numbers)
+    cells = room[0].size
+    at = np.concatenate([place.rows + number * cells for number, place in enumerate(places)]).take(row)  # [N] bytes
+    at[ends - 1] = at[ended] = _OUTSIDE  # the picture's end, and ones that end with the column before
+    shown, after = columns.take(column), columns.take(column + 1)
     boxes = _boxes(at, shown, after, starts, numbers, cells, places)
-    if inside.any():
+    if inside is not None:
         _begin(room, inside, places, boxes)
     step = np.repeat([-1 if place.flip else 1 for place in places], numbers)
     at += np.repeat([place.right - 1 if place.flip else place.left for place in places], numbers) + step * shown
     flat = room.reshape(-1)
     while (here := np.flatnonzero((shown < after) & (at >= 0))).size:  # an enlarged column is shown several times
-        np.add.at(flat, at[here], _ONE)
-        flat[at[here]] &= _ONE
+        marked = at.take(here)
+        if inside is None and not (marked[1:] == marked[:-1]).any():
+            flat[marked] = 1
+        else:  # two changes in one place are none
+            np.add.at(flat, marked, _ONE)
+            flat[marked] &= _ONE
         shown += 1
         at += step
     return boxes
+
+
+def _inside(
+    column: np.ndarray, row: np.ndarray, columns: np.ndarray, starts: np.ndarray, numbers: np.ndarray, width: int
+) -> np.ndarray | None:
+    """Whether the masks are there where columns of the windows begin, [b, width]; None: nowhere.
+
+    So it is where a run of ones goes on from one column into another.
+    """
+    crossing = np.flatnonzero(column[1:] != column[:-1])
+    number = np.searchsorted(starts, crossing, side="right") - 1
+    within = crossing - starts[number]
+    ones = (within % 2 == 0) & (within + 1 < numbers[number])
+    number, begin = number[ones], crossing[ones]
+    end = begin + 1
+    first, after = columns[column[begin] + 1], columns[column[end] + (row[end] > 0)]
+    if not (first < after).any():
+        return None
+    marks = np.zeros((len(starts), width + 1), np.int8)
+    np.add.at(marks, (number, first), 1)
+    np.add.at(marks, (number, after), -1)
+    return marks.cumsum(axis=1, dtype=np.int8)[:, :width]
 
 
 def _boxes(
@@ -211,10 +239,9 @@ def _boxes(
 
 def _begin(room: np.ndarray, inside: np.ndarray, places: Sequence[_Place], boxes: list[Span]) -> None:
     """Mark the columns that begin `inside` masks, and widen the boxes."""
-    start = 0
-    for number, place in enumerate(places):
-        own, start = inside[start : start + len(place.heads)], start + len(place.heads)
-        if own.any():
+    for number, (place, begins) in enumerate(zip(places, inside, strict=True)):
+        if begins.any():
+            own = begins[: place.right - place.left]
             room[number, place.top, place.left : place.right] = own[::-1] if place.flip else own
             boxes[number] = (place.top, max(place.top, boxes[number][1]), place.left, place.right)
 
