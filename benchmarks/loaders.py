@@ -61,7 +61,7 @@ def refer_records(samples: int, rng: np.random.Generator) -> Iterator[Record]:
     for number in range(samples // 2):
         refs = []
         for ref in range(2):
-            rle = coco_mask.encode(np.asfortranarray(disc(rng, 480, 640).astype(np.uint8)))
+            rle: Any = coco_mask.encode(np.asfortranarray(disc(rng, 480, 640).astype(np.uint8)))
             sentences = [{"sent_id": number * 6 + ref * 3 + k, "sent": "the man in the red shirt"} for k in range(3)]
             coded = {"size": [480, 640], "counts": rle["counts"].decode()}
             refs.append({"ref_id": 2 * number + ref, "ann_id": number, "sentences": sentences, "rle": coded})

@@ -158,7 +158,7 @@ def _uncompressed(rows: np.ndarray) -> bytes:
     for first in range(0, len(rows), most):
         block = rows[first : first + most]
         parts += [_block_header(block.size, last=first + most >= len(rows)), block.tobytes()]
-    return b"".join([*parts, struct.pack(">I", zlib.adler32(rows))])
+    return b"".join([*parts, struct.pack(">I", zlib.adler32(rows.data))])
 
 
 def _block_header(length: int, *, last: bool) -> bytes:

@@ -17,6 +17,8 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache
+from operator import sub
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +38,20 @@ Part = tuple[int, memoryview]  # where in a file, and what is to be filled with 
 
 class TarBytes:
     """Bytes of a file, sliced like an array: each slice is a read of its own. `fill(target, start)` fills a buffer with
-    the bytes from `start` on, or raises; `scatter(parts)` fills several, ascending, in as few reads as it can."""
+    the bytes from `start` on, or raises; `scatter(parts)` fills several, ascending, in as few reads as it can;
+    `run(buffers, start, end)`, if there is one, fills neighbours by one read."""
 
     def __init__(
         self,
         n_bytes: int,
         fill: Callable[[memoryview, int], None],
         scatter: Callable[[Sequence[Part]], None] | None = None,
+        run: Callable[[Sequence[memoryview], int, int], None] | None = None,
     ) -> None:
         self._n_bytes = n_bytes
         self.fill = fill
         self.scatter = scatter or self._one_by_one
+        self.run = run
 
     @staticmethod
     def by_parts(n_bytes: int, read: Callable[[int, int], bytes]) -> TarBytes:
@@ -100,7 +105,10 @@ def of_descriptor(descriptor: int, name: Path) -> TarBytes:
     def scatter(parts: Sequence[Part]) -> None:
         _scatter(descriptor, name, parts)
 
-    found = TarBytes(os.fstat(descriptor).st_size, fill, scatter)
+    def run(buffers: Sequence[memoryview], start: int, end: int) -> None:
+        _fill_all(descriptor, name, buffers, start, end)
+
+    found = TarBytes(os.fstat(descriptor).st_size, fill, scatter, run)
     weakref.finalize(found, os.close, descriptor).atexit = False
     return found
 
@@ -181,6 +189,19 @@ class FilePool:
 FILES = FilePool()  # descriptors are the process's, so its readers share one pool
 
 
+def wasted(ends: Sequence[int], starts: Sequence[int]) -> list[memoryview] | None:
+    """What is filled with the bytes between parts that end and others that start; None where one is too far away."""
+    gaps = list(map(sub, starts, ends))
+    if min(gaps) < 0 or max(gaps) > _MOST_WASTE:
+        return None
+    return [_waste(gap) for gap in gaps]
+
+
+@cache
+def _waste(n_bytes: int) -> memoryview:
+    return _WASTE[:n_bytes]
+
+
 def _scatter(descriptor: int, name: Path, parts: Sequence[Part]) -> None:
     """One call for what lies close together. What lies between goes to waste, which several threads may write at once:
     nobody reads it."""
@@ -198,7 +219,7 @@ def _scatter(descriptor: int, name: Path, parts: Sequence[Part]) -> None:
     _fill_all(descriptor, name, buffers, first, end)
 
 
-def _fill_all(descriptor: int, name: Path, buffers: list[memoryview], start: int, end: int) -> None:
+def _fill_all(descriptor: int, name: Path, buffers: Sequence[memoryview], start: int, end: int) -> None:
     """Neighbouring buffers, from `start` to `end`."""
     try:
         done = os.preadv(descriptor, buffers, start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shards.contract.schema import Field, Record, Schema
 from shards.errors import ConfigError, CorruptShard, LabelsFailed, SchemaMismatch
 from shards.reading.batch import Sample
+from shards.reading.labelling import Room
 from shards.reading.order import Order, order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.reading.window import WindowedOrder
+from shards.writing.writer import seal_set, write_shard
 from tests.shards.toy_set import flip_byte, toy_record
 
 FIELDS = ("latent", "tokens", "gist")
@@ -319,3 +323,55 @@ def test_decode_may_not_return_a_copied_field_again(toy: ShardSet) -> None:
     stream = BatchStream(toy, Order(24, 0), batch_size=4, fields=("gist",), labels=decode)
     with pytest.raises(ConfigError, match="'gist', which is also in fields="):
         drain(stream)
+
+
+def test_rows_are_the_same_read_together_and_one_by_one(tmp_path: Path) -> None:
+    """Fields that lie too far apart for one read, in any order, beside ones that do not."""
+    far = Field("far", "npy", "float16", (9000,), unit="18 kB, which no read goes over")
+    schema = Schema(
+        (Field("a", "npy", "int32", ("V", 5), "view"), far, Field("b", "npy", "int32", (3,)), Field("meta", "json")),
+        "view",
+    )
+    rng = np.random.default_rng(0)
+    records = [
+        Record(f"r{number}", {"a": rng.integers(9, size=(2, 5), dtype=np.int32), "far": np.zeros(9000, np.float16),
+                              "b": rng.integers(9, size=3, dtype=np.int32), "meta": {"items": [[0, 2]]}})
+        for number in range(6)
+    ]  # fmt: skip
+    shard = write_shard(tmp_path, "far-000000", schema, records)
+    seal_set(tmp_path, name="far", split="train", recipe={}, schema=schema, shards=[shard])
+    for fields in (("a", "b"), ("b", "a"), ("a", "far", "b"), ("b",)):
+        shards = ShardSet.open(tmp_path)
+        with BatchStream(shards, Order(6, seed=1), batch_size=3, stop=6, fields=fields, threads=0) as stream:
+            for batch in stream:
+                for place, number in enumerate(batch.records.tolist()):
+                    values = records[number].values
+                    assert np.array_equal(batch.arrays["b"][place], values["b"])
+                    assert "a" not in fields or np.array_equal(batch.arrays["a"][place], values["a"][batch.rows[place]])
+
+
+def test_labels_of_a_batch_lie_in_arrays_of_the_stream(toy: ShardSet) -> None:
+    """They are what labels one by one are; errors name records, and a name that is taken is refused."""
+
+    def one(sample: Sample) -> dict[str, np.ndarray]:
+        return {"number": np.full(3, sample.global_item, np.int32)}
+
+    def at_once(samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+        number = room.array("number", (3,), np.int32)
+        for place, sample in enumerate(samples):
+            number[place] = sample.global_item
+        return {"number": number}
+
+    def broken(samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+        raise KeyError("depth")
+
+    order, options = order_of(toy, seed=1), {"batch_size": 4, "stop": toy.n_items, "fields": FIELDS}
+    single = drain(BatchStream(toy, order, labels=one, **options))
+    batched = drain(BatchStream(toy, order, batch_labels=at_once, **options))
+    assert all(np.array_equal(a["number"], b["number"]) for a, b in zip(single, batched, strict=True))
+    with pytest.raises(LabelsFailed, match=r"batch of 4 records from \S+, .*KeyError: 'depth'"):
+        drain(BatchStream(toy, order, batch_labels=broken, **options))
+    with pytest.raises(ConfigError, match="'latent', which is also in fields="):
+        drain(BatchStream(toy, order, batch_labels=lambda _, room: {"latent": room.array("x", (), int)}, **options))
+    with pytest.raises(ConfigError, match="expected one of them"):
+        BatchStream(toy, order, labels=one, batch_labels=at_once, **options)

@@ -17,7 +17,7 @@ from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.storage.cache import ShardCache
-from shards.storage.open_files import FILES, FilePool, by_opening, most_files
+from shards.storage.open_files import FILES, FilePool, by_opening, most_files, wasted
 from shards.storage.storage import open_folder
 from tests.shards.toy_set import write_toy_set
 
@@ -146,6 +146,23 @@ def test_several_places_are_filled_by_few_reads(tmp_path: Path, monkeypatch: pyt
     os.truncate(tmp_path / "tar", 61_100)
     with pytest.raises(CorruptShard, match="ends before byte 61400"):
         tar.scatter(parts)
+
+
+def test_neighbours_are_filled_by_one_read_and_what_lies_between_is_left_out(tmp_path: Path) -> None:
+    payload = bytes(range(256)) * 40
+    (tmp_path / "tar").write_bytes(payload)
+    tar = FilePool().file(tmp_path / "tar")
+    between = wasted([10, 300], [10, 512])
+    assert between is not None
+    assert tar.run is not None
+    assert [len(part) for part in between] == [0, 212]
+    rows = [memoryview(bytearray(length)) for length in (7, 290, 20)]
+    tar.run([rows[0], between[0], rows[1], between[1], rows[2]], 3, 532)
+    assert b"".join(rows) == payload[3:300] + payload[512:532]
+    assert wasted([10], [9]) is None  # in another order than in the tar
+    assert wasted([10], [10_000]) is None
+    with pytest.raises(CorruptShard, match="ends before byte"):
+        tar.run(rows, len(payload) - 300, len(payload) + 17)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "loop of links"])

@@ -21,8 +21,8 @@ from shards.geometry.view import View, cut_label
 
 if TYPE_CHECKING:
     from shards.contract.schema import Field
+    from shards.reading.batch import Sample
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
 
 PNG_PER_M = 1000.0  # millimetres, as NYUv2 stores them
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 16 bits

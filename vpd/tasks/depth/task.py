@@ -35,9 +35,9 @@ from vpd.tasks.stitch import blend_of, resized_to_box, stitch
 
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
+    from shards.reading.batch import Sample
     from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
 LOSSES = ("pooled", "per_image")

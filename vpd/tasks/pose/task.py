@@ -35,8 +35,8 @@ from vpd.tasks.pose.skeleton import KEYPOINTS, LEFT, MIDDLE, RIGHT, drawn
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
+    from shards.reading.batch import Sample
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
 

@@ -36,9 +36,9 @@ from vpd.tasks.refer.overlap import NAMES as PUBLISHED
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
     from shards.contract.schema import Schema
+    from shards.reading.batch import Sample
     from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
 CLASS_WEIGHTS = (0.9, 1.1)  # background, object

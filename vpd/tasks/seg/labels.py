@@ -18,8 +18,8 @@ from shards.geometry.quick_cut import cut_runs
 from shards.geometry.view import View, cut_label
 
 if TYPE_CHECKING:
+    from shards.reading.batch import Sample
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
 
 LABEL = "label"
 

@@ -39,9 +39,9 @@ from vpd.tasks.stripes import STRIPE_BYTES, StripedGrid, stripes
 
 if TYPE_CHECKING:
     from shards.contract.schema import Schema
+    from shards.reading.batch import Sample
     from shards.reading.labelling import Room
     from shards.reading.reader import StoredRecord
-    from shards.reading.stream import Sample
     from vpd.model.device_batch import DeviceBatch
 
 NAMED, SHOWN = 5, 40  # classes in a legend's title, and in its entries
