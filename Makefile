@@ -40,7 +40,7 @@ tested-quickly: $(READY)
 
 peers: $(PEERS)/.ready
 	DIFFUSION_PERCEPTION_PEERS=1 $(PEERS)/bin/python -m pytest -rs -p no:cacheprovider tests/set_format/test_peers.py \
-		tests/set_format/test_ray_data.py
+		tests/set_format/test_ray_data.py tests/diffusion_perception/torch_data/test_trainers.py
 
 $(PEERS)/.ready: $(READY)
 	$(BIN)/python -m venv $(PEERS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import xxhash
@@ -59,6 +59,12 @@ class ShardSet:
         self.n_records = len(index.shard)
         self.n_items = len(index.items)
         self.n_rows = int(index.items[:, 2].sum())
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            f"{self.manifest.name}: an open set has files of one process and cannot be pickled; open it where it is to "
+            "be read, or send a SetDataset or SetStream (diffusion_perception)"
+        )
 
     @staticmethod
     def open(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import NoReturn
 
 import numpy as np
 
@@ -104,6 +105,12 @@ class BatchStream:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            "a BatchStream has threads and open files of one process and cannot be pickled; open one where it is to be "
+            "read, or send a SetStream (diffusion_perception)"
+        )
 
     def __next__(self) -> SampleBatch:
         if self._closed:

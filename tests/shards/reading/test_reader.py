@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
+from shards.reading.order import Order
 from shards.reading.reader import ItemRef, ShardSet
+from shards.reading.stream import BatchStream
 from tests.shards.toy_set import RUNS, SCHEMA, flip_byte, toy_record
 
 
@@ -137,6 +140,13 @@ def test_a_cache_for_a_local_path_is_refused(toy_root: Path, tmp_path: Path) -> 
 
     with pytest.raises(ConfigError, match="read in place"):
         ShardSet.open(toy_root, cache=CacheConfig(str(tmp_path), 1000))
+
+
+def test_what_belongs_to_one_process_says_what_can_be_sent_instead(toy: ShardSet) -> None:
+    with BatchStream(toy, Order(toy.n_items, 1), batch_size=2) as stream:
+        for opened in (toy, stream):
+            with pytest.raises(ConfigError, match=r"cannot be pickled; open .* where it is to be read, or send a Set"):
+                pickle.dumps(opened)
 
 
 def test_reading_needs_neither_torch_nor_webdataset(toy_root: Path) -> None:
