@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shards.errors import ConfigError, did_you_mean
-from vpd.backbones import FeatureSpec
+from vpd.backbones import FeatureSpec, Level
 from vpd.heads.ops.depth_stages import GROUPS, DepthStages, check_levels, draw_weights
 from vpd.heads.ops.resize import repeat
 
@@ -21,10 +21,11 @@ INITS = ("vpd", "mmseg")
 
 
 class DepthDecoder(DepthStages):
-    """Features of four levels to metres: sigmoid(logits) * max_depth_m.
+    """Features to metres: sigmoid(logits) * max_depth_m.
 
     Args:
-        spec: four levels at strides 8, 16, 32, 64.
+        spec: any number of levels; published: four at strides 8, 16, 32, 64. Finer ones than the fused map come to its
+            size by convolutions, coarser ones by repetition.
         max_depth_m: upper end of the prediction.
         width: channels of the fused map.
         filters, kernels, hidden, enlarged: of the decoder (`DepthStages`).
@@ -47,24 +48,22 @@ class DepthDecoder(DepthStages):
         enlarged: bool = False,
         init: str = "vpd",
     ) -> None:
-        check_levels(spec, (width, spec.levels[0].channels))
+        finer = [level for level in spec.levels if level.stride < NECK_STRIDE_PX]
+        twice = [level.channels for level in finer if 2 * level.stride < NECK_STRIDE_PX]  # with a norm in between
+        check_levels(spec, (width, *twice), NECK_STRIDE_PX)
         if init not in INITS:
             raise ConfigError(
                 f"depth head: init {init!r} is unknown; choose one of {', '.join(INITS)}.{did_you_mean(init, INITS)}"
             )
         super().__init__(width, NECK_STRIDE_PX, max_depth_m, filters, kernels, hidden, enlarged)
-        f1, f2, f3, f4 = spec.levels
-        self.layer1 = nn.Sequential(
-            nn.Conv2d(f1.width, f1.channels, 3, stride=2, padding=1),
-            nn.GroupNorm(GROUPS, f1.channels),
-            nn.ReLU(),
-            nn.Conv2d(f1.channels, f1.channels, 3, stride=2, padding=1),
-        )
-        self.layer2 = nn.Sequential(nn.Conv2d(f2.width, f2.channels, 3, stride=2, padding=1))
-        fused = f1.channels + f2.channels + f3.width + f4.width
+        self.shrunk = [f"layer{number}" if level in finer else "" for number, level in enumerate(spec.levels, 1)]
+        for name, level in zip(self.shrunk, spec.levels, strict=True):
+            if name:
+                self.add_module(name, _shrinking(level, NECK_STRIDE_PX))
+        fused = sum(level.channels if level in finer else level.width for level in spec.levels)
         self.out_layer = nn.Sequential(nn.Conv2d(fused, width, 1), nn.GroupNorm(GROUPS, width), nn.ReLU())
         for parts, std in (
-            ((self.layer1, self.layer2, self.out_layer), 0.02),
+            ((*(self.get_submodule(name) for name in self.shrunk if name), self.out_layer), 0.02),
             ((self.deconv_layers, self.conv_layers), 0.001),
             ((self.last_layer_depth,), 0.02 if init == "mmseg" else 0.001),
         ):
@@ -91,9 +90,23 @@ class DepthDecoder(DepthStages):
 
     def fuse(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """All levels at 1/32 of the image, `[B, width, h, w]`, not cut."""
-        f1, f2, f3, f4 = features
-        f4 = repeat(f4, f3.shape[-2:])
-        return self.out_layer(torch.cat([self.layer1(f1), self.layer2(f2), f3, f4], dim=1))
+        parts = [
+            self.get_submodule(name)(level) if name else level
+            for name, level in zip(self.shrunk, features, strict=True)
+        ]
+        size = parts[0].shape[-2:]
+        return self.out_layer(torch.cat([repeat(part, size) for part in parts], dim=1))
+
+
+def _shrinking(level: Level, stride_px: int) -> nn.Sequential:
+    """Convolutions that halve a level until it has a stride, with a norm and ReLU between two."""
+    inputs, steps = level.width, list[nn.Module]()
+    for number in range((stride_px // level.stride).bit_length() - 1):
+        if number:
+            steps += [nn.GroupNorm(GROUPS, level.channels), nn.ReLU()]
+        steps.append(nn.Conv2d(inputs, level.channels, 3, stride=2, padding=1))
+        inputs = level.channels
+    return nn.Sequential(*steps)
 
 
 build = DepthDecoder

@@ -21,10 +21,10 @@ NECK_STRIDE_PX = 8
 
 
 class PromptDepth(DepthStages):
-    """Features of four levels, and the prompts they were made with, to metres.
+    """Features, and the prompts they were made with, to metres.
 
     Args:
-        spec: four levels at strides 8, 16, 32, 64, and the prompts.
+        spec: any number of levels, the finest at stride 8, and the prompts; published: four at strides 8, 16, 32, 64.
         max_depth_m: upper end of the prediction.
         neck_filters: channels of the transposed convolutions that bring a level to 1/8.
         filters, kernels, hidden, enlarged: of the decoder (`DepthStages`).
@@ -47,18 +47,19 @@ class PromptDepth(DepthStages):
         width = spec.context_width
         if not (spec.tokens and width):
             raise ConfigError("head prompt_depth compares features with a context, and this backbone states none.")
-        check_levels(spec, (width, spec.levels[0].channels))
+        check_levels(spec, (width, spec.levels[0].channels), NECK_STRIDE_PX)
         super().__init__(spec.tokens, NECK_STRIDE_PX, max_depth_m, filters, kernels, hidden, enlarged)
-        f1, f2, f3, f4 = spec.levels
+        finest, *coarser = spec.levels
         self.layer1 = nn.Sequential(
-            nn.Conv2d(f1.width, f1.channels, 3, padding=1), nn.GroupNorm(GROUPS, f1.channels), nn.ReLU()
+            nn.Conv2d(finest.width, finest.channels, 3, padding=1), nn.GroupNorm(GROUPS, finest.channels), nn.ReLU()
         )
-        self.layer2 = _Raised(f2.width, f2.channels, neck_filters, doublings=1)
-        self.layer3 = _Raised(f3.width, f3.channels, neck_filters, doublings=2)
-        self.layer4 = _Raised(f4.width, f4.channels, neck_filters, doublings=3)
+        self.raised = [f"layer{number}" for number, _ in enumerate(coarser, 2)]
+        for name, level in zip(self.raised, coarser, strict=True):
+            doublings = (level.stride // finest.stride).bit_length() - 1
+            self.add_module(name, _Raised(level.width, level.channels, neck_filters, doublings=doublings))
         fused = sum(level.channels for level in spec.levels)
         self.out_layer = nn.Sequential(nn.Conv2d(fused, width, 3, padding=1), nn.GroupNorm(GROUPS, width), nn.ReLU())
-        for part in (self.layer1, self.layer2, self.layer3, self.layer4, self.out_layer):
+        for part in (self.layer1, *map(self.get_submodule, self.raised), self.out_layer):
             draw_weights(part, 0.02, nn.Conv2d)  # transposed convolutions stay as torch draws them
         for part in (self.deconv_layers, self.conv_layers, self.last_layer_depth):
             draw_weights(part, 0.001, (nn.Conv2d, nn.ConvTranspose2d))
@@ -85,7 +86,7 @@ class PromptDepth(DepthStages):
         """All levels at 1/8 of the image, `[B, D, h, w]`."""
         f1, *coarser = features
         height, width = f1.shape[-2:]
-        raised = [layer(level) for layer, level in zip((self.layer2, self.layer3, self.layer4), coarser, strict=True)]
+        raised = [self.get_submodule(name)(level) for name, level in zip(self.raised, coarser, strict=True)]
         # Where a side was odd, a raised level reaches over the finest one's right or bottom edge.
         parts = [self.layer1(f1), *(level[..., :height, :width] for level in raised)]
         return self.out_layer(torch.cat(parts, dim=1))

@@ -114,6 +114,16 @@ def test_map_channels_of_any_level_are_read():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("strides", [(8, 16, 32), (8, 16), (16,), (32, 64), (4, 8, 16, 32, 64)])
+def test_levels_of_any_number_and_stride_are_fused(strides):
+    levels = tuple(Level(f"f{i}", 32, stride) for i, stride in enumerate(strides, 1))
+    head = DepthDecoder(FeatureSpec(levels), width=32, filters=(8,), kernels=(2,), hidden=8).eval()
+    maps = [torch.randn(1, 32, -(-96 // stride), -(-128 // stride)) for stride in strides]
+    assert head.fuse(maps).shape == (1, 32, 3, 4)
+    assert head(maps, (96, 100)).shape == (1, 1, 96, 100)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("kernels", [(2, 2), (3, 3), (4, 4), (4, 3, 2, 2, 2), ()])
 def test_every_kernel_doubles_exactly(kernels):
     head = small(kernels=kernels, filters=(8,) * len(kernels))
@@ -129,9 +139,13 @@ def test_more_than_the_features_show_is_refused():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: DepthDecoder(FeatureSpec(spec().levels[:3])), r"strides \[8, 16, 32\], expected \[8, 16, 32, 64\]"),
+        (
+            lambda: DepthDecoder(FeatureSpec(spec().levels[3:])),
+            r"strides \[64\], expected powers of two, .* 32 at most",
+        ),
+        (lambda: DepthDecoder(FeatureSpec((Level("f1", 32, 12),))), r"strides \[12\], expected powers of two"),
         (lambda: small(width=40), r"widths \[40, 32\] .* multiples of 16"),
-        (lambda: DepthDecoder(spec((24, 64, 48, 48))), r"24\] .*finest level.* multiples of 16"),
+        (lambda: DepthDecoder(spec((24, 64, 48, 48))), r"24\] .*finer levels.* multiples of 16"),
         (lambda: small(kernels=(2, 2)), "as many of each"),
         (lambda: small(kernels=(2, 2, 5)), r"kernels out of \[2, 3, 4\]"),
         (lambda: small(kernels=(2,) * 6, filters=(8,) * 6), "at most 5"),

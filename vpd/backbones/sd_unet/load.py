@@ -64,7 +64,8 @@ def unet_config(model: str, revision: str | None = None) -> dict[str, Any]:
 def check_plain(unet: UNet2DConditionModel) -> None:
     """ConfigError if the model has blocks or conditioning beyond Stable Diffusion 1 and 2."""
     found = {k: unet.config[k] for k, plain in PLAIN_CONFIG.items() if unet.config.get(k, plain) != plain}
-    kinds = {type(block).__name__ for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks]}
+    blocks = [*unet.down_blocks, *unet.up_blocks, *([] if unet.mid_block is None else [unet.mid_block])]
+    kinds = {type(block).__name__ for block in blocks}
     if found or kinds - BLOCKS or not isinstance(unet.config["cross_attention_dim"], int):
         raise ConfigError(
             f"backbone sd_unet: cannot run a model with {found} and blocks {sorted(kinds - BLOCKS)}; expected a Stable "

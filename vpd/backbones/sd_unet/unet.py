@@ -7,7 +7,8 @@ of every up block and after the whole finest one (docs/methods/vpd.md#taps); map
 the down and up path averaged and placed after the features (docs/methods/vpd.md#attention-maps); several passes, each
 on the noise predicted by the one before, at learned times (docs/methods/meta_prompts.md#passes).
 
-Written for Stable Diffusion 1 and 2 shaped models; widths, depth and context come from the model's config.
+Written for models of the shape of Stable Diffusion 1 and 2, such as SD-Turbo and BK-SDM; widths, number of levels and
+layers, heads and context come from the model's config.
 """
 
 from __future__ import annotations
@@ -184,10 +185,11 @@ class SdUnet(nn.Module, Backbone):
                 x = downsampler(x)
                 skips.append(x)
 
-        first, *rest = unet.mid_block.resnets
-        x = self._layer(first, unet.mid_block.attentions[0], x, None, time, context, maps, ("mid", 1 << coarsest))
-        for resnet in rest:
-            x = self._layer(resnet, None, x, None, time, context, maps, ("mid", 1 << coarsest))
+        if unet.mid_block is not None:  # the smaller BK-SDMs have none
+            first, *rest = unet.mid_block.resnets
+            x = self._layer(first, unet.mid_block.attentions[0], x, None, time, context, maps, ("mid", 1 << coarsest))
+            for resnet in rest:
+                x = self._layer(resnet, None, x, None, time, context, maps, ("mid", 1 << coarsest))
 
         taps: list[torch.Tensor] = []  # coarsest first
         for i, block in enumerate(unet.up_blocks):

@@ -102,17 +102,22 @@ class DepthStages(nn.Module):
         return logits.sigmoid() * self.max_depth_m
 
 
-def check_levels(spec: FeatureSpec, widths: Iterable[int]) -> None:
-    """ConfigError unless there are four levels at strides 8 to 64, and `widths` can be normalised in groups."""
+def check_levels(spec: FeatureSpec, widths: Iterable[int], coarsest_px: int) -> None:
+    """ConfigError unless the finest level is no coarser than the map that all are fused in, each level's stride is that
+    map's halved or doubled, and `widths` can be normalised in groups.
+
+    Args:
+        coarsest_px: stride of that map, a power of two.
+    """
     strides, widths = [level.stride for level in spec.levels], list(widths)
-    if strides != [8, 16, 32, 64]:
+    if not strides or min(strides) > coarsest_px or any(stride < 1 or stride & (stride - 1) for stride in strides):
         raise ConfigError(
-            f"depth head: the backbone's levels have strides {strides}, expected [8, 16, 32, 64]. Name a backbone that "
-            "has them (backbone), or another head (model.head.name)."
+            f"depth head: the backbone's levels have strides {strides}, expected powers of two, of which the finest is "
+            f"{coarsest_px} at most. Name a backbone that has such (backbone), or another head (model.head.name)."
         )
     if any(width % GROUPS for width in widths):
         raise ConfigError(
-            f"depth head: the normalised widths {widths} (of the fused map and of the finest level) must be multiples "
+            f"depth head: the normalised widths {widths} (of the fused map and of finer levels) must be multiples "
             f"of {GROUPS}, the groups of their norms."
         )
 
