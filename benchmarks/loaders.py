@@ -47,7 +47,7 @@ CLASSES, IGNORE = 150, 255
 
 def disc(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A wavy disc, bool [H, W]: about what an annotated outline looks like."""
-    y, x = np.mgrid[:height, :width]
+    y, x = np.ogrid[:height, :width]
     angle = np.arctan2(y - (cy := rng.uniform(0.3, 0.7) * height), x - (cx := rng.uniform(0.3, 0.7) * width))
     wave = 1 + 0.2 * np.sin(5 * angle + rng.uniform(0, 6)) + 0.05 * np.sin(31 * angle)
     reach = rng.uniform(0.15, 0.35) * height
@@ -129,16 +129,13 @@ SETS: dict[str, tuple[Schema, Callable[[int, np.random.Generator], Iterator[Reco
 }
 
 
-def write_set(root: Path, name: str, samples: int, *, quick: bool = False) -> ShardSet:
-    """A set of one item a sample."""
-    schema, make = SETS[name]
-    made, records = [], list(make(samples, np.random.default_rng(0)))
-    if quick:
-        records = [Record(one.key, quick_labels(one.values)) for one in records]
+def write_set(root: Path, name: str, records: list[Record]) -> ShardSet:
+    """A finished set of records of a task."""
+    schema, made = SETS[name][0], []
     for first in range(0, len(records), SHARD_RECORDS):
         part = records[first : first + SHARD_RECORDS]
         made.append(write_shard(root / name, f"{name}-{first:06d}", schema, part))
-    recipe = {"source": "benchmarks/loaders.py", "samples": samples}
+    recipe = {"source": "benchmarks/loaders.py", "samples": len(records)}
     seal_set(root / name, name=name, split="train", recipe=recipe, schema=schema, shards=made)
     return ShardSet.open(root / name)
 
@@ -249,8 +246,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="loaders-bench-") as scratch:
         for name in options.tasks:
-            shards = write_set(Path(scratch) / "small", name, options.samples)
-            quick = None if name == "refer" else write_set(Path(scratch) / "quick", name, options.samples, quick=True)
+            records = list(SETS[name][1](options.samples, np.random.default_rng(0)))
+            shards, quick = write_set(Path(scratch) / "small", name, records), None
+            if name != "refer":
+                records = [Record(one.key, quick_labels(one.values)) for one in records]
+                quick = write_set(Path(scratch) / "quick", name, records)
             compare(shards, quick, name, options.rounds)
 
 
