@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.toy_runs import write_set
 
@@ -69,6 +70,28 @@ def test_samples_are_read_by_number(capsys: pytest.CaptureFixture[str]) -> None:
     first, *batches = capsys.readouterr().out.splitlines()
     assert first == "6 image0 torch.float16 [0, 0, 0]"
     assert len(batches) == 3
+
+
+def test_two_ranks_of_ray_train_share_every_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of a worker, run for each rank as Ray Train tells it; `test_trainers` starts Ray."""
+    names, shown = run("In Ray Train"), []
+
+    def remembered(net: torch.nn.Module) -> torch.nn.Module:
+        net.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].clone()))
+        return net
+
+    names["prepare_model"] = remembered
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        names["train"]({"set": str(folder / "sets" / "scenes")})
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    stream = names["SetStream"](folder / "sets" / "scenes", 4, seed=1)
+    expected = [batch["latent"].float() for _ in range(2) for batch in stream]
+    assert len(shown) == 2 * len(expected) == 6
+    for batch, share, other in zip(expected, shown[:3], shown[3:], strict=True):
+        assert torch.equal(torch.cat([share, other]), batch)
 
 
 def test_a_trainer_gets_two_loaders() -> None:

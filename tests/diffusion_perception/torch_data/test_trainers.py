@@ -55,9 +55,10 @@ def test_the_trainer_of_transformers_goes_on_with_the_batch_behind_a_checkpoint(
         assert rest.seen == expected[step:]
 
 
-def test_workers_of_ray_train_share_every_batch(scenes: Path, tmp_path: Path) -> None:
+def test_workers_of_ray_train_share_every_batch(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of a cluster of this machine alone
     names = run("In Ray Train")
 
     def told(settings: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ def test_workers_of_ray_train_share_every_batch(scenes: Path, tmp_path: Path) ->
     train, names["train"] = names["train"], told
     ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     try:
-        names["fit"](str(scenes))
+        names["fit"](str(scenes), str(tmp_path / "runs"))
     finally:
         ray.shutdown()
     shares = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
