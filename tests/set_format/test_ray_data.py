@@ -19,6 +19,7 @@ def ray_data() -> Iterator[Any]:
     if not os.environ.get("DIFFUSION_PERCEPTION_PEERS"):
         pytest.skip("Ray Data reads sets in `make peers`")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # of a cluster of this machine alone
+    os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine workers would get next to nothing
     ray = pytest.importorskip("ray")
     data = pytest.importorskip("ray.data")
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)

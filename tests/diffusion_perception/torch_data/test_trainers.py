@@ -59,6 +59,7 @@ def test_workers_of_ray_train_share_every_batch(scenes: Path, tmp_path: Path, mo
     import ray
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # of a cluster of this machine alone
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine workers would get next to nothing
     names = run("In Ray Train")
 
     def told(settings: dict[str, Any]) -> None:
@@ -68,7 +69,8 @@ def test_workers_of_ray_train_share_every_batch(scenes: Path, tmp_path: Path, mo
             return net
 
         seen: list[torch.Tensor] = []
-        prepare, names["prepare_model"] = names["prepare_model"], remembered
+        own = train.__globals__  # of the copy that Ray has made of the example
+        prepare, own["prepare_model"] = own["prepare_model"], remembered
         train(settings)
         torch.save(seen, tmp_path / f"{ray.train.get_context().get_world_rank()}.pt")
 
