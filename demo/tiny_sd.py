@@ -16,7 +16,7 @@ enough for them:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,15 @@ def write_tiny_sd(folder: str | Path, seed: int = 0, widths: tuple[int, ...] = W
         torch.manual_seed(seed)
         # Half precision on disk halves the folder; diffusers and our importers load it as float32.
         _unet(widths, layers).half().save_pretrained(folder / "unet")
-        _vae().save_pretrained(folder / "vae")
-        with _no_bars():
-            _text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
+        new_vae().save_pretrained(folder / "vae")
+        with no_bars():
+            new_text_encoder(vocabulary).save_pretrained(folder / "text_encoder")
+    write_pipeline_index(folder)
+    return folder
+
+
+def write_pipeline_index(folder: Path) -> None:
+    """What makes the parts in a folder a pipeline for diffusers: the scheduler of SD v1 and model_index.json."""
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
@@ -73,11 +79,10 @@ def write_tiny_sd(folder: str | Path, seed: int = 0, widths: tuple[int, ...] = W
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return folder
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Writing a file of 1 MB needs no progress bar; whatever the caller had configured is put back."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -101,7 +106,9 @@ def _unet(widths: tuple[int, ...], layers: int) -> UNet2DConditionModel:
     )
 
 
-def _vae() -> AutoencoderKL:
+@torch.no_grad()
+def new_vae() -> AutoencoderKL:
+    """Its encoder as the module says; its decoder random."""
     config: dict[str, Any] = {
         "block_out_channels": (16, 32, 32, 32),
         "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -152,7 +159,9 @@ def _vae() -> AutoencoderKL:
     return vae
 
 
-def _text_encoder(vocabulary: dict[str, int]) -> CLIPTextModel:
+@torch.no_grad()
+def new_text_encoder(vocabulary: Mapping[str, int], words: Sequence[str] = WORDS) -> CLIPTextModel:
+    """Of random weights but for what the module says; `words` are those of `vocabulary` that are one token each."""
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
         hidden_size=TEXT_WIDTH,
@@ -175,7 +184,7 @@ def _text_encoder(vocabulary: dict[str, int]) -> CLIPTextModel:
     tokens = _named(parameters, "token_embedding.weight")  # [tokens, 64]
     tokens.normal_()
     # Row 0 is constant, and the layer norm would take it for no word at all.
-    for row, word in enumerate(WORDS, start=1):
+    for row, word in enumerate(words, start=1):
         tokens[vocabulary[word + "</w>"]] = hadamard[row]
     mark = hadamard[-1]
     tokens[[vocabulary[START], vocabulary[END]]] = mark
