@@ -1,8 +1,9 @@
 """`make demo`: the main job end to end, offline, on this machine.
 
-Renders a small world in the official dataset layouts, makes a tiny Stable-Diffusion-shaped model, starts a private Ray
-head, submits the real jobs with `ray job submit`, and leaves pictures to look at in demo_out/. The same commands with
-other paths and a real model id serve real data; configs/demo/ differs from configs/ in sizes only.
+Renders a small world in the official dataset layouts, takes the tiny Stable Diffusion that was pre-trained on such
+worlds, starts a private Ray head, submits the real jobs with `ray job submit`, and leaves a page to
+look at in demo_out/. The same commands with other paths and a real model id serve real data; configs/demo/ differs from
+configs/ in sizes only.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import time
 from pathlib import Path
 
 from demo import depth_chapter, refer_chapter, seg_chapter
+from demo.outcome import Outcome
+from demo.page import write_page
 from demo.ray_head import RayHead
-from demo.tiny_sd import write_tiny_sd
+from demo.stages import Stages
+from demo.starts import write_starts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "demo_out"
+# Beside other work, Ray's workers, 15 steps nicer than all else, would hardly run, or be given up before they start.
+PATIENT = {"RAY_worker_niceness": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 CHAPTERS = {"refer": refer_chapter, "depth": depth_chapter, "seg": seg_chapter}
 
 
@@ -28,20 +34,18 @@ def main(names: list[str]) -> None:
         sys.exit(f"no demo chapter {', '.join(sorted(unknown))}; there are: {', '.join(CHAPTERS)}")
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-
-    def say(text: str) -> None:
-        print(f"[demo {time.monotonic() - started:5.0f} s] {text}", flush=True)
-
-    say("making a tiny Stable-Diffusion-shaped model")
-    write_tiny_sd(OUT / "tiny-sd")
-    summaries = []
-    say("starting a Ray head on this machine")
-    with RayHead(ROOT) as head:
-        for name in chosen:
-            summaries += CHAPTERS[name].run(head, OUT, say)
-    say("done\n")
-    print("\n".join(summaries))
-    print(f"\nPictures, shards, runs and logs are in {OUT.relative_to(ROOT)}/.")
+    starts = write_starts(OUT)
+    outcomes: list[Outcome] = []
+    with RayHead(ROOT, env=PATIENT) as head:
+        stages = Stages(head, OUT / "logs", started, starts)
+        stages.say("a Ray head on this machine")
+        outcomes = [CHAPTERS[name].run(stages, OUT) for name in chosen]
+        minutes = (time.monotonic() - started) / 60
+        samples = OUT / "tiny-sd/samples.jpg"
+        write_page(OUT / "index.html", outcomes, samples if samples.exists() else None, minutes)
+        stages.say("done\n")
+    print("\n\n".join("\n".join(outcome.lines()) for outcome in outcomes))
+    print(f"\nTo look at: {OUT.relative_to(ROOT)}/index.html. Shards, runs and logs are beside it.")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from demo.grid import captioned_grid
 from demo.nyuv2_world import write_nyuv2_world
-from demo.ray_head import RayHead
-from demo.refer_chapter import submit
+from demo.outcome import Outcome
+from demo.refer_chapter import trainings
+from demo.stages import Stages
+from demo.starts import Start
 from diffusion_perception.picture_record import views_of
 from shards.contract.lengths import per_metre
 from shards.geometry.view import View
@@ -24,18 +24,13 @@ from vpd.tasks.depth.task import DepthTask
 IMAGES = {"train": 160, "test": 16}
 
 
-def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
-    """Run the chapter; returns the lines of its summary."""
-    say("depth: rendering rooms into a MATLAB v7.3 file in NYUv2's layout")
+def run(stages: Stages, out: Path) -> Outcome:
+    """Run the chapter."""
     write_nyuv2_world(out / "nyuv2", images=IMAGES, seed=0)
-    say("depth: ray job submit -- jobs/build_shards.py --config configs/demo/build_depth.yaml")
-    submit(head, "jobs/build_shards.py", "--config", "configs/demo/build_depth.yaml")
-    say("depth: ray job submit -- jobs/train.py --task depth --config configs/demo/train_depth.yaml")
-    submit(head, "jobs/train.py", "--task", "depth", "--config", "configs/demo/train_depth.yaml")
-    say("depth: drawing predictions")
-    ratio = pictures(out)
-    seam = "step across a window's edge, over the steps beside it"
-    return [*summary(out), f"  {seam}: at most {ratio:.2f} (above 1 is a seam)"]
+    stages.say("depth: rooms in a MATLAB v7.3 file in NYUv2's layout")
+    stages.submit("depth: shards", build_depth="jobs/build_shards.py --config configs/demo/build_depth.yaml")
+    stages.train("depth")
+    return outcome(out, stages.starts, pictures(out))
 
 
 def depth_of(record: StoredRecord) -> np.ndarray:
@@ -55,7 +50,7 @@ def mean_depth_rmse(train: ShardSet, test: ShardSet, task: DepthTask) -> tuple[f
     return mean_m, metric.compute()["rmse"]
 
 
-def summary(out: Path) -> list[str]:
+def outcome(out: Path, starts: Sequence[Start], seam: float) -> Outcome:
     """What was learnt, beside what needs no learning."""
     from diffusion_perception.settings import read_file
     from vpd.tasks.depth.task import build
@@ -64,19 +59,18 @@ def summary(out: Path) -> list[str]:
     task = build(**{key: value for key, value in options.items() if key != "name"})
     train, test = (ShardSet.open(out / f"shards/nyuv2-{split}") for split in ("train", "test"))
     mean_m, known = mean_depth_rmse(train, test, task)
-    before, *_, after = validations(out / "runs/depth")
-    return [
-        "Depth, RMSE in metres on the test split (two windows and their flips, NYU crop):",
-        f"  {f'mean depth, {mean_m:.2f} m everywhere':<32}{known:.3f}",
-        f"  {'before training':<32}{before['rmse']:.3f}",
-        f"  {'after training':<32}{after['rmse']:.3f}    d1 {after['d1']:.3f}, abs_rel {after['abs_rel']:.3f}",
-    ]
-
-
-def validations(run: Path) -> list[dict[str, Any]]:
-    """A run's scores on its validation set, in the order of the steps."""
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [entry for entry in log if entry["kind"] == "val"]
+    rows: dict[str, tuple[float | None, ...]] = {f"{mean_m:.2f} m everywhere": (known, None, None)}
+    scores = trainings(out / "runs/depth", starts)
+    rows |= {what: (row["rmse"], row["d1"], row["abs_rel"]) for what, row in scores.items()}
+    return Outcome(
+        "Depth: how far away is each pixel?",
+        ("RMSE, m", "d1", "abs_rel"),
+        rows,
+        f"from {starts[0].weights}",
+        "depth_predictions.png",
+        "Test pictures: truth on the left, prediction on the right; near is light, far is dark.",
+        f"Step across a window's edge, over the steps beside it: at most {seam:.2f} (above 1 is a seam).",
+    )
 
 
 def pictures(out: Path, n: int = 12) -> float:

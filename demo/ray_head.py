@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 BIN = Path(sys.executable).parent
 # Ray's fixed defaults for these keep a second cluster's agent from starting, and with it every job submission.
@@ -115,10 +115,10 @@ class RayHead:
         *words: str,
         options: Sequence[str] = (),
         cwd: Path | None = None,
-        echo: bool = False,
+        echo: TextIO | None = None,
         silent_s: float = 600,
     ) -> subprocess.CompletedProcess[str]:
-        """`ray job submit <options> <words>`; returns exit status and output, echoing it line by line if asked to.
+        """`ray job submit <options> <words>`; returns exit status and output, which also goes to `echo`, line by line.
 
         A job may take as long as it likes on a busy machine; one that says nothing for `silent_s` is given up, and the
         output ends with that. Where the head does not know the node's agent yet, it is asked again, as long as that.
@@ -133,7 +133,7 @@ class RayHead:
             time.sleep(2)
 
     def _submit_once(
-        self, words: Sequence[str], cwd: Path, echo: bool, silent_s: float
+        self, words: Sequence[str], cwd: Path, echo: TextIO | None, silent_s: float
     ) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "ray"), "job", "submit", f"--address={self.api}", *words]
         return run_until_silent(command, cwd, self.env, echo, silent_s)
@@ -158,7 +158,7 @@ class RayHead:
 
 
 def run_until_silent(
-    command: Sequence[str], cwd: Path, env: Mapping[str, str], echo: bool, silent_s: float
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], echo: TextIO | None, silent_s: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, or until it has said nothing for `silent_s`; output and errors in one text."""
     process = subprocess.Popen(command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -176,10 +176,10 @@ def run_until_silent(
         while line := said.get(timeout=silent_s):
             lines.append(line)
             if echo:
-                print("  | " + line.rstrip(), flush=True)
+                print(line.rstrip(), file=echo, flush=True)
         return subprocess.CompletedProcess(command, process.wait(), "".join(lines), "")
     process.kill()
     lines.append(f"given up: nothing was said for {silent_s:g} s\n")
     if echo:
-        print("  | " + lines[-1].rstrip(), flush=True)
+        print(lines[-1].rstrip(), file=echo, flush=True)
     return subprocess.CompletedProcess(command, process.wait(), "".join(lines), "")

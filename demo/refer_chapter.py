@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from demo.ray_head import RayHead
+from demo.outcome import Outcome
 from demo.refcoco_world import write_refcoco_world
+from demo.stages import Stages
+from demo.starts import Start
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from vpd.tasks.refer.labels import decode_rle
@@ -20,27 +22,19 @@ from vpd.tasks.refer.metric import ReferMetric, Target
 SPLITS = {"train": 400, "val": 40, "testA": 12, "testB": 12}
 
 
-def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
-    """Run the chapter; returns the lines of its summary."""
-    say("refer: rendering a world in the official RefCOCO layout")
+def run(stages: Stages, out: Path) -> Outcome:
+    """Run the chapter."""
     write_refcoco_world(out / "refcoco", images=SPLITS, seed=0)
-    say("refer: ray job submit -- jobs/build_shards.py --config configs/demo/build_refer.yaml")
-    submit(head, "jobs/build_shards.py", "--config", "configs/demo/build_refer.yaml")
-    say("refer: ray job submit -- jobs/train.py --task refer --config configs/demo/train_refer.yaml")
-    submit(head, "jobs/train.py", "--task", "refer", "--config", "configs/demo/train_refer.yaml")
-    say("refer: ray job submit -- jobs/evaluate.py run=demo_out/runs/refer ...")
+    stages.say("refer: a world in the official RefCOCO layout")
+    stages.submit("refer: shards", build_refer="jobs/build_shards.py --config configs/demo/build_refer.yaml")
+    stages.train("refer")
     sets = ",".join(f"demo_out/shards/refcoco-{split}" for split in ("val", "testA", "testB"))
-    submit(head, "jobs/evaluate.py", "run=demo_out/runs/refer", f"sets=[{sets}]", "cpus_per_worker=2")
-    say("refer: drawing predictions")
+    stages.submit(
+        "refer: evaluation on three splits",
+        evaluate_refer=f"jobs/evaluate.py run=demo_out/runs/refer sets=[{sets}] cpus_per_worker=2",
+    )
     pictures(out)
-    return summary(out)
-
-
-def submit(head: RayHead, *words: str) -> None:
-    """Submit a job, echo it, and stop the demo if it fails."""
-    job = head.submit("--", *words, echo=True)
-    if job.returncode != 0:
-        sys.exit(f"demo: `ray job submit -- {' '.join(words)}` failed with exit status {job.returncode}")
+    return outcome(out, stages.starts)
 
 
 def baselines(shards: ShardSet) -> dict[str, float]:
@@ -62,20 +56,37 @@ def baselines(shards: ShardSet) -> dict[str, float]:
     return scores
 
 
-def summary(out: Path) -> list[str]:
+def outcome(out: Path, starts: Sequence[Start]) -> Outcome:
     """What was learnt, beside what needs no learning."""
-    log = [json.loads(line) for line in (out / "runs/refer/log.jsonl").read_text().splitlines()]
-    before = next(entry for entry in log if entry["kind"] == "val" and entry["step"] == 0)
     (results,) = (out / "runs/refer").glob("evaluation-step-*.json")
     after = json.loads(results.read_text())["sets"]
     known = baselines(ShardSet.open(out / "shards/refcoco-val"))
-    return [
-        "Referring segmentation, oIoU on the val split:",
-        *(f"  {name:<28}{value:.3f}" for name, value in known.items()),
-        f"  {'before training':<28}{before['oIoU']:.3f}",
-        f"  {'after training':<28}{after['refcoco-val']['oIoU']:.3f}",
-        f"  {'after, testA / testB':<28}{after['refcoco-testA']['oIoU']:.3f} / {after['refcoco-testB']['oIoU']:.3f}",
-    ]
+    rows: dict[str, tuple[float | None, ...]] = {name: (score, None) for name, score in known.items()}
+    scores = trainings(out / "runs/refer", starts)
+    scores |= {f"  the first on {split}": after[f"refcoco-{split}"] for split in ("testA", "testB")}
+    rows |= {what: (row["oIoU"], row["mIoU"]) for what, row in scores.items()}
+    return Outcome(
+        "Referring segmentation: which object does a sentence mean?",
+        ("oIoU", "mIoU"),
+        rows,
+        f"from {starts[0].weights}",
+        "refer_predictions.png",
+        "Validation pictures: outlined in green what the sentence means, tinted what was predicted.",
+    )
+
+
+def trainings(run: Path, starts: Sequence[Start]) -> dict[str, dict[str, Any]]:
+    """The last validation of a training from every start; before them, that of the first start itself."""
+    scores = {f"{starts[0].weights}, not trained": validations(run)[0]}
+    for start in starts:
+        scores[f"from {start.weights}"] = validations(run.with_name(run.name + start.suffix))[-1]
+    return scores
+
+
+def validations(run: Path) -> list[dict[str, Any]]:
+    """A run's scores on its validation set, in the order of the steps."""
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [entry for entry in log if entry["kind"] == "val"]
 
 
 def pictures(out: Path, n: int = 12) -> None:

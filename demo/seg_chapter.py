@@ -5,7 +5,7 @@ Both methods train on the same sets: VPD with its class prompts, Meta Prompts wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +13,31 @@ import torch
 from PIL import Image
 
 from demo.ade20k_world import CLASSES, write_ade20k_world
-from demo.depth_chapter import validations
 from demo.grid import captioned_grid
-from demo.ray_head import RayHead
-from demo.refer_chapter import submit
+from demo.outcome import Outcome
+from demo.refer_chapter import trainings, validations
+from demo.stages import Stages
+from demo.starts import Start
 from shards.reading.reader import ShardSet, StoredRecord
 from vpd.inference.evaluate import evaluate
 from vpd.tasks.seg.draw import palette
 from vpd.tasks.seg.labels import stored_label
-from vpd.tasks.seg.metric import Confusion, class_table
+from vpd.tasks.seg.metric import Confusion
 from vpd.tasks.seg.task import SegTask
 
 IMAGES = {"training": 280, "validation": 16}
 IGNORE = 255
 
 
-def run(head: RayHead, out: Path, say: Callable[[str], None]) -> list[str]:
-    """Run the chapter; returns the lines of its summary."""
-    say("seg: rendering a world in the official ADE20K layout")
+def run(stages: Stages, out: Path) -> Outcome:
+    """Run the chapter."""
     write_ade20k_world(out / "ADEChallengeData2016", images=IMAGES, seed=0)
-    say("seg: ray job submit -- jobs/build_shards.py --config configs/demo/build_seg.yaml")
-    submit(head, "jobs/build_shards.py", "--config", "configs/demo/build_seg.yaml")
-    say("seg: ray job submit -- jobs/train.py --task seg --config configs/demo/train_seg.yaml")
-    submit(head, "jobs/train.py", "--task", "seg", "--config", "configs/demo/train_seg.yaml")
-    prompted = "configs/demo/train_seg_meta_prompts.yaml"
-    say(f"seg: ray job submit -- jobs/train.py --task seg --config {prompted}   (the same shards)")
-    submit(head, "jobs/train.py", "--task", "seg", "--config", prompted)
-    say("seg: drawing predictions")
-    scores = pictures(out)
-    return summary(out, scores)
+    stages.say("seg: a world in the official ADE20K layout")
+    stages.submit("seg: shards", build_seg="jobs/build_shards.py --config configs/demo/build_seg.yaml")
+    stages.train("seg")
+    prompted = f"jobs/train.py --task seg {stages.starts[0].settings} --config configs/demo/train_seg_meta_prompts.yaml"
+    stages.submit("seg: training by the other method, Meta Prompts", train_seg_meta_prompts=prompted)
+    return outcome(out, stages.starts, pictures(out))
 
 
 def most_frequent_class(train: ShardSet, val: ShardSet) -> tuple[str, dict[str, float]]:
@@ -81,23 +77,22 @@ def pictures(out: Path, n: int = 12) -> Confusion:
     return metric
 
 
-def summary(out: Path, scores: Confusion) -> list[str]:
+def outcome(out: Path, starts: Sequence[Start], scores: Confusion) -> Outcome:
     """What was learnt, beside what needs no learning."""
-    before = validations(out / "runs/seg")[0]
-    meta_prompts = validations(out / "runs/seg-meta-prompts")[-1]
     train, val = (ShardSet.open(str(out / f"shards/ade20k-{split}")) for split in ("training", "validation"))
     name, known = most_frequent_class(train, val)
-    rows = {
-        f"everything is {name}": known,
-        "before training": before,
-        "after training": scores.compute(),
-        f"Meta Prompts, {meta_prompts['step']} steps": meta_prompts,
-    }
-    return [
-        "Semantic segmentation, mIoU / pixel accuracy on the validation split:",
-        *(f"  {what:<28}{row['mIoU']:.3f} / {row['aAcc']:.3f}" for what, row in rows.items()),
-        *(f"  {line}" for line in class_table(scores.per_class(CLASSES)).splitlines()),
-    ]
+    rows = {f"everything is {name}": known, **trainings(out / "runs/seg", starts)}
+    prompts = validations(out / "runs/seg-meta-prompts")[-1]
+    rows[f"  Meta Prompts, {prompts['step']} steps"] = prompts
+    return Outcome(
+        "Semantic segmentation: what is each pixel?",
+        ("mIoU", "aAcc"),
+        {what: (row["mIoU"], row["aAcc"]) for what, row in rows.items()},
+        f"from {starts[0].weights}",
+        "seg_predictions.png",
+        "Validation pictures: truth on the left, prediction on the right.",
+        "IoU of each class: " + ", ".join(f"{row.name} {row.iou:.2f}" for row in scores.per_class(CLASSES)),
+    )
 
 
 def _labels(shards: ShardSet) -> list[tuple[str, np.ndarray]]:

@@ -36,6 +36,12 @@ def pictures(seed: int, first: int, count: int) -> Tensor:
     return to_pixels(np.stack([squeezed(scene_of(seed, number)) for number in range(first, first + count)]))
 
 
+def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Pictures [N, 3, H, W] of raw latents."""
+    found: Any = vae.decode(latents)  # type: ignore[arg-type]
+    return found.sample
+
+
 @torch.no_grad()
 def means(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Raw latents [N, 4, h, w]."""
@@ -71,8 +77,7 @@ def train_decoder(
 
     @torch.no_grad()
     def error() -> float:
-        decoded: Any = vae.decode(known_latents)
-        return float((decoded.sample.clamp(-1, 1) - known).abs().mean() * 127.5)
+        return float((decoded(vae, known_latents).clamp(-1, 1) - known).abs().mean() * 127.5)
 
     step = 0
     while budget.share(step) < 1:
@@ -82,9 +87,9 @@ def train_decoder(
             group["lr"] = RATE * budget.rate(step)
         chosen = torch.from_numpy(random.integers(scenes, size=BATCH))
         y, x = (int(place) for place in random.integers(latents.shape[-1] - CROP + 1, size=2))
-        decoded: Any = vae.decode(latents[chosen, :, y : y + CROP, x : x + CROP])
+        drawn = decoded(vae, latents[chosen, :, y : y + CROP, x : x + CROP])
         top, left, side = y * STRIDE, x * STRIDE, CROP * STRIDE
-        difference = decoded.sample - images[chosen, :, top : top + side, left : left + side]
+        difference = drawn - images[chosen, :, top : top + side, left : left + side]
         (difference.abs().mean() + 2 * difference.square().mean()).backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimizer.step()
@@ -104,7 +109,8 @@ def _fold_scale(vae: AutoencoderKL, latents: Tensor) -> None:
     before, after = vae.quant_conv, vae.post_quant_conv
     assert before is not None
     assert after is not None
-    after.bias += after.weight[:, :, 0, 0] @ shift
-    after.weight /= gain[None, :, None, None]
-    before.bias[:4] = (before.bias[:4] - shift) * gain
-    before.weight[:4] *= gain[:, None, None, None]
+    outwards, inwards = dict(after.named_parameters()), dict(before.named_parameters())
+    outwards["bias"].add_(outwards["weight"][:, :, 0, 0] @ shift)
+    outwards["weight"].div_(gain[None, :, None, None])
+    inwards["bias"][:4] = (inwards["bias"][:4] - shift) * gain
+    inwards["weight"][:4] *= gain[:, None, None, None]

@@ -152,7 +152,8 @@ def train_denoiser(
         step += 1
         decay = min(AVERAGED, step / (step + 10))  # early weights are forgotten fast
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+            for kept, new in zip(average.parameters(), model.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
         if step % SAVE_EVERY == 0:
             _save(checkpoint, model, average, optimizer, generator, step, budget.elapsed_s)
     _save(checkpoint, model, average, optimizer, generator, step, budget.elapsed_s)

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 
 from demo.grid import captioned_grid
-from demo.pretrain.autoencoder import SCALING
+from demo.pretrain.autoencoder import SCALING, decoded
 from demo.pretrain.denoiser import Denoiser, noise_schedule, tokens_of
 
 CAPTIONS = (
@@ -38,17 +38,17 @@ def sampled(
     side: int = 16,
 ) -> Image.Image:
     """A sheet of one picture for each of CAPTIONS."""
-    scheduler = DDIMScheduler.from_config(noise_schedule().config, set_alpha_to_one=False, steps_offset=1)
+    scheduler: Any = DDIMScheduler.from_config(noise_schedule().config, set_alpha_to_one=False, steps_offset=1)
     scheduler.set_timesteps(steps)
     number = len(CAPTIONS)
     tokens = tokens_of(tokenizer, [*CAPTIONS, *[""] * number])  # [2 N, L]
     latents = torch.randn(number, 4, side, side, generator=torch.Generator().manual_seed(seed))  # [N, 4, h, w]
     for time in scheduler.timesteps:
         told, untold = model(torch.cat([latents, latents]), time, tokens).chunk(2)
-        step: Any = scheduler.step(untold + guidance * (told - untold), int(time), latents)
-        latents = step.prev_sample
-    decoded: Any = vae.decode(latents / SCALING)
-    pixels = ((decoded.sample.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()  # [N, H, W, 3]
+        latents = scheduler.step(untold + guidance * (told - untold), int(time), latents).prev_sample
+    pixels = (
+        ((decoded(vae, latents / SCALING).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    )  # [N, H, W, 3]
     cells = [
         (np.ascontiguousarray(image), caption or "(no caption)")
         for image, caption in zip(pixels, CAPTIONS, strict=True)

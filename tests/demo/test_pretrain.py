@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,11 +57,11 @@ def test_held_out_losses_fall(run: Path) -> None:
 
 
 def test_what_it_leaves_is_a_pipeline_of_diffusers_with_a_card_of_its_weights(run: Path) -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(run / "tiny-sd", torch_dtype=torch.float32)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(run / "tiny-sd", torch_dtype=torch.float32)
     drawn = pipeline("a red circle", num_inference_steps=1, height=64, width=64, output_type="np").images[0]
     assert drawn.shape == (64, 64, 3)
     assert np.isfinite(drawn).all()
-    card = (run / "tiny-sd/README.md").read_text()
+    card = (run / "tiny-sd" / "README.md").read_text()
     assert digest_of(run / "tiny-sd") in card
     assert re.search(r"\| unet \| 24 \| \d\.\d{4} \|", card)
 
