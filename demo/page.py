@@ -32,8 +32,8 @@ def write_page(path: Path, outcomes: Sequence[Outcome], samples: Path | None, mi
     parts = [
         "<h1>diffusion-perception: the demo</h1>",
         "<p>A tiny Stable Diffusion becomes a perception model of rendered rooms. The pictures are those of the row on "
-        "a coloured ground; the other rows are what needs no learning, and other trainings of as many steps. All of it "
-        f"took {minutes:.1f} minutes on this machine.</p>",
+        "a coloured ground; the other rows are what needs no learning, and other trainings. All of it took "
+        f"{minutes:.1f} minutes on this machine.</p>",
     ]
     if samples is not None:
         drawn = _figure(samples, "Drawn by the model from captions, before any fine-tuning.")
