@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 WARMUP_STEPS = 50
 
@@ -20,14 +20,15 @@ class Budget:
     steps: int
     minutes: float = 0.0
     spent_s: float = 0.0  # by earlier runs
-    _began: float = field(default_factory=time.monotonic)
+    _began: float | None = None  # with the first step: rendering scenes is no training
 
     @property
     def elapsed_s(self) -> float:
-        return self.spent_s + time.monotonic() - self._began
+        return self.spent_s + (time.monotonic() - self._began if self._began is not None else 0.0)
 
     def share(self, step: int) -> float:
         """How much of the budget is used up before step `step`, counted from 0: 0 to 1."""
+        self._began = self._began or time.monotonic()
         used = step / self.steps
         if self.minutes:
             used = max(used, self.elapsed_s / (60 * self.minutes))

@@ -95,3 +95,13 @@ def test_the_rate_ends_with_the_budget_of_steps_or_of_minutes() -> None:
     assert budget.rate(1000) == pytest.approx(0.01)
     assert Budget(steps=1000, minutes=1, spent_s=45).share(0) == pytest.approx(0.75, abs=0.01)
     assert Budget(steps=1000, minutes=1, spent_s=61).share(0) == 1
+
+
+def test_minutes_count_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("demo.pretrain.budget.time.monotonic", lambda: now[0])
+    budget = Budget(steps=1000, minutes=1)
+    now[0] += 300  # scenes are rendered
+    assert budget.share(0) == 0
+    now[0] += 30
+    assert budget.share(1) == 0.5
