@@ -1,9 +1,8 @@
 """`make demo`: the main job end to end, offline, on this machine.
 
-Renders a small world in the official dataset layouts, takes the tiny Stable Diffusion that was pre-trained on such
-worlds, starts a private Ray head, submits the real jobs with `ray job submit`, and leaves a page to
-look at in demo_out/. The same commands with other paths and a real model id serve real data; configs/demo/ differs from
-configs/ in sizes only.
+Renders a small world in the official dataset layouts, writes a tiny Stable Diffusion (`demo.starts`), starts a private
+Ray head, submits the real jobs with `ray job submit`, and leaves a page to look at in demo_out/. The same commands with
+other paths and a real model id serve real data; configs/demo/ differs from configs/ in sizes only.
 """
 
 from __future__ import annotations
