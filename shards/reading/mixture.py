@@ -75,7 +75,7 @@ class MixedWindow(MixedOrder):
             start += len(order.shard_items)
         return near
 
-    def most_shards(self, n_samples: int) -> int:
-        """As of `WindowedOrder`, over all sets."""
+    def most_shards(self, n_samples: int, ahead: int = 0) -> int:
+        """As of `WindowedOrder`, over all sets; each has its own next shards."""
         most = self.turns.most(n_samples)
-        return sum(order.most_shards(n) for order, n in zip(self.orders, most, strict=True) if n)
+        return sum(order.most_shards(n, ahead) for order, n in zip(self.orders, most, strict=True) if n)

@@ -196,7 +196,7 @@ def _check_cache(shards: ShardSet, order: SampleOrder, n_samples: int) -> None:
         return
     sizes = sorted(shard.tar_bytes for shard in shards.manifest.shards)
     if isinstance(order, WindowedOrder | MixedWindow):
-        sizes = sizes[-(order.most_shards(n_samples) + _SHARDS_AHEAD) :]
+        sizes = sizes[-order.most_shards(n_samples, _SHARDS_AHEAD) :]
         advice = f"raise limit_bytes (data.cache_gb), or lower window={order.window}, ahead or the batch size"
     else:
         advice = "raise limit_bytes (data.cache_gb) or use a WindowedOrder"

@@ -69,8 +69,9 @@ class WindowedOrder:
             near += _epoch_table(self, epoch + 1).shards[: min(missing, ahead)].tolist()
         return list(dict.fromkeys(near))
 
-    def most_shards(self, n_samples: int) -> int:
-        """A bound on the shards that any `n_samples` samples in a row come from, or would with equal bytes a shard.
+    def most_shards(self, n_samples: int, ahead: int = 0) -> int:
+        """A bound on the shards that any `n_samples` samples in a row come from, or would with equal bytes a shard, and
+        the next `ahead` that will enter.
 
         With j phases touched they are `window` + j - 1 at most. Phases are smallest, and most are touched, around the
         end of an epoch, where they hold one piece, then two, and so on, on either side.
@@ -82,7 +83,7 @@ class WindowedOrder:
         while whole < len(self.shard_items) and samples >= piece * min(whole // 2 + 1, self.window):
             samples -= piece * min(whole // 2 + 1, self.window)
             whole += 1
-        return min(len(self.shard_items), self.window + whole + 1)
+        return min(len(self.shard_items), self.window + whole + 1 + ahead)
 
     def _in_epoch(self, epoch: int, places: np.ndarray) -> np.ndarray:
         table = _epoch_table(self, epoch)

@@ -19,6 +19,7 @@ from shards.reading.mixture import MixedOrder, MixedWindow
 from shards.reading.order import Order, order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.reading.window import WindowedOrder
 from shards.storage.cache import CacheConfig
 from tests.shards.toy_set import flip_byte, write_toy_set
 
@@ -133,6 +134,18 @@ def test_a_windowed_mixture_names_the_shards_it_is_about_to_read(parts: list[Sha
     for n_samples in (1, 5, 20):
         most = max(len(set(shard_of[start : start + n_samples])) for start in range(100))
         assert most <= order.most_shards(n_samples)
+
+
+@pytest.mark.parametrize("n_sets", [1, 3, 6])
+def test_room_is_counted_for_the_next_shards_of_every_set(n_sets: int) -> None:
+    sets = tuple(WindowedOrder((64,) * 40, seed, window=2) for seed in range(n_sets))
+    order = MixedWindow(sets, Turns((0,), ((1,) * n_sets,)))
+    for n_samples in (8, 64):
+        held = [
+            {shard for position in range(start, start + n_samples) for shard in order.shards_near(position, 2)}
+            for start in range(0, order.n_items, 251)
+        ]
+        assert max(map(len, held)) <= order.most_shards(n_samples, 2)
 
 
 def test_remote_sets_are_mixed_through_one_cache(tmp_path: Path) -> None:
