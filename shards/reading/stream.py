@@ -194,7 +194,8 @@ def _check_cache(shards: ShardSet, order: SampleOrder, n_samples: int) -> None:
     cache = shards.cache
     if cache is None:
         return
-    sizes = sorted(shard.tar_bytes for shard in shards.manifest.shards)
+    numbered = enumerate(shards.manifest.shards)
+    sizes = sorted(shard.tar_bytes for number, shard in numbered if shards.folder_of(number).cache is not None)
     if isinstance(order, WindowedOrder | MixedWindow):
         sizes = sizes[-order.most_shards(n_samples, _SHARDS_AHEAD) :]
         advice = f"raise limit_bytes (data.cache_gb), or lower window={order.window}, ahead or the batch size"

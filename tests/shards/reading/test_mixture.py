@@ -167,6 +167,10 @@ def test_remote_sets_are_mixed_through_one_cache(tmp_path: Path) -> None:
     joined = JoinedSet([ShardSet.open(f"{bucket}/{name}", cache=small) for name in "ab"], Mixing())
     with pytest.raises(ConfigError, match=r"this order uses 6 shards.*lower window=2"):
         BatchStream(joined, order_of(joined, seed=3, window_shards=2), batch_size=5)
+    room = sum(shard.tar_bytes for shard in joined.parts[1].manifest.shards)
+    fitting = CacheConfig(str(tmp_path / "fitting"), room)  # what is here already needs none of it
+    half = JoinedSet([ShardSet.open(tmp_path / "a"), ShardSet.open(f"{bucket}/b", cache=fitting)], Mixing())
+    BatchStream(half, order_of(half, seed=3), batch_size=5).close()
 
 
 def test_a_damaged_shard_is_named_with_its_own_folder(tmp_path: Path) -> None:
