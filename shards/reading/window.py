@@ -4,8 +4,8 @@ Every shard's items are cut into `window` random pieces. Phase t of an epoch tak
 enters at t, piece 1 of the one before, and so on, and shuffles them together. So at most `window` shards are
 in use at a time, one enters and one leaves per phase, every item comes exactly once an epoch, and each shard
 is fetched once an epoch. Near both ends of an epoch fewer shards are mixed. Like `order`, pure arithmetic: a
-position is looked up in O(window) after O(shards x window) work for its epoch, which is kept for the last few
-epochs.
+position is looked up in O(window) after O(shards x window) work for its epoch, which is kept for the last epochs asked
+for.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Epoch:
     phase_ends: np.ndarray  # i64 [phases] running size of the phases
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # a mixture asks for two epochs of each of its sets in turn
 def _epoch_table(order: WindowedOrder, epoch: int) -> _Epoch:
     counts = np.array(order.shard_items, np.int64)  # [S]
     number = np.arange(len(counts))
