@@ -48,8 +48,14 @@ class PromptDepth(DepthStages):
         if not (spec.tokens and width):
             raise ConfigError("head prompt_depth compares features with a context, and this backbone states none.")
         check_levels(spec, (width, spec.levels[0].channels), NECK_STRIDE_PX)
-        super().__init__(spec.tokens, NECK_STRIDE_PX, max_depth_m, filters, kernels, hidden, enlarged)
         finest, *coarser = spec.levels
+        if finest.stride != NECK_STRIDE_PX or any(level.stride <= NECK_STRIDE_PX for level in coarser):
+            raise ConfigError(
+                f"head prompt_depth: the backbone's levels have strides {[level.stride for level in spec.levels]}, "
+                f"expected {NECK_STRIDE_PX} and then coarser ones. Name a backbone that has such (backbone), or "
+                "another head (model.head.name)."
+            )
+        super().__init__(spec.tokens, NECK_STRIDE_PX, max_depth_m, filters, kernels, hidden, enlarged)
         self.layer1 = nn.Sequential(
             nn.Conv2d(finest.width, finest.channels, 3, padding=1), nn.GroupNorm(GROUPS, finest.channels), nn.ReLU()
         )
