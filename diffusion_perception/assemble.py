@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 HEAD = "model.head"  # the setting
 CLASS_TABLE = "classes"  # name of a set's table of class embeddings (pipeline.prompts.class_table)
 
-# What training and validation sets must share; views, sources and precisions may differ.
-SAME_IN_BOTH = tuple(
-    f"{encoder}.{part}" for encoder in ("image_encoder", "text_encoder") for part in ("weights", "tokenizer", "length")
-)
-
 
 def open_set(url: str, data: DataConfig, subset: SubsetConfig | None = None) -> ShardSet:
     """A shard set, or some records of one; if it is remote, through the configured cache, which all workers of a node
@@ -88,6 +83,7 @@ def check_sets(job: TrainJob) -> Manifest:
         FingerprintMismatch: training and validation set were encoded differently, or not as the backbone needs.
         ConfigError: latents, text or classes of other sizes than the backbone's.
     """
+    from shards.reading.joined import SAME_ENCODERS
     from vpd.tasks import Scored
 
     train = training_manifest(job.data)
@@ -101,7 +97,7 @@ def check_sets(job: TrainJob) -> Manifest:
             raise ConfigError(f"task {task.name} has no scores, so nothing can be evaluated: leave data.val empty.")
         val = Manifest.load(job.data.val, job.data.storage)
         fit.check_set(job, task, facts, val, "data.val")
-        apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_IN_BOTH)]
+        apart = [line for line in recipe_difference(train.recipe, val.recipe) if line.startswith(SAME_ENCODERS)]
         if apart:
             raise FingerprintMismatch(
                 f"data.train ({train.name}) and data.val ({val.name}) were built differently:\n  "

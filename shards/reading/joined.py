@@ -20,7 +20,7 @@ from shards.reading.setindex import FieldTable, SetIndex
 from shards.storage.cache import ShardCache
 from shards.storage.storage import Folder
 
-# Of recipes: what made the tensors. Views, sources and precisions may differ.
+# Of recipes: what made the tensors, and sets that are used together must share. Views, sources, precisions may differ.
 SAME_ENCODERS = tuple(
     f"{encoder}.{part}" for encoder in ("image_encoder", "text_encoder") for part in ("weights", "tokenizer", "length")
 )
