@@ -70,6 +70,11 @@ class Learned(Conditioned, Protocol):
     higher_is_better: bool = True
     row_draw: str = "cycle"  # how an epoch picks one of an item's rows: "random" or "cycle" (`RowDraw` of `shards`)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "labels" in vars(cls) and "batch_labels" not in vars(cls):  # a base's would not be made by these `labels`
+            cls.batch_labels = Learned.batch_labels
+
     def labels(self, sample: Sample) -> Mapping[str, np.ndarray]:
         """Labels of one sample, made on a reader thread; the same shapes for every sample of a set."""
         ...
