@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 
 from shards.errors import ConfigError, SchemaMismatch
+from shards.reading.labelling import Buffers, Room
 from vpd.model.device_batch import DeviceBatch
 from vpd.tasks.refer import task as refer
 
@@ -65,6 +66,14 @@ def test_an_items_mask_is_its_refs_nearest_resize():
         found = refer.build().labels(item(index))["mask"]
         assert found.dtype == np.uint8
         assert np.array_equal(found, blob(index)[rows][:, columns])
+
+
+def test_masks_of_a_batch_are_those_of_its_items():
+    task, room = refer.build(), Room(Buffers(np.ones), 3)
+    samples = [item(index) for index in (1, 0, 1)]
+    expected = [task.labels(sample)["mask"] for sample in samples]
+    assert not np.array_equal(expected[0], expected[1])
+    assert np.array_equal(task.batch_labels(samples, room)["mask"], expected)
 
 
 def test_the_published_transform_gives_the_same_mask(golden_refer):

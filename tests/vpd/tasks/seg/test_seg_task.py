@@ -16,6 +16,7 @@ from pipeline.views import segmentation, segmentation_tiles
 from shards.contract.quick_png import quick_png
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch
 from shards.geometry.view import cut_label
+from shards.reading.labelling import Buffers, Room
 from vpd.backbones import FeatureSpec, Level
 from vpd.heads.fpn import SemanticFpn
 from vpd.heads.upernet import UPerNet
@@ -74,6 +75,12 @@ def test_a_sample_is_the_drawn_view_of_the_label_with_padding_ignored():
         bottom, right = view.pad_px
         assert (found[CROP - bottom :] == 255).all()
         assert (found[:, CROP - right :] == 255).all()
+    task, room = seg.build(classes=CLASSES), Room(Buffers(np.empty), len(views))
+    for form in (png, quick_png):
+        samples = [record(views, form(label()), row=row) for row in range(len(views))]
+        found = task.batch_labels(samples, room)["label"]
+        assert np.array_equal(found, [cut_label(label(), view, fill=255) for view in views])
+        found[...] = 7  # what the next batch finds there
 
 
 def test_loss_is_the_mean_over_all_pixels_or_over_labelled_ones():
