@@ -148,7 +148,12 @@ def _one_sample(job: TrainJob, task: Task, shards: ShardSet, load_pixels: Any, c
 
     data, seed = job.data, job.loop.seed
     fields = ("latent", *(text_fields(shards.schema, data.text) if task.uses_text else ()))
-    options: dict[str, Any] = {"fields": fields, "draw_seed": seed, "draw": task.row_draw, "labels": task.labels}
+    options: dict[str, Any] = {
+        "batch_labels": task.batch_labels,
+        "fields": fields,
+        "draw_seed": seed,
+        "draw": task.row_draw,
+    }
     run_order = order_of(shards, seed=seed, window_shards=data.window_shards, fixed=data.order == "fixed")
     # Made and not read: its order and cache are looked at when it is made, and a shuffled read would fetch many shards.
     BatchStream(shards, run_order, batch_size=1, threads=data.threads, ahead=data.ahead, **options).close()
