@@ -61,7 +61,7 @@ def cut_masks(
     lanes = -(-width // _LANES) * _LANES
     room = out if out is not None and lanes == width else np.empty((count, height, lanes), np.uint8)
     room.fill(0)
-    counts, ends = coco_counts(masks, name)
+    counts, ends = _without_empty(*coco_counts(masks, name))
     places = [_place_of(mask.size_px, view) for mask, view in zip(masks, views, strict=True)]
     for canvas, place, box in zip(room, places, _mark(room, counts, ends, places), strict=True):
         _fill_below(canvas, place.bottom, box)
@@ -115,6 +115,21 @@ def coco_counts(masks: Sequence[Runs], name: Name = "mask {}".format) -> tuple[n
             f"{masks[place].size_px[0]} x {masks[place].size_px[1]}. Rebuild the set"
         )
     return counts, ends
+
+
+def _without_empty(counts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same masks without runs of no length, but for a first one of zeros. COCO's code writes none, others do."""
+    starts = np.r_[0, ends[:-1]]  # [b]
+    empty = counts == 0
+    empty[starts] = False
+    if not empty.any():
+        return counts, ends
+    merged = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        edges, times = np.unique(counts[start:end].cumsum(), return_counts=True)
+        edges = edges[(times % 2 == 1) | (edges == edges[-1])]  # two changes in one place are none
+        merged.append(np.diff(edges, prepend=0))
+    return np.concatenate(merged), np.cumsum([len(own) for own in merged])
 
 
 def _fill_below(canvas: np.ndarray, bottom: int, span: Span) -> None:

@@ -60,6 +60,19 @@ def test_the_numbers_are_those_of_coco() -> None:
         np.testing.assert_array_equal(np.repeat(values, own).reshape(5, 300).T, mask)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.lists(st.integers(0, 3), min_size=1, max_size=9), st.integers(1, 6))
+def test_runs_of_no_length_are_none(data: st.DataObject, counts: list[int], height: int) -> None:
+    """As pycocotools reads them, which never writes them: here by their differences, one character each."""
+    counts = [*counts, -sum(counts) % height or height * (sum(counts) == 0)]
+    steps = [count - (counts[place - 2] if place > 2 else 0) for place, count in enumerate(counts)]
+    text = "".join(chr(48 + (step & 31)) for step in steps)
+    mask = coco_mask.decode({"size": [height, sum(counts) // height], "counts": text.encode()})
+    view = data.draw(views(mask.shape, (9, 11)))
+    found = cut_masks([Runs(text, mask.shape), runs_of(mask)], [view, view])
+    np.testing.assert_array_equal(found, [cut_label(mask, view)] * 2)
+
+
 @pytest.mark.parametrize("text", ["", "Z", "P", "~", "0" * 9, "PPPPPPPPP1", "`1!", "1M"])
 def test_runs_that_are_none_of_the_picture_are_refused(text: str) -> None:
     with pytest.raises(SchemaMismatch, match="record 7"):
