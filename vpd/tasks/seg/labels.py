@@ -31,9 +31,12 @@ def stored_label(holder: Sample | StoredRecord, classes: int, ignore: int) -> np
         SchemaMismatch: the set has no labels, or one holds a value that is neither a class nor `ignore`.
         CorruptShard: not a grey PNG of 8 bits.
     """
-    where = f"record {holder.key}: {LABEL}.png"
+    return _decoded(holder.payload(LABEL), f"record {holder.key}: {LABEL}.png", classes, ignore)
+
+
+def _decoded(payload: memoryview, where: str, classes: int, ignore: int) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(holder.payload(LABEL))) as picture:
+        with Image.open(io.BytesIO(payload)) as picture:
             if picture.mode != "L":
                 raise CorruptShard(f"{where}: Pillow mode {picture.mode}, expected a grey picture of 8 bits.")
             label = np.array(picture)
@@ -52,11 +55,12 @@ def shown_label(sample: Sample, view: View, classes: int, ignore: int, out: np.n
     where = f"record {sample.key}: {LABEL}.png"
     if out is not None and out.shape != view.label_px:
         raise SchemaMismatch(f"{where}: a view of {view.label_px} pixels in a batch of {out.shape}; use batches of one")
-    runs = row_runs(sample.payload(LABEL), where)
+    payload = sample.payload(LABEL)
+    runs = row_runs(payload, where)
     if runs is not None:
         _check(runs.values, classes, ignore, where)
         return cut_runs(runs, view, ignore, out)
-    shown = cut_label(stored_label(sample, classes, ignore), view, fill=ignore)
+    shown = cut_label(_decoded(payload, where, classes, ignore), view, fill=ignore)
     if out is None:
         return shown
     out[...] = shown
