@@ -49,26 +49,24 @@ def _body(runs: Sequence[RunRecord], examples: Sequence[tuple[str, Extremes, Seq
 
 
 def _overview(runs: Sequence[RunRecord]) -> Iterator[str]:
+    facts = [_facts(run) for run in runs]
     yield "<h2>Runs</h2>"
-    yield from _rows(
-        [""] + [run.name for run in runs],
-        [[what, *(_facts(run)[what] for run in runs)] for what in _facts(runs[0])],
-    )
+    yield from _rows(["", *(run.name for run in runs)], [[what, *(one[what] for one in facts)] for what in facts[0]])
 
 
 def _facts(run: RunRecord) -> dict[str, str]:
-    """What a person asks first, in words."""
+    """What a person asks first, in words: the same questions of every run, whatever its task."""
     rates = [value for _, value in run.curve("train", "items_per_s")]
     waits = [value for _, value in run.curve("train", "wait_share")]
     memory = [value for _, value in run.curve("train", "peak_memory_gb")]
     times = [line["time_s"] for line in run.lines if isinstance(line.get("time_s"), int | float)]
     kept = ", ".join(str(one.step) for one in run.checkpoints)
-    best = f"{run.best[1]:.4g} at step {run.best[0]}" if run.best else "not validated"
+    best = f"{run.metric} {run.best[1]:.4g} at step {run.best[0]}" if run.best else "not validated"
     made_with = run.state.get("environment", {})
     return {
         "task": str(run.settings.get("task.name", "")),
         "steps": f"{run.state['step']}",
-        f"best {run.metric}": best,
+        "best validation": best,
         "training set": f"{run.state['train_set']} ({str(run.state['fingerprint'])[:12]})",
         "samples a second": f"{median(rates):.1f}" if rates else "-",
         "share of waiting for data": f"{median(waits):.1%}" if waits else "-",

@@ -19,18 +19,19 @@ def write_run(
     out: Path,
     name: str,
     *,
+    task: str = "depth",
     rmse: tuple[float | None, ...] = (1.5, 0.5, 0.75),
     scores: Mapping[str, float | None] | None = None,
     environment: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Path:
-    """A depth run of three validations, ten steps apart; returns its folder.
+    """A run of three validations by `rmse`, ten steps apart; returns its folder.
 
     Args:
         rmse: of the validations; None is what the log writes for a score over nothing.
         scores: of an evaluation on the set `test`, if there was one.
     """
-    job = bind(TrainJob, run_settings("depth", out / "set", out / "model", out))
+    job = bind(TrainJob, run_settings(task, out / "set", out / "model", out))
     job = replaced(job, {"run.name": name} | {key.replace("__", "."): value for key, value in settings.items()})
     folder = Path(job.folder)
     state = {"step": 30, "config": to_plain(job), "train_set": "toy", "fingerprint": "f" * 64}
