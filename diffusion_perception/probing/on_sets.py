@@ -52,7 +52,7 @@ def probe_sets(job: ProbeJob, features: Features, timestep: float, prompt: str) 
     see = partial(_seen, job, features, timestep, prompt)
     tag = f"[probe] t={timestep:g}, prompt {prompt!r}:"
     probes, shapes = _learned(job, task, see, tag)
-    metrics = _scored(job, task, see, probes, tag)
+    metrics = _scored(job, task, see, probes, features.network.device, tag)
     return [
         Row(layer, timestep, prompt, name, *shapes[layer], metric.compute())
         for (layer, name), metric in metrics.items()
@@ -108,14 +108,17 @@ def _batches(job: ProbeJob, task: Task) -> Iterator[Mapping[str, Any]]:
                 return
 
 
-def _scored(job: ProbeJob, task: Task, see: See, probes: Probes, tag: str) -> dict[tuple[str, str], Metric]:
+def _scored(
+    job: ProbeJob, task: Task, see: See, probes: Probes, device: torch.device, tag: str
+) -> dict[tuple[str, str], Metric]:
     import torch
 
     from vpd.inference.packing import packed, read_ahead, rows_of
     from vpd.model.device_batch import DeviceBatch
+    from vpd.tasks.metric import counting_on
 
     shards = opened(job, job.test)
-    metrics = {key: task.new_metric() for key in probes}
+    metrics: dict[tuple[str, str], Metric] = {key: counting_on(task.new_metric(), device) for key in probes}
     chosen = range(min(job.limit, shards.n_records) if job.limit else shards.n_records)
     report = reports(f"{tag} {shards.manifest.name},", "records")
 

@@ -121,7 +121,7 @@ class DepthMetric:
         pred_m = pred_m.flatten()[handed_over(counted, pred_m.device)]  # [n]
         target_m = handed_over(target_m.flatten()[counted], pred_m.device)  # [n]
         scores = depth_scores(repaired(pred_m, *self.limits_m), target_m)
-        self.state[2:] += torch.where(pred_m.isfinite().any(), scores, math.nan)
+        self.state[2:] += torch.where(pred_m.isfinite().any(), scores, math.nan).to(self.state)
 
     def joined(self, states: Sequence[torch.Tensor]) -> DepthMetric:
         """The same scores over the sum of several states."""

@@ -167,3 +167,12 @@ def test_a_model_that_predicts_nothing_finite_has_no_score() -> None:
     metric.update(target, target)
     assert math.isnan(metric.compute()["rmse"])
     assert metric.count == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_sums_of_the_host_take_the_scores_of_a_gpu() -> None:
+    host, device = DepthMetric(1e-3, 10.0), DepthMetric(1e-3, 10.0)
+    pred_m, target_m = torch.full((4, 5), 3.0), torch.full((4, 5), 2.0)
+    host.update(pred_m, target_m)
+    device.update(pred_m.cuda(), target_m)
+    assert device.compute() == pytest.approx(host.compute())
