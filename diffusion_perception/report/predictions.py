@@ -106,7 +106,7 @@ def extremes(run: str, options: ExampleOptions, say: Callable[[str], None]) -> t
         raise ConfigError(
             f"{run} names no data.val, so there are no predictions to look at. Leave them out: examples=0."
         )
-    task, shards = trained.task, open_set(trained.data.val, trained.data)
+    task, shards = trained.task, open_set(trained.data.val, trained.data, trained.data.val_subset)
     show, how, notes = shown(shards, options.pictures)
     found = Extremes(options.count, task.higher_is_better)
 

@@ -13,6 +13,7 @@ from diffusion_perception import training
 from diffusion_perception.assemble import check_sets, open_set, open_training_set
 from diffusion_perception.evaluation import EvaluateJob, evaluate
 from diffusion_perception.forecast.training import forecast_training
+from diffusion_perception.report.predictions import ExampleOptions, extremes
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob, placed
 from shards.errors import ConfigError, ContractError, SchemaMismatch
@@ -99,6 +100,7 @@ def test_a_run_trains_on_one_share_and_is_scored_on_the_other(tiny_sd: Path, tmp
     run = str(tmp_path / "runs" / "run")
     scored = evaluate(EvaluateJob(run=run, out=str(tmp_path / "scores.json")))
     assert scored["sets"]["large"]["samples"] == 2, "as in training"
+    assert extremes(run, ExampleOptions(1), print)[0].scored == 2, "a report looks at what was scored"
     named = evaluate(EvaluateJob(run=run, sets=(str(tmp_path / "large"),), out=str(tmp_path / "all.json")))
     assert named["sets"]["large"]["samples"] == 6, "a set that is named is scored whole"
 
