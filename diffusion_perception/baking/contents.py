@@ -5,11 +5,11 @@ Owns names and shapes of the fields, and what features depend on: the set, its b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from diffusion_perception.baking.job import BakeJob
+from diffusion_perception.features.of_sets import tars_sha256
 from shards.contract.schema import META, Field, Schema
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet, StoredRecord
@@ -51,9 +51,9 @@ def meta_of(record: StoredRecord, n_views: int) -> dict[str, Any]:
 def recipe_of(job: BakeJob, source: ShardSet, weights: str) -> dict[str, Any]:
     """What decides the numbers of a baked set."""
     manifest = source.manifest
-    tars = hashlib.sha256("".join(shard.tar_sha256 for shard in manifest.shards).encode()).hexdigest()
+    bytes_read = {"fingerprint": manifest.fingerprint, "tars_sha256": tars_sha256(manifest)}
     said = {name: getattr(job, name) for name in SETTINGS}
     return {
-        "source": {"name": "features", "set": manifest.name, "fingerprint": manifest.fingerprint, "tars_sha256": tars},
+        "source": {"name": "features", "set": manifest.name, **bytes_read},
         "features": {**said, "layers": list(job.layers), "weights": weights},
     }

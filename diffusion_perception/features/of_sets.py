@@ -1,7 +1,11 @@
-"""Whether the latents of a shard set are those of a model: features of another VAE's latents mean nothing."""
+"""Features of a shard set's latents: whether these are the model's, and what identifies the bytes that are read.
+
+Features of another VAE's latents mean nothing; a recipe, and so a fingerprint, does not change with a source's files.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +13,13 @@ from diffusion_perception import plugins
 from shards.errors import ConfigError, FingerprintMismatch
 
 if TYPE_CHECKING:
+    from shards.contract.manifest import Manifest
     from shards.reading.reader import ShardSet
+
+
+def tars_sha256(manifest: Manifest) -> str:
+    """Of the hashes of a set's tars, in their order: every record's bytes."""
+    return hashlib.sha256("".join(shard.tar_sha256 for shard in manifest.shards).encode()).hexdigest()
 
 
 def check_same_vae(model: str, revision: str, sets: Sequence[ShardSet]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins, settings
-from diffusion_perception.features.of_sets import check_same_vae
+from diffusion_perception.features.of_sets import check_same_vae, tars_sha256
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.on_pairs import ALPHAS, pairs_of, probe_pairs
 from diffusion_perception.probing.on_sets import opened, probe_sets
@@ -101,7 +101,7 @@ def trials_of(job: ProbeJob) -> list[Trial]:
             raise ConfigError(
                 f"batch_size is {job.batch_size}, {sets[0].manifest.name} has {sets[0].n_items} items: take no more."
             )
-        data = [[one.manifest.name, one.manifest.fingerprint, one.n_records, one.n_rows] for one in sets]
+        data = [[one.manifest.name, one.manifest.fingerprint, tars_sha256(one.manifest)] for one in sets]
     said = {name: value for name, value in _plain(job).items() if name not in ELSEWHERE}
     common = {"form": FORM, "settings": said, "data": data, "model": _files_of(job.model)}
     return [

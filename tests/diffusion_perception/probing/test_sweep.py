@@ -15,6 +15,7 @@ from diffusion_perception.features.reading import Features
 from diffusion_perception.probing.on_pairs import pck
 from jobs import probe, program
 from pipeline.encoders.sd_vae import decoder
+from shards.contract.manifest import Manifest
 from tests.tiny_pipelines import tiny_pipeline
 from tests.toy_runs import CLASSES, TASKS, write_set
 from vpd.features.matching import are_right, matches
@@ -90,6 +91,16 @@ def test_a_wider_sweep_computes_what_is_missing(
     assert rows_of(tmp_path)[2:] == first
     probe.run(words(world, "seg", tmp_path, "timesteps=[50, 1]", "seed=1"))
     assert "2 trials, 0 finished before" in capsys.readouterr().out
+
+
+def test_a_set_built_again_by_its_recipe_from_other_files_is_scored_again(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe.run(words(world, "seg", tmp_path / "out"))
+    again = write_set(tmp_path / "seg-val", "seg", side=16, weights=decoder(str(world / "model"))[1])
+    assert Manifest.load(again).fingerprint == Manifest.load(world / "seg-val").fingerprint
+    probe.run(words(world, "seg", tmp_path / "out", f"test={again}"))
+    assert capsys.readouterr().out.count("1 trials, 0 finished before") == 2
 
 
 def test_a_layers_rows_do_not_depend_on_what_is_probed_beside_it(world: Path, tmp_path: Path) -> None:
