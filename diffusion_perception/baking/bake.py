@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -103,9 +104,10 @@ def forecast(job: BakeJob, baker: Baker) -> list[str]:
     source, schema = baker.source, baker.schema
     names = field_names(job)
     views = source.manifest.counts["view"]
-    latents = source.record(0).array("latent")
-    started_s, tried = time.perf_counter(), min(len(latents), job.batch_size)
-    baker.try_views(latents[:tried])
+    latents = (view for number in range(source.n_records) for view in source.record(number).array("latent"))
+    batch = list(islice(latents, job.batch_size))
+    started_s, tried = time.perf_counter(), len(batch)
+    baker.try_views(batch)
     took_s = time.perf_counter() - started_s
     lines = [f"{views} views of {source.n_records} records in {len(source.manifest.shards)} shards"]
     total = 0

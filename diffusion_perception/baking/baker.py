@@ -80,9 +80,9 @@ class Baker:
                 "Give every node the same model and set. It has written nothing."
             )
 
-    def try_views(self, latents: np.ndarray) -> None:
-        """Compute the features of some latents `[V, C, h, w]`, and keep nothing."""
-        self._computed(list(latents))
+    def try_views(self, latents: list[np.ndarray]) -> None:
+        """Compute the features of some latents `[C, h, w]`, and keep nothing."""
+        self._computed(latents)
 
     def bake(self, number: int, name: str, note: Callable[[int], None] = lambda records: None) -> dict[str, Any]:
         """Write the shard of the source's shard `number`; its entry as JSON.

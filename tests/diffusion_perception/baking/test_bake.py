@@ -115,6 +115,7 @@ def test_a_dry_run_says_the_bytes_and_writes_nothing(
     said = capsys.readouterr().out
     assert "plan: 6 views of 6 records in 3 shards" in said
     assert "plan: up_blocks.2: field up_blocks_2, float16 [32, 8, 8] a view, 2.46e-05 GB" in said  # 6 x 4096 bytes
+    assert "by 3 view(s) tried here" in said, "a batch, of several records"
     assert not (tmp_path / "baked").exists()
 
 
