@@ -7,7 +7,7 @@ the same bytes whoever bakes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -84,17 +84,17 @@ class Baker:
         """Compute the features of some latents `[C, h, w]`, and keep nothing."""
         self._computed(latents)
 
-    def bake(self, number: int, name: str, note: Callable[[int], None] = lambda records: None) -> dict[str, Any]:
+    def bake(self, number: int, name: str) -> dict[str, Any]:
         """Write the shard of the source's shard `number`; its entry as JSON.
 
         Raises:
             ConfigError: a feature that float16 cannot hold.
         """
         folder = open_folder(self.job.out, storage_options=self.job.storage)
-        entry: ShardEntry = write_shard(folder, name, self.schema, self._records(number, note))
+        entry: ShardEntry = write_shard(folder, name, self.schema, self._records(number))
         return entry.to_json()
 
-    def _records(self, number: int, note: Callable[[int], None]) -> Iterator[Record]:
+    def _records(self, number: int) -> Iterator[Record]:
         from vpd.inference.packing import packed, read_ahead
 
         def read(record: int) -> tuple[StoredRecord, np.ndarray]:
@@ -104,11 +104,10 @@ class Baker:
         chosen = map(int, np.flatnonzero(np.asarray(self.source.index.shard) == number))
         computed = packed(read_ahead(chosen, read, READ_AHEAD), self.job.batch_size, self._computed)
         names = field_names(self.job)
-        for done, (stored, views) in enumerate(read_ahead(computed, lambda found: found, COMPUTE_AHEAD), 1):
+        for stored, views in read_ahead(computed, lambda found: found, COMPUTE_AHEAD):
             values: dict[str, Any] = {
                 names[layer]: np.stack([view[layer] for view in views]) for layer in self.job.layers
             }
-            note(done)
             yield Record(stored.key, values | {META: meta_of(stored, len(views))})
 
     def _computed(self, latents: list[np.ndarray]) -> list[dict[str, np.ndarray]]:

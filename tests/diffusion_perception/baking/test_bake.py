@@ -76,10 +76,10 @@ def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(
 ) -> None:
     bake = Baker.bake
 
-    def killed(self: Baker, number: int, name: str, **more: Any) -> Any:
+    def killed(self: Baker, number: int, name: str) -> Any:
         if number == 1:
             raise KeyboardInterrupt
-        return bake(self, number, name, **more)
+        return bake(self, number, name)
 
     broken = words(world, tmp_path / "killed" / "baked")
     with monkeypatch.context() as patched:
