@@ -74,6 +74,10 @@ class ProbeJob:
         for name, values in (("layers", self.layers), ("timesteps", self.timesteps), ("prompts", self.prompts)):
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{name} is {list(values)}; expected one at least, and none twice.")
+        known = "only {category} stands for something" if self.pairs else "nothing in braces is filled in for sets"
+        for prompt in self.prompts:
+            if set("{}") & set(prompt.replace("{category}", "") if self.pairs else prompt):
+                raise ConfigError(f"prompt {prompt!r}: {known}. Write the words that the model is to read.")
         least = {"steps": 1, "batch_size": 1, "ensemble": 1, "limit": 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from diffusion_perception import plugins
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.table import Row
-from shards.errors import ConfigError, SourceError
+from shards.errors import SourceError
 from shards.progress import reports
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def probe_pairs(
         for pair in of_category:
             for path, size_px in ((pair.source, pair.source_px), (pair.target, pair.target_px)):
                 if path not in seen:
-                    seen[path] = _seen(job, features, timestep, _filled(prompt, category), path, size_px)
+                    seen[path] = _seen(job, features, timestep, prompt.replace("{category}", category), path, size_px)
             for layer in job.layers:
                 source, target = seen[pair.source][layer], seen[pair.target][layer]
                 shapes[layer] = source.values.shape[1], source.stride_px
@@ -117,15 +117,3 @@ def _seen(
         latent_scale=job.latent_scale,
         batch_size=job.batch_size,
     )
-
-
-def _filled(prompt: str, category: str) -> str:
-    """The prompt with the category of a pair.
-
-    Raises:
-        ConfigError: another word in braces.
-    """
-    filled = prompt.replace("{category}", category)
-    if "{" in filled or "}" in filled:
-        raise ConfigError(f"prompt {prompt!r}: only {{category}} stands for something.")
-    return filled

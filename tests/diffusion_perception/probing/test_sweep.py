@@ -150,6 +150,8 @@ def test_pck_per_image_is_the_mean_of_pairs_and_per_point_that_of_points() -> No
         (["timesteps=[1, 1]"], "none twice"),
         (["test="], "give train= and test="),
         (["pairs.name=spair"], "say what is probed"),
+        (["prompts=['a {category}']"], "prompt 'a {category}': nothing in braces is filled in for sets"),
+        (["task={}", "pairs.name=spair", "prompts=['a {categry}']"], "only {category} stands for something"),
         (["batch_size=7"], "batch_size is 7, seg-train has 6 items"),
         (["workers=-1"], "workers is -1"),
     ],
