@@ -11,6 +11,7 @@ from shards.errors import ConfigError
 from vpd.model.device_batch import DeviceBatch
 from vpd.probes import knn, linear
 from vpd.probes.readouts.cells import at_middles
+from vpd.probes.readouts.classes import Classes
 from vpd.probes.readouts.metres import Metres
 from vpd.tasks import depth, refer, seg
 
@@ -107,3 +108,9 @@ def test_probes_that_cannot_be_are_refused() -> None:
     empty = knn.build(4, task, 1)
     with pytest.raises(ConfigError, match="no pixel that it was shown has a label"):
         empty.answer(torch.ones(1, 4, 1, 1), DeviceBatch(torch.ones(1), None, {}), (8, 8))
+
+
+def test_the_classes_of_an_enlarged_view_are_those_of_the_whole_label() -> None:
+    batch = DeviceBatch(torch.zeros(1), None, {"label": torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4)})
+    found = Classes(16, 255).values(batch, (2, 2), (8, 8))
+    assert found.tolist() == [[[5, 7], [13, 15]]]

@@ -33,7 +33,8 @@ class Classes:
         return numbers
 
     def values(self, batch: DeviceBatch, grid: tuple[int, int], view_px: tuple[int, int]) -> torch.Tensor:
-        found = at_middles(batch.labels["label"].float(), grid, view_px)
+        label = batch.labels["label"]  # [B, H, W], of the whole view: with its padding, but not enlarged
+        found = at_middles(label.float(), grid, (label.shape[1], label.shape[2]))
         return found.masked_fill(found == self.ignore_index, float("nan"))
 
     def vote(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
