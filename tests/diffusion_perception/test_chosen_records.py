@@ -116,6 +116,7 @@ def test_a_run_trains_on_one_share_and_is_scored_on_the_other(tiny_sd: Path, tmp
         ({"mix": {"sets": [{"set": "a", "weigth": 2}]}}, "Did you mean 'weight'"),
         ({"mix": {"sets": [{"set": "a"}], "stages": [{"from_sample": 5, "weights": [1]}]}}, r"1 weights \(1\) for 2"),
         ({"mix": {"sets": [{"set": "a"}]}, "latents": "online"}, "pixels come from one data.source"),
+        ({"val": "", "val_subset": {"share": [0.5, 1]}}, "data.val names none"),
     ],
 )
 def test_settings_that_choose_nothing_are_refused(sets: Path, tmp_path: Path, data: Any, message: str) -> None:

@@ -59,6 +59,11 @@ class DataConfig:
         check_printable(self.storage, "data.storage")
         for name, url in (("train", self.train), ("val", self.val), ("table", self.table)):
             check_printable_url(url, f"data.{name}")
+        if not self.val and self.val_subset != SubsetConfig():
+            raise ConfigError(
+                "data.val_subset chooses records of a validation set, and data.val names none. Name it, which may be "
+                "data.train's own set, or leave data.val_subset out."
+            )
         if self.latents == "online" and self.mix.sets:
             raise ConfigError(
                 "data.latents is 'online' and data.mix.sets names sets: pixels come from one data.source. Mix cached "
