@@ -84,7 +84,8 @@ class ShardCache:
     @property
     def used_bytes(self) -> int:
         """Bytes on disk now, with the room of files on their way."""
-        return sum(size for _, _, size in self._room.files())
+        with self._room.counted():
+            return sum(size for _, _, size in self._room.files())
 
     @property
     def n_fetched(self) -> int:

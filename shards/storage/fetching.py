@@ -146,7 +146,8 @@ class Fetching:
             if found == file.sha256:
                 os.fsync(descriptor)  # before the mark that says it was checked
                 os.utime(descriptor, ns=(time.time_ns(), _checked_mark(file)))
-                part.replace(self._path(file))
+                with self._room.counted():  # who counts meanwhile would miss it under both its names
+                    part.replace(self._path(file))
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 self.n_fetched += 1
                 return self._opened(descriptor, file)

@@ -25,7 +25,7 @@ class Room:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """While room is counted, nobody else takes any."""
+        """While room is counted, nobody else takes any, and no file changes its name."""
         with (self.folder / ".room").open("wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -57,14 +57,13 @@ class Room:
             _remove_unused(path)
 
     def files(self) -> Iterator[tuple[int, Path, int]]:
-        """(last use, path, bytes) of every file that takes room."""
-        met: dict[int, tuple[int, Path, int]] = {}  # by inode: one renamed meanwhile is met under both its names
+        """(last use, path, bytes) of every file that takes room. To be asked while room is counted: no file comes, goes
+        or is renamed then, but parts that are given up."""
         for path in self.folder.iterdir():
             if path.suffix in (".tar", ".part"):
                 with suppress(FileNotFoundError):
                     found = path.stat()
-                    met[found.st_ino] = (found.st_atime_ns, path, found.st_size)
-        yield from met.values()
+                    yield found.st_atime_ns, path, found.st_size
 
 
 def _remove_unused(path: Path) -> bool:
