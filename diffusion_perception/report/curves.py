@@ -14,7 +14,7 @@ from shards.errors import ConfigError
 
 POINTS = 400  # of a curve; a longer one is drawn as means of its neighbours
 SIZE_IN = (5.4, 3.0)
-Curve = tuple[tuple[int, float], ...]
+Curve = tuple[tuple[int, float], ...]  # (step, value), of finite values
 
 
 def check_installed() -> None:

@@ -11,11 +11,13 @@ import math
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_task
 from diffusion_perception.changed_settings import in_force
+from diffusion_perception.report.curves import Curve
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError, CorruptCheckpoint
 from shards.storage.storage import open_folder
@@ -24,8 +26,6 @@ from vpd.training.log import LOG
 
 EVALUATIONS = "evaluation-step-*.json"  # as `evaluate` names them
 UNMEASURED = frozenset({"step", "kind", "time_s"})  # of a line: where it belongs
-
-Curve = tuple[tuple[int, float], ...]  # (step, value), of finite values
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RunRecord:
     higher_is_better: bool
     evaluations: Mapping[str, Mapping[str, Any]]  # set -> its newest scores, with `step`
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """Every setting in force, by its path."""
         return in_force(self.state["config"])

@@ -42,6 +42,7 @@ def test_two_seeds_make_one_page_with_curves_scores_and_predictions(
         assert predictions.count('alt="predicted"') == 4
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert "<script" not in text
+    assert 'name="viewport"' in text, "a phone shows it at its own width"
 
 
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_read(tmp_path: Path) -> None:
