@@ -30,12 +30,16 @@ class JoinedSet(ShardSet):
     """Two or more sets as one. The manifest is of all of them, its recipe the first one's with what was mixed.
 
     Raises:
-        ConfigError: fewer than two sets, or weights that do not fit them.
+        ConfigError: fewer than two sets, one that is a mixture itself, or weights that do not fit them.
         SchemaMismatch: sets with other fields or tables.
         FingerprintMismatch: sets whose tensors other encoders made.
     """
 
     def __init__(self, parts: Sequence[ShardSet], mixing: Mixing) -> None:
+        if inner := [part.manifest.name for part in parts if part.mixing is not None]:
+            raise ConfigError(
+                f"{inner[0]} is a mixture itself, whose own weights would be lost; name its sets one by one"
+            )
         manifest = joined_manifest([part.manifest for part in parts], mixing)
         super().__init__(parts[0].folder, manifest, _join(parts), verify=all(part.verify for part in parts))
         self.parts, self.mixing = tuple(parts), mixing

@@ -7,6 +7,7 @@ would give to a set of these records: a run on one subset is not taken for a run
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -85,7 +86,16 @@ EVERYTHING = Subset()
 
 
 def subset_of(shards: ShardSet, records: np.ndarray) -> ShardSet:
-    """The set of these records, i64 [r] ascending, of a set."""
+    """The set of these records, i64 [r] ascending, of a set.
+
+    Raises:
+        ConfigError: it is a mixture, whose tars lie in several folders.
+    """
+    if shards.mixing is not None:
+        raise ConfigError(
+            f"{shards.manifest.name} is a mixture, and a subset is of one set; take the subset of each set that is "
+            "mixed"
+        )
     if len(records) == shards.n_records:
         return shards
     index = _index_of(shards.index, records)
@@ -141,7 +151,7 @@ def _by_key(keys: Sequence[str], names: Sequence[str], where: str) -> list[int]:
         hint = did_you_mean(str(unknown[0]), islice(numbers, _SPELLINGS))
         raise ConfigError(f"{where} has no record {unknown[0]!r}.{hint} {len(unknown)} of {len(keys)} keys are unknown")
     if len(set(keys)) != len(keys):
-        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
         raise ConfigError(f"keys name {twice!r} twice; a subset has a record once")
     return sorted(numbers[key] for key in keys)
 

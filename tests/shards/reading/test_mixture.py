@@ -19,6 +19,7 @@ from shards.reading.mixture import MixedOrder, MixedWindow
 from shards.reading.order import Order, order_of
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.reading.subset import subset_of
 from shards.reading.window import WindowedOrder
 from shards.storage.cache import CacheConfig
 from tests.shards.toy_set import flip_byte, write_toy_set
@@ -217,6 +218,14 @@ def test_sets_that_differ_are_refused(parts: list[ShardSet]) -> None:
     encoded = {**other.recipe, "image_encoder": {"weights": "99"}}
     with pytest.raises(FingerprintMismatch, match=r"other encoders made them:\n  image_encoder.weights: absent here"):
         joined_manifest([one, replace(other, recipe=encoded)], Mixing())
+
+
+def test_a_mixture_is_neither_mixed_again_nor_cut(parts: list[ShardSet]) -> None:
+    joined = JoinedSet(parts[:2], Mixing((1, 2)))
+    with pytest.raises(ConfigError, match=r"a \+ b is a mixture itself, whose own weights would be lost"):
+        JoinedSet([joined, parts[2]], Mixing())
+    with pytest.raises(ConfigError, match=r"a \+ b is a mixture, and a subset is of one set"):
+        subset_of(joined, np.array([0, 6]))
 
 
 def test_other_weights_are_another_mixture(parts: list[ShardSet]) -> None:
