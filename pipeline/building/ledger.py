@@ -11,7 +11,6 @@ set is finished, because the manifest then says everything.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from pipeline.building.recipe import as_far_as_known, without_content
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, fingerprint, recipe_difference
 from shards.contract.origins import ORIGINS_NAME, TIMES_NAME, ShardOrigins, from_lines
+from shards.contract.parts import keys_sha256
 from shards.errors import CorruptShard, FingerprintMismatch, IncompleteSet
 from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME
@@ -193,11 +193,6 @@ def rejected_of(line: dict[str, Any]) -> tuple[str, Rejected]:
 def reject_lines(finished: Iterable[FinishedShard]) -> list[dict[str, Any]]:
     """What rejects.jsonl says of some shards, a line each; `rejected_of` is the inverse."""
     return [{"shard": part.name, **reject.to_json()} for part in finished for reject in part.rejects]
-
-
-def keys_sha256(keys: Iterable[str]) -> str:
-    """Names the keys of a shard, in their order."""
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 def write_finished(place: Place, finished: FinishedShard) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.building.ledger import Place, keys_sha256, read_finished, read_manifest
+from pipeline.building.ledger import Place, read_finished, read_manifest
 from pipeline.building.recipe import TEXT_MODES
 from shards.contract.manifest import ShardEntry
+from shards.contract.parts import keys_sha256
 from shards.contract.schema import Field
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SourceError
 from shards.storage.storage import Folder, open_folder

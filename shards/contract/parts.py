@@ -8,7 +8,7 @@ set `shards.reading.subset`'s.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shards.contract.manifest import fingerprint
@@ -24,8 +24,12 @@ def whole(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def recipe_of(recipe: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """The recipe of a set of these records, in this order, that were built by `recipe`."""
     base = whole(recipe)
-    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
-    return {**base, PART: {"of": fingerprint(base), "records": len(keys), "keys_sha256": digest}}
+    return {**base, PART: {"of": fingerprint(base), "records": len(keys), "keys_sha256": keys_sha256(keys)}}
+
+
+def keys_sha256(keys: Iterable[str]) -> str:
+    """Names keys of records, in their order."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 def draw_of(seed: int, key: str) -> bytes:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shards.errors import ConfigError
-from shards.reading.conditions import check_conditions
 from shards.reading.mixing import Mixing, Stage, weights_of
 from shards.reading.subset import Subset
 from shards.storage.options import check_printable_url
@@ -29,8 +28,7 @@ class SubsetConfig:
     seed: int = 0  # of that draw, which is by the record's key alone: records added later move no other
 
     def __post_init__(self) -> None:
-        check_conditions(self.where)
-        Subset(share=self.share)
+        Subset(where=self.where, share=self.share)
 
     def read(self) -> Subset:
         """The subset, with the keys of its file.
