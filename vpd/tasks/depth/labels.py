@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from shards.contract.lengths import per_metre
 from shards.contract.quick_png import plain_rows
 from shards.errors import CorruptShard, SchemaMismatch
 from shards.geometry.quick_cut import cut_rows
@@ -59,6 +60,20 @@ def shown_depth(sample: Sample, field: Field, view: View) -> np.ndarray:
         stored = stored_depth(sample, field)
     (top, left), (height, width) = view.pad_before_px, view.content_px
     return cut_label(stored, view)[top : top + height, left : left + width]
+
+
+def fill_metres(depth: np.ndarray, sample: Sample, view: View) -> None:
+    """Write the metres that a sample's view shows into float32 `[h, w]`, 0 where that reaches over the view's content:
+    below it and to the right.
+
+    Raises:
+        As `stored_depth`; SchemaMismatch too for a field in no known unit.
+    """
+    field, (height, width) = sample.record.shards.schema.field("depth"), view.content_px
+    depth[height:], depth[:height, width:] = 0, 0
+    shown = depth[:height, :width]
+    shown[...] = shown_depth(sample, field, view)
+    shown /= np.float32(per_metre(field))  # divided, as `metres` does
 
 
 def metres(stored: np.ndarray, units_per_metre: float) -> np.ndarray:

@@ -3,8 +3,8 @@
 Owns what a training sample and an evaluated picture are: labels cut by the drawn view, one text token with the class of
 the scene (docs/methods/depth.md#room-classes), SiLog over the measured pixels of the batch or of each image
 (docs/methods/depth.md#loss), and tiles with their flipped copies averaged into one prediction a picture, scored at the
-picture's own size (docs/methods/depth.md#evaluation). The arithmetic of labels, loss, stitching and scores lives in
-`vpd.tasks.depth.labels`, `loss` and `metric` beside it, and `vpd.tasks.stitch`.
+picture's own size (docs/methods/depth.md#evaluation). What of a view is predicted, `vpd.tasks.depth.view_fit` says; the
+arithmetic of labels, loss, pictures and scores lives in `labels`, `loss`, `picture` and `metric` beside it.
 
 What a record holds: `depth`, full size, 0 = no measurement, with its unit in the schema; meta["class_id"], -1 for a
 scene without a class; meta["views"].
@@ -21,17 +21,18 @@ import numpy as np
 import torch
 
 from shards.contract.lengths import per_metre
-from shards.errors import ConfigError, ContractError, SchemaMismatch, did_you_mean
-from shards.geometry.view import View, drawn_view, recorded_views
+from shards.errors import ConfigError, did_you_mean
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks import Task
 from vpd.tasks.depth.built_range import range_notices
 from vpd.tasks.depth.draw import drawn, legend_of, write_depth
-from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, metres, shown_depth, stored_depth
+from vpd.tasks.depth.labels import PNG_PER_M, class_id_of, fill_metres, metres, stored_depth
 from vpd.tasks.depth.loss import silog
 from vpd.tasks.depth.metric import CROPS, DepthMetric
-from vpd.tasks.stitch import blend_of, resized_to_box, stitch
+from vpd.tasks.depth.picture import whole_picture
+from vpd.tasks.depth.view_fit import VIEW_FITS, ViewFit
+from vpd.tasks.stitch import blend_of
 
 if TYPE_CHECKING:
     from shards.contract.manifest import Manifest
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from vpd.model.device_batch import DeviceBatch
 
 LOSSES = ("pooled", "per_image")
-VIEW_FITS = ("padded", "enlarged")
 UNCOVERED = ("error", "min_depth")
 PNG_MAX, KITTI_PER_M = 65535, 256.0  # of 16 bits
 
@@ -98,8 +98,7 @@ def build(
         crop=crop,
         per_image=loss == "per_image",
         focus=focus,
-        enlarged=view_fit == "enlarged",
-        crop_padding=crop_padding or view_fit == "enlarged",  # enlarged views have nothing else to predict
+        fit=ViewFit.named(view_fit, crop_padding),
         fill=float("nan") if uncovered == "min_depth" else None,  # every NaN counts as the lower limit
         png_per_m=png_per_m or (PNG_PER_M if max_depth_m * PNG_PER_M <= PNG_MAX else KITTI_PER_M),
     )
@@ -124,8 +123,7 @@ class DepthTask(Task):
         crop: str,
         per_image: bool,
         focus: float,
-        enlarged: bool,
-        crop_padding: bool,
+        fit: ViewFit,
         fill: float | None,
         png_per_m: float,
     ) -> None:
@@ -134,8 +132,7 @@ class DepthTask(Task):
         self.crop = crop
         self.per_image = per_image
         self.focus = focus
-        self.enlarged = enlarged
-        self.crop_padding = crop_padding
+        self.fit = fit
         self.fill = fill
         self.png_per_m = png_per_m
 
@@ -144,12 +141,12 @@ class DepthTask(Task):
         where two windows only touch, nothing can hide that they were predicted apart."""
         side = min(size_px)
         shown = side * 15 // 16
-        sizes = {"short_side": shown, "stride": max(shown * 2 // 3, 1), "enlarge" if self.enlarged else "size": side}
-        return {"name": "depth_tiles", **sizes}
+        fit = "enlarge" if self.fit.enlarged else "size"
+        return {"name": "depth_tiles", "short_side": shown, "stride": max(shown * 2 // 3, 1), fit: side}
 
     def head_options(self, rows: int | None) -> dict[str, Any]:
         """The maximum depth, and the views' way to fit the encoder."""
-        return {"max_depth_m": self.max_depth_m, "enlarged": self.enlarged}
+        return {"max_depth_m": self.max_depth_m, "enlarged": self.fit.enlarged}
 
     def labels(self, sample: Sample) -> dict[str, np.ndarray]:
         """Labels of the drawn view: `depth` float32 `[h, w]` in metres, 0 where unknown, and `class_id` int64.
@@ -159,36 +156,21 @@ class DepthTask(Task):
         Raises:
             SchemaMismatch: the record has no such view, no class id, or no depth in a known unit.
         """
-        view = self._fitted(drawn_view(sample), sample.key)
-        depth = np.empty(self._label_px(view), np.float32)  # [h, w]
-        return {"depth": self._fill(depth, sample, view), "class_id": class_id_of(sample)}
+        view = self.fit.drawn(sample)
+        depth = np.empty(self.fit.predicted_px(view), np.float32)  # [h, w]
+        fill_metres(depth, sample, view)
+        return {"depth": depth, "class_id": class_id_of(sample)}
 
     def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
         """As `labels`, each made where it lies in the batch."""
-        views = [self._fitted(drawn_view(sample), sample.key) for sample in samples]
-        depth = room.array("depth", self._label_px(views[0]), np.float32)  # [b, h, w]
+        views = [self.fit.drawn(sample) for sample in samples]
+        depth = room.array("depth", self.fit.predicted_px(views[0]), np.float32)  # [b, h, w]
         class_id = room.array("class_id", (), np.int64)  # [b]
         for place, (sample, view) in enumerate(zip(samples, views, strict=True)):
-            self._fill(depth[place], sample, view)
+            self.fit.check_alike(view, depth.shape[1:], sample.key)
+            fill_metres(depth[place], sample, view)
             class_id[place] = class_id_of(sample)
         return {"depth": depth, "class_id": class_id}
-
-    def _label_px(self, view: View) -> tuple[int, int]:
-        return view.content_px if self.crop_padding else view.size_px
-
-    def _fill(self, depth: np.ndarray, sample: Sample, view: View) -> np.ndarray:
-        """Write a sample's metres `[h, w]`; SchemaMismatch for a view of another size."""
-        if depth.shape != self._label_px(view):
-            raise SchemaMismatch(
-                f"record {sample.key}: a view of {self._label_px(view)} pixels in a batch of {depth.shape}; use "
-                "batches of one"
-            )
-        field, (height, width) = sample.record.shards.schema.field("depth"), view.content_px
-        depth[height:], depth[:height, width:] = 0, 0  # padding: below and to the right
-        shown = depth[:height, :width]
-        shown[...] = shown_depth(sample, field, view)
-        shown /= np.float32(per_metre(field))  # divided, as `metres` does
-        return depth
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
         """Where the set was built with another greatest depth than the head can predict."""
@@ -208,13 +190,7 @@ class DepthTask(Task):
         if "depth" in batch.labels:
             height, width = batch.labels["depth"].shape[-2:]
             return height, width
-        sizes = {(height, width) for height, width in batch.labels["out_px"].tolist()}
-        if len(sizes) > 1:
-            raise ConfigError(
-                f"task depth: views of one batch show {sorted(sizes)} pixels of picture each. Set "
-                "task.crop_padding=false, in training as in evaluation, for a set whose views differ in padding."
-            )
-        return sizes.pop()
+        return self.fit.one_size(batch.labels["out_px"].tolist())
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """SiLog of predicted metres `[B, 1, h, w]` against the label `depth` `[B, h, w]`."""
@@ -234,36 +210,17 @@ class DepthTask(Task):
         """One sample per view: `latent` float16 `[V, C, h, w]`, `class_id` int64 `[V]`, and `out_px` int64 `[V, 2]`,
         the (h, w) that is predicted of each view: without its padding, or with it as `crop_padding` says.
         """
-        views = self._views(record)
-        out_px = [view.content_px if self.crop_padding else view.size_px for view in views]
+        views = self.fit.recorded(record)
         return {
             "latent": record.array("latent"),
             "class_id": np.repeat(class_id_of(record), len(views)),
-            "out_px": np.array(out_px, np.int64),
+            "out_px": np.array([self.fit.predicted_px(view) for view in views], np.int64),
         }
 
     def picture(self, record: StoredRecord, outputs: torch.Tensor) -> tuple[torch.Tensor, tuple[slice, slice]]:
-        """One prediction from those of a record's views.
-
-        Args:
-            outputs: `[V, 1, h, w]` metres, in the order of `samples`.
-
-        Returns:
-            Metres `[1, H, W]` for the part of the picture that the views show, and that part as (rows, columns).
-
-        Raises:
-            ContractError: the views leave pixels out, or show different parts.
-        """
-        grids = stitch(outputs, self._views(record), fill=self.fill, blend=blend_of(record))
-        boxes = sorted({grid.box_px for grid in grids})
-        if len(boxes) > 1:
-            raise ContractError(
-                f"record {record.key}: its views show the parts {boxes} of the picture; evaluation needs tiles of one "
-                "part. Build the set with tiles for evaluation."
-            )
-        mean = torch.stack([resized_to_box(grid) for grid in grids]).mean(dim=0)  # [1, H, W]
-        x0, y0, x1, y1 = boxes[0]
-        return mean, (slice(y0, y1), slice(x0, x1))
+        """One prediction of a record's picture, from those of its views in the order of `samples`; the rest as of
+        `whole_picture`."""
+        return whole_picture(outputs, self.fit.recorded(record), self.fill, blend_of(record), record.key)
 
     def targets(self, record: StoredRecord) -> np.ndarray:
         """The measured depth of the whole picture, float32 `[H, W]` in metres."""
@@ -279,19 +236,6 @@ class DepthTask(Task):
         prediction, part = self.picture(record, outputs)
         target = (self.targets(record) if targets is None else targets)[part]  # [H, W]
         metric.update(prediction[0], torch.from_numpy(target))
-
-    def _views(self, record: StoredRecord) -> list[View]:
-        return [self._fitted(view, record.key) for view in recorded_views(record)]
-
-    def _fitted(self, view: View, key: str) -> View:
-        """The view, if it was made to fit the encoder as `view_fit` says; SchemaMismatch if not."""
-        if any(view.pad_before_px) or (view.is_padded if self.enlarged else view.enlarged_px is not None):
-            raise SchemaMismatch(
-                f"record {key}: a view shows {view.shown_px} of {view.content_px} pixels on a canvas of "
-                f"{view.size_px}, padding before it {view.pad_before_px}; task.view_fit is "
-                f"{VIEW_FITS[self.enlarged]}. Set view_fit to how the set's views were made."
-            )
-        return view
 
     def predictions(self, record: StoredRecord, outputs: torch.Tensor) -> torch.Tensor:
         """The one prediction of a picture, as `picture` gives it, `[1, C, H, W]`."""
