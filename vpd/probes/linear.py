@@ -7,6 +7,7 @@ dropout: AdamW, a linear warm-up, then half a cosine to 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from torch import nn
 from shards.errors import ConfigError
 from vpd.model.device_batch import DeviceBatch
 from vpd.probes import Probe
-from vpd.probes.readouts import readout_of
+from vpd.probes.readouts import Readout, readout_of
 from vpd.tasks import Task
 
 
@@ -55,7 +56,24 @@ def build(
             f"linear probe: lr {lr:g}, weight_decay {weight_decay:g}, warmup {warmup:g}, clip_norm {clip_norm:g}; "
             "expected a positive rate, none below 0, and warmup a share of the steps."
         )
-    return LinearProbe(channels, task, steps, lr, weight_decay, warmup, norm, bins, min_depth_m, clip_norm, seed)
+    readout = readout_of(task, bins, min_depth_m)
+    convolution = nn.Conv2d(channels, readout.channels, 1)
+    nn.init.normal_(convolution.weight, std=0.01, generator=torch.Generator().manual_seed(seed))
+    nn.init.zeros_(convolution.bias)  # pyright: ignore[reportArgumentType]
+    layers = nn.Sequential(nn.BatchNorm2d(channels) if norm else nn.Identity(), convolution)
+    optimiser = torch.optim.AdamW(layers.parameters(), lr=lr, weight_decay=weight_decay)
+    return LinearProbe(task, readout, layers, optimiser, _curve(steps, round(warmup * steps)), clip_norm)
+
+
+def _curve(steps: int, rising: int) -> Callable[[int], float]:
+    """Factor on the rate after so many steps: up in a straight line over the first `rising`, then half a cosine."""
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+    return factor
 
 
 class LinearProbe(Probe):
@@ -63,32 +81,16 @@ class LinearProbe(Probe):
 
     def __init__(
         self,
-        channels: int,
         task: Task,
-        steps: int,
-        lr: float,
-        weight_decay: float,
-        warmup: float,
-        norm: bool,
-        bins: int,
-        min_depth_m: float,
+        readout: Readout,
+        layers: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        factor: Callable[[int], float],
         clip_norm: float,
-        seed: int,
     ) -> None:
-        self.task, self.readout, self.clip_norm = task, readout_of(task, bins, min_depth_m), clip_norm
-        convolution = nn.Conv2d(channels, self.readout.channels, 1)
-        nn.init.normal_(convolution.weight, std=0.01, generator=torch.Generator().manual_seed(seed))
-        nn.init.zeros_(convolution.bias)  # pyright: ignore[reportArgumentType]
-        self.layers = nn.Sequential(nn.BatchNorm2d(channels) if norm else nn.Identity(), convolution)
-        rising = round(warmup * steps)
-
-        def factor(step: int) -> float:
-            if step < rising:
-                return (step + 1) / rising
-            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
-
-        self.optimiser = torch.optim.AdamW(self.layers.parameters(), lr=lr, weight_decay=weight_decay)
-        self.curve = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+        self.task, self.readout, self.clip_norm = task, readout, clip_norm
+        self.layers, self.optimiser = layers, optimiser
+        self.curve = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
     def learn(self, features: torch.Tensor, batch: DeviceBatch, view_px: tuple[int, int]) -> None:
         self.layers.to(features.device).train()
