@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +150,21 @@ def test_quick_labels_are_the_same_labels(crop_padding, make_set):
         for one, other in zip(as_stored, at_once, strict=True):
             assert one.arrays.keys() == other.arrays.keys()
             assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
+
+
+def test_a_batch_of_views_of_two_sizes_is_refused(make_set):
+    """The smaller one would fit into the other's place, with zeros beside it that no view says."""
+    first = tiles()[0]
+    smaller = replace(first, window_px=(0, 0, HEIGHT - 8, HEIGHT - 8), pad_px=(24, 24))
+    shards, task = make_set(views=[first, smaller]), depth.build()
+    options = {"fields": ["latent"], "draw": task.row_draw, "batch_labels": task.batch_labels, "threads": 0}
+    with (
+        BatchStream(shards, order_of(shards, seed=1), batch_size=5, stop=10, **options) as stream,
+        pytest.raises(SchemaMismatch, match=r"a view of \(\d+, \d+\) pixels in a batch of .*; use batches of one"),
+    ):
+        list(stream)
+    with BatchStream(shards, order_of(shards, seed=1), batch_size=1, stop=10, **options) as stream:
+        assert {batch.arrays["depth"].shape[1] for batch in stream} == {HEIGHT, HEIGHT - 8}
 
 
 def test_stored_values_become_metres_exactly(make_set):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +82,18 @@ def test_a_sample_is_the_drawn_view_of_the_label_with_padding_ignored():
         found = task.batch_labels(samples, room)["label"]
         assert np.array_equal(found, [cut_label(label(), view, fill=255) for view in views])
         found[...] = 7  # what the next batch finds there
+
+
+def test_a_batch_of_views_of_two_sizes_is_refused():
+    """The smaller one would fit into the other's place, beside what lay there before."""
+    first = next(view for view in tiles() if not view.is_padded)
+    x0, y0, _, _ = first.window_px
+    smaller = replace(first, size_px=(CROP - 8, CROP - 8), window_px=(x0, y0, x0 + CROP - 8, y0 + CROP - 8))
+    task, room = seg.build(classes=CLASSES), Room(Buffers(np.zeros), 2)
+    for form in (png, quick_png):
+        samples = [record([first, smaller], form(label()), row=row) for row in range(2)]
+        with pytest.raises(SchemaMismatch, match=r"in a batch of .*; use batches of one"):
+            task.batch_labels(samples, room)
 
 
 def test_loss_is_the_mean_over_all_pixels_or_over_labelled_ones():
