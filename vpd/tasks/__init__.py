@@ -2,8 +2,8 @@
 
 A task is one module or folder of this package that exposes `build(**options) -> Task`, a class derived from `Task` or
 from the parts it has. `Learned` is enough to train, `Scored` to evaluate, `Pictured` to predict; what a task does not
-say it inherits. Training asks for the labels of a batch, one drawn sample of each item (`batch_labels`, made of `labels`,
-and `loss`), evaluation for every sample of a record (`samples`, `score`).
+say it inherits. Training asks for one drawn sample of each item of a batch (`batch_labels`, which are `labels` unless a
+task says better, and `loss`), evaluation for every sample of a record (`samples`, `score`).
 """
 
 from __future__ import annotations
