@@ -72,6 +72,7 @@ def find_strays(place: Path | str | Folder) -> list[str]:
     which lists nothing."""
     root = open_folder(place)
     named = {shard.name for shard in Manifest.load(root).shards}
+    named |= {f"{name}.tar" for name in named}  # NAME.tar.idx is Megatron Energon's (`shards.upkeep.energon`)
     try:
         found = [*root.names("*.tar"), *root.names("*.idx")]
     except StoreFailed:

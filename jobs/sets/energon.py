@@ -2,7 +2,8 @@
 
     diffusion-perception set energon data/shards/refcoco-unc-val
 
-Reads indexes, no tars; the set stays as it is. Owns the command; the files are `shards.upkeep.energon`'s.
+Reads indexes, no tars; the set stays as it is. What is written holds for these tars: run it again after a build or copy
+has replaced the set. Owns the command; the files are `shards.upkeep.energon`'s.
 """
 
 from __future__ import annotations

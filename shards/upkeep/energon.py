@@ -1,7 +1,7 @@
 """What Megatron Energon reads beside the tars of a set: a folder `.nv-meta`, and where each record begins in its tar.
 
 Energon's own `prepare` would walk every tar for that; the set's indexes know it already. Nothing of the set itself is
-changed, and nothing here is read by this project.
+changed, and nothing here is read by this project, nor kept up with a set that is replaced.
 """
 
 from __future__ import annotations
