@@ -129,10 +129,10 @@ class SetDataset(Dataset[dict[str, Any]]):
         return index % len(self)
 
     def _read(self, numbers: np.ndarray) -> list[dict[str, Any]]:
-        first = self.epoch * len(self)
+        shards, first = self.shards, self.epoch * len(self)
         options: dict[str, Any] = {"fields": self.fields, "draw": self._draw, "draw_seed": self._seed}
         stream = BatchStream(
-            self.shards,
+            shards,
             _Chosen(len(self), numbers),
             batch_size=len(numbers),
             position=first,
@@ -144,9 +144,7 @@ class SetDataset(Dataset[dict[str, Any]]):
         with stream:
             batch = next(stream)
         labels = self.labels or _no_labels
-        return [
-            sample_of(batch, self.shards, place, labels_of(labels, batch.sample(place))) for place in range(len(batch))
-        ]
+        return [sample_of(batch, shards, place, labels_of(labels, batch.sample(place))) for place in range(len(batch))]
 
 
 def _no_labels(sample: Sample) -> dict[str, Any]:
