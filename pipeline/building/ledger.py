@@ -26,7 +26,7 @@ from shards.contract.origins import ORIGINS_NAME, TIMES_NAME, ShardOrigins, from
 from shards.contract.parts import keys_sha256
 from shards.errors import CorruptShard, FingerprintMismatch, IncompleteSet
 from shards.storage.storage import Folder, open_folder
-from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME
+from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, read_rejects
 
 _RECIPE = f"{BUILD_FOLDER}/recipe.json"
 _READS_AT_ONCE = 8
@@ -167,8 +167,8 @@ def finished_of_set(folder: Folder, manifest: Manifest) -> dict[str, FinishedSha
         return {}
     times = folder.read(TIMES_NAME) if folder.exists(TIMES_NAME) else b""
     rejects: dict[str, list[Rejected]] = {}
-    for line in folder.read(REJECTS_NAME).splitlines():
-        shard, reject = rejected_of(parse_json(line, REJECTS_NAME))
+    for line in read_rejects(folder):
+        shard, reject = rejected_of(line)
         rejects.setdefault(shard, []).append(reject)
     entries = {entry.name: entry for entry in manifest.shards}
     found: dict[str, FinishedShard] = {}

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shards.contract.canonical import parse_json
 from shards.contract.manifest import Manifest
 from shards.reading.reader import ShardSet
+from shards.writing.writer import read_rejects
 
 LATENT = "latent"
 BINS = 48
@@ -78,8 +78,7 @@ def survey(
     if values:
         channels = np.concatenate(values, axis=1)  # [C, all pixels of all views]
         found.latents = [_histogram(f"channel {number}", channel) for number, channel in enumerate(channels)]
-    lines = [parse_json(line, "rejects.jsonl") for line in shards.folder.read("rejects.jsonl").splitlines()]
-    found.rejects = [(str(line.get("key", "")), str(line.get("reason", ""))) for line in lines]
+    found.rejects = [(str(line.get("key", "")), str(line.get("reason", ""))) for line in read_rejects(shards.folder)]
     return found
 
 

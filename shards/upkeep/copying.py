@@ -24,10 +24,10 @@ from shards.storage.atomic import flush
 from shards.storage.local import LocalFolder
 from shards.storage.open_files import try_lock
 from shards.storage.storage import Folder
-from shards.writing.writer import BUILD_FOLDER, check_shard
+from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, check_shard
 
 COPY_FOLDER = "_copy"
-BESIDE = ("rejects.jsonl", "README.md", "wids.json")  # the shards; sets of before have no hashes of them
+BESIDE = (REJECTS_NAME, "README.md", "wids.json")  # the shards; sets of before have no hashes of them
 ENVIRONMENT = "environment.json"  # as `pipeline.building.environments` calls it
 THREADS = 4
 _BEGUN, _REPLACED = f"{COPY_FOLDER}/{MANIFEST_NAME}", f"{COPY_FOLDER}/replaced.json"

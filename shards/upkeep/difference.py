@@ -19,6 +19,7 @@ from shards.contract.schema import Schema
 from shards.reading.reader import ShardSet
 from shards.reading.setindex import FieldTable
 from shards.storage.options import StorageOptions
+from shards.writing.writer import REJECTS_NAME
 
 SHOWN = 5  # keys of a line
 
@@ -188,7 +189,7 @@ def _keys_of(shards: ShardSet) -> list[str]:
 
 
 def _rejects(shards: ShardSet) -> list[str]:
-    return shards.folder.read("rejects.jsonl").decode().splitlines()
+    return shards.folder.read(REJECTS_NAME).decode().splitlines()
 
 
 def _keys(what: str, keys: Sequence[str], count: int | None = None) -> Iterator[str]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shards.contract.canonical import parse_json
 from shards.contract.manifest import Manifest, ShardEntry, recipe_difference
 from shards.contract.parts import recipe_of, whole
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
@@ -16,7 +15,7 @@ from shards.storage.options import StorageOptions
 from shards.storage.storage import open_folder
 from shards.upkeep.copying import copy_file, copy_tables
 from shards.upkeep.making import begin, facts_of
-from shards.writing.writer import seal_set
+from shards.writing.writer import read_rejects, seal_set
 
 OF_THE_SOURCE = ("source", "split", "records_per_shard")  # of a recipe: what may differ between sources
 
@@ -61,9 +60,9 @@ def merge_sets(
             copy_file(one.folder, target, f"{shard.name}.tar", shard.tar_sha256, f"{called}.tar")
             shards.append(replace(shard, name=called))
             report(len(shards), total)
-        for line in one.folder.read("rejects.jsonl").splitlines():
-            reject = parse_json(line, "rejects.jsonl")
-            rejects.append({**reject, "shard": names.get(reject.get("shard"), reject.get("shard"))})
+        for reject in read_rejects(one.folder):
+            shard = str(reject.get("shard", ""))
+            rejects += [{**reject, "shard": names.get(shard, shard)}]
     return seal_set(
         target,
         name=target.name,

@@ -29,7 +29,7 @@ from shards.storage.staging import staging_folder
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_tables
 from shards.upkeep.making import begin, facts_of
-from shards.writing.writer import seal_set, write_shard
+from shards.writing.writer import read_rejects, seal_set, write_shard
 
 Part = float | int | Sequence[str] | None  # a share of all records, their number, their keys; None: those left over
 Report = Callable[[int, int], None]
@@ -141,9 +141,8 @@ def _record(shards: ShardSet, number: int) -> Record:
 
 def _seal(shards: ShardSet, target: Folder, written: Sequence[ShardEntry], keys: Sequence[str]) -> Manifest:
     """Entries that were left out of a part's records stay with them; pictures that were rejected are in no part."""
-    lines = [parse_json(line, "rejects.jsonl") for line in shards.folder.read("rejects.jsonl").splitlines()]
     own: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
+    for line in read_rejects(shards.folder):
         if line.get("whole") is False:
             own.setdefault(line["key"], []).append(line)
     entries, rejects, start = [], [], 0

@@ -140,6 +140,11 @@ def write_rejects(folder: Folder, rejects: Sequence[Mapping[str, Any]], name: st
     folder.write(name, rejects_lines(rejects))
 
 
+def read_rejects(folder: Folder) -> list[dict[str, Any]]:
+    """The lines that are in the folder of a set."""
+    return [parse_json(line, REJECTS_NAME) for line in folder.read(REJECTS_NAME).splitlines()]
+
+
 def _count(folder: Folder, schema: Schema, shards: Sequence[ShardEntry]) -> dict[str, int]:
     """records, items, rejects and rows per axis, from the index files; also checks the shards and that keys
     differ.
