@@ -1,7 +1,7 @@
 """What the demo's trainings start from: the tiny model that was pre-trained, and the same with a random U-Net.
 
-Owns the model folders in demo_out. Without pre-trained weights (`demo/pretrained`, made by `python -m demo.pretrain`)
-there is the random start alone.
+Owns the model folders in demo_out. Without pre-trained weights (`demo/pretrained`, a copy of the tiny-sd that
+`python -m demo.pretrain` leaves; none come with the repository) there is the random start alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Two stages: the U-Net with the text encoder, on latents of the VAE's encoder, then the VAE's decoder. A stage that is
 done is not done again; the first one goes on where it was interrupted. What it leaves in --out: log.jsonl (held-out
-losses), tiny-sd/ (the model folder with its card and samples).
+losses), tiny-sd/ (the model folder with its card and samples). Copied to demo/pretrained, `make demo` trains from it;
+--out is best not in demo_out, which `make demo` empties.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ def main(words: Sequence[str]) -> None:
     tokenizer, log = asked.out / "tokenizer", asked.out / "log.jsonl"
     said = {"seed": asked.seed, "sample_steps": asked.sample_steps}
     write_folder(asked.out / "tiny-sd", vae, model, tokenizer, log, **said)
-    print(f"written: {asked.out / 'tiny-sd'}", flush=True)
+    print(f"written: {asked.out / 'tiny-sd'}; copied to demo/pretrained, `make demo` trains from it", flush=True)
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m demo.pretrain", description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--out", type=Path, default=Path("demo_out/pretrain"), help="folder for everything it writes")
+    parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="folder for everything it writes")
     parser.add_argument("--minutes", type=float, default=60, help="of training the U-Net; 0: --steps alone count")
     parser.add_argument(
         "--decoder-minutes", type=float, default=5, help="of the decoder; 0: --decoder-steps alone count"

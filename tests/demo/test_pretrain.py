@@ -12,8 +12,9 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+from demo.__main__ import OUT
 from demo.phrases import referents
-from demo.pretrain.__main__ import main
+from demo.pretrain.__main__ import arguments, main
 from demo.pretrain.budget import Budget
 from demo.pretrain.captions import WORDS, caption_of
 from demo.pretrain.folder import digest_of
@@ -105,3 +106,7 @@ def test_minutes_count_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> N
     assert budget.share(0) == 0
     now[0] += 30
     assert budget.share(1) == 0.5
+
+
+def test_what_took_an_hour_is_not_where_the_demo_cleans_up() -> None:
+    assert OUT not in [Path.cwd() / folder for folder in arguments([]).out.parents]

@@ -1,4 +1,4 @@
-"""The demo's starts differ in their U-Nets alone; committed weights are those their card names."""
+"""The demo's starts differ in their U-Nets alone; pre-trained weights, where there are any, are what their card says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from demo.pretrain.folder import digest_of
 from demo.starts import PRETRAINED, write_starts
 from demo.tiny_sd import write_tiny_sd
 
-committed = pytest.mark.skipif(not PRETRAINED.exists(), reason="no pre-trained weights in demo/pretrained")
+pretrained = pytest.mark.skipif(not PRETRAINED.exists(), reason="no pre-trained weights in demo/pretrained")
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -48,8 +48,8 @@ def test_with_them_a_random_unet_of_the_same_shape_stands_beside_them(tmp_path: 
     assert other.settings.startswith(first.settings)
 
 
-@committed
-def test_the_committed_weights_are_small_load_and_are_those_of_their_card() -> None:
+@pretrained
+def test_the_pre_trained_weights_are_small_load_and_are_those_of_their_card() -> None:
     assert sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file()) < 10e6
     assert digest_of(PRETRAINED) in (PRETRAINED / "README.md").read_text()
     assert json.loads((PRETRAINED / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
