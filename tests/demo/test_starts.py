@@ -1,4 +1,4 @@
-"""The demo's starts differ in their U-Nets alone; pre-trained weights, where there are any, are what their card says."""
+"""The demo's starts differ in their U-Nets alone; pre-trained weights, if there are any, are what their card says."""
 
 from __future__ import annotations
 
