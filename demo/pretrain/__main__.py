@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -70,6 +69,7 @@ def denoiser_of(asked: argparse.Namespace, vae: AutoencoderKL) -> denoiser.Denoi
     tokenizer = CLIPTokenizer.from_pretrained(asked.out / "tokenizer")
     held_out = encoded(vae, asked.seed, FIRST_SCENE, asked.held_out)
     pool = encoded(vae, asked.seed, FIRST_SCENE + asked.held_out, asked.scenes)
+    budget = Budget(asked.steps, asked.minutes)
     torch.manual_seed(asked.seed)
     model = denoiser.Denoiser(denoiser.new_unet(), new_text_encoder(vocabulary, WORDS))
     return denoiser.train_denoiser(
@@ -77,11 +77,11 @@ def denoiser_of(asked: argparse.Namespace, vae: AutoencoderKL) -> denoiser.Denoi
         tokenizer,
         pool,
         denoiser.Losses.on(held_out, tokenizer, asked.seed),
-        Budget(asked.steps, asked.minutes),
+        budget,
         asked.batch,
         asked.seed,
         asked.out / "denoiser.pt",
-        partial(_log, asked, "unet"),
+        partial(_log, asked, "unet", budget),
     )
 
 
@@ -90,14 +90,14 @@ def decoder_of(asked: argparse.Namespace, vae: AutoencoderKL) -> AutoencoderKL:
     if not folder.exists():
         budget = Budget(asked.decoder_steps, asked.decoder_minutes)
         scenes, held_out = asked.decoder_scenes, asked.held_out
-        log = partial(_log, asked, "decoder")
+        log = partial(_log, asked, "decoder", budget)
         autoencoder.train_decoder(vae, budget, asked.seed, scenes, held_out, log)
         vae.save_pretrained(folder)
     return AutoencoderKL.from_pretrained(folder).eval()
 
 
-def _log(asked: argparse.Namespace, stage: str, step: int, loss: float) -> None:
-    entry = {"stage": stage, "step": step, "held_out_loss": round(loss, 5), "time": round(time.time())}
+def _log(asked: argparse.Namespace, stage: str, budget: Budget, step: int, loss: float) -> None:
+    entry = {"stage": stage, "step": step, "held_out_loss": round(loss, 5), "trained_s": round(budget.elapsed_s, 1)}
     with (asked.out / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
     print(f"{stage:<5} step {step:6d}   held-out loss {loss:.5f}", flush=True)

@@ -80,7 +80,7 @@ def write_folder(
         commit=_commit(),
         seed=seed,
         sample_steps=sample_steps,
-        minutes=sum(_minutes(entries)),
+        minutes=minutes_of(entries),
         digest=digest_of(folder),
         losses="\n".join(_rows(entries)),
     )
@@ -95,10 +95,9 @@ def digest_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _minutes(entries: list[dict]) -> list[float]:
-    stages = {entry["stage"] for entry in entries}
-    times = [[entry["time"] for entry in entries if entry["stage"] == stage] for stage in sorted(stages)]
-    return [(max(of_stage) - min(of_stage)) / 60 for of_stage in times]
+def minutes_of(entries: list[dict]) -> float:
+    """Of training, all stages; time between the runs of one that was interrupted is none of it."""
+    return sum({entry["stage"]: entry["trained_s"] for entry in entries}.values()) / 60
 
 
 def _rows(entries: list[dict]) -> list[str]:

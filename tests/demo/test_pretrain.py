@@ -17,7 +17,7 @@ from demo.phrases import referents
 from demo.pretrain.__main__ import arguments, main
 from demo.pretrain.budget import Budget
 from demo.pretrain.captions import WORDS, caption_of
-from demo.pretrain.folder import digest_of
+from demo.pretrain.folder import digest_of, minutes_of
 from demo.pretrain.pool import scene_of
 
 NO_MINUTES = ("--minutes", "0", "--decoder-minutes", "0")
@@ -69,7 +69,9 @@ def test_what_it_leaves_is_a_pipeline_of_diffusers_with_a_card_of_its_weights(ru
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(run: Path) -> None:
     before = digest_of(run / "tiny-sd")
-    assert pretrain(run, steps=24)[-1]["step"] == 24
+    *_, last, again = [entry for entry in pretrain(run, steps=24) if entry["stage"] == "unet"]
+    assert last["step"] == again["step"] == 24
+    assert again["trained_s"] == pytest.approx(last["trained_s"], abs=0.3), "what is between two runs is no training"
     assert digest_of(run / "tiny-sd") == before
     assert [entry["step"] for entry in pretrain(run, steps=28) if entry["stage"] == "unet"][-1] == 28
     assert digest_of(run / "tiny-sd") != before
@@ -96,6 +98,11 @@ def test_the_rate_ends_with_the_budget_of_steps_or_of_minutes() -> None:
     assert budget.rate(1000) == pytest.approx(0.01)
     assert Budget(steps=1000, minutes=1, spent_s=45).share(0) == pytest.approx(0.75, abs=0.01)
     assert Budget(steps=1000, minutes=1, spent_s=61).share(0) == 1
+
+
+def test_a_card_counts_minutes_of_training_however_often_a_stage_was_begun_again() -> None:
+    trained_s = [("unet", 0.0), ("unet", 90.0), ("unet", 120.0), ("decoder", 0.0), ("unet", 120.0), ("decoder", 30.0)]
+    assert minutes_of([{"stage": stage, "trained_s": seconds} for stage, seconds in trained_s]) == 2.5
 
 
 def test_minutes_count_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
