@@ -58,9 +58,16 @@ class Baker:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
+        from diffusion_perception.features.latents import noise_shares
         from vpd.features.models import weights_sha256
 
-        return recipe_of(self.job, self.source, weights_sha256(self.features.pipeline))
+        job, features = self.job, self.features
+        shift, scale = features.shift_and_scale(job.latent_scale)
+        model: dict[str, Any] = {"weights": weights_sha256(features.pipeline)}
+        model |= {"latent_shift": shift, "latent_scale": scale}
+        if job.noise != "none":
+            model["noise_shares"] = list(noise_shares(features.family, job.timestep))
+        return recipe_of(job, self.source, model)
 
     @cached_property
     def schema(self) -> Schema:

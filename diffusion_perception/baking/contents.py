@@ -15,7 +15,7 @@ from shards.errors import ConfigError
 from shards.reading.reader import ShardSet, StoredRecord
 
 AXIS = "view"  # of latents, and so of features
-SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "latent_scale", "seed", "batch_size", "dtype")
+SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "seed", "batch_size", "dtype")
 
 
 def field_names(job: BakeJob) -> dict[str, str]:
@@ -48,12 +48,16 @@ def meta_of(record: StoredRecord, n_views: int) -> dict[str, Any]:
     return {"items": items, "views": record.meta["views"]}
 
 
-def recipe_of(job: BakeJob, source: ShardSet, weights: str) -> dict[str, Any]:
-    """What decides the numbers of a baked set."""
+def recipe_of(job: BakeJob, source: ShardSet, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the numbers of a baked set.
+
+    Args:
+        model: what is the model's own: its weights, and what its configuration makes of latents.
+    """
     manifest = source.manifest
     bytes_read = {"fingerprint": manifest.fingerprint, "tars_sha256": tars_sha256(manifest)}
     said = {name: getattr(job, name) for name in SETTINGS}
     return {
         "source": {"name": "features", "set": manifest.name, **bytes_read},
-        "features": {**said, "layers": list(job.layers), "weights": weights},
+        "features": {**said, "layers": list(job.layers), **model},
     }

@@ -102,6 +102,15 @@ def with_noise(
     return family.noised(clean, _members(noise, clean.shape[1], clean[:, 0], "noise"), timestep)
 
 
+def noise_shares(family: Family, timestep: float) -> tuple[float, float]:
+    """How much of a latent and of noise is added up at a timestep, to six digits: the same on every machine."""
+    import torch
+
+    none, all_of_it = torch.zeros(1), torch.ones(1)
+    shares = [float(family.noised(*pair, timestep)) for pair in ((all_of_it, none), (none, all_of_it))]
+    return round(shares[0], 6), round(shares[1], 6)
+
+
 def _members(values: torch.Tensor, ensemble: int, like: torch.Tensor, what: str) -> torch.Tensor:
     """Numbers `[E, C, h, w]` for latents `[B, C, h, w]`."""
     expected = (ensemble, *like.shape[1:])

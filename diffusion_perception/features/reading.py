@@ -73,6 +73,12 @@ class Features:
 
         return blocks_of(self.network)
 
+    def shift_and_scale(self, latent_scale: float | None = None) -> tuple[float, float]:
+        """What is taken off raw latents, and what they are multiplied with then: the model's own for None."""
+        config = self.pipeline.vae.config
+        scale = config["scaling_factor"] if latent_scale is None else latent_scale
+        return float(config.get("shift_factor") or 0.0), float(scale)
+
     def __call__(
         self,
         pictures: Sequence[Any] | torch.Tensor | None = None,
@@ -127,8 +133,8 @@ class Features:
                 raw = latents.to(vae.device)[:, None].expand(-1, ensemble, -1, -1, -1)
                 stride_px = 2 ** (len(vae.config["block_out_channels"]) - 1)
                 shown_px = latents.shape[-2] * stride_px, latents.shape[-1] * stride_px
-            scale = vae.config["scaling_factor"] if latent_scale is None else latent_scale
-            clean = (raw.float() - (vae.config.get("shift_factor") or 0.0)) * scale
+            shift, scale = self.shift_and_scale(latent_scale)
+            clean = (raw.float() - shift) * scale
             inputs = with_noise(self.family, clean, noise, timestep, seed)
             texts = [prompts] * len(inputs) if isinstance(prompts, str) else list(prompts)
             if len(texts) != len(inputs):

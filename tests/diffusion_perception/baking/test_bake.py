@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,20 @@ def test_what_cannot_be_is_one_message(
     assert program.status("jobs.features", words(world, baked, *more)) == 1
     assert said in capsys.readouterr().err
     assert files(baked) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [("vae/config.json", "scaling_factor", 0.5), ("scheduler/scheduler_config.json", "beta_end", 0.1)],
+)
+def test_a_model_of_the_same_weights_that_makes_something_else_of_latents_is_another(
+    world: Path, baked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, setting: str, value: float
+) -> None:
+    shutil.copytree(world / "model", tmp_path / "model")
+    config = tmp_path / "model" / part
+    config.write_text(json.dumps(json.loads(config.read_text()) | {setting: value}))
+    assert program.status("jobs.features", words(world, baked, f"model={tmp_path}/model")) == 1
+    assert "was built by another recipe" in capsys.readouterr().err
 
 
 def test_numbers_that_float16_cannot_hold_are_refused(world: Path, tmp_path: Path) -> None:
