@@ -28,6 +28,7 @@ from diffusion_perception.set_page import PictureOptions
 from jobs import program
 from jobs.command_line import CommandLine, places_first
 from shards.errors import ConfigError
+from shards.storage.options import check_printable_url
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ReportJob:
     def __post_init__(self) -> None:
         if self.examples < 0 or self.limit < 0:
             raise ConfigError(f"examples={self.examples} limit={self.limit}: expected 0 or more of each.")
+        for place in self.runs:  # the page shows it
+            check_printable_url(place, "runs")
 
 
 JOB = ReportJob

@@ -48,6 +48,8 @@ def test_two_seeds_make_one_page_with_curves_scores_and_predictions(
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="of which runs"):
         report.run([])
+    with pytest.raises(ConfigError, match="'runs' is a URL with a password"):
+        report.run(["s3://key:secret@bucket/run", f"html={tmp_path}/r.html"])
     with pytest.raises(ConfigError, match="is not a folder"):
         report.run(["a", f"html={tmp_path}/none/r.html"])
     with pytest.raises(ConfigError, match="no finished checkpoint"):
