@@ -142,6 +142,27 @@ def claim_actors(resources: Actors, most: int, what: str, *, gpu: bool = True) -
     return number, gpus
 
 
+def claim_workers(
+    number: int, cpus: float, gpus: float, what: str, *, local: bool, name: str = "workers", section: str = ""
+) -> dict[str, float]:
+    """What each worker asks of the cluster, which this joins and finds to have enough of it free.
+
+    Args:
+        cpus, gpus: of each; -1 GPUs: one where there is one.
+        what: what they are, for messages.
+        name, section: settings that they come from, for messages, such as `run.min_workers` and `run.`.
+
+    Raises:
+        ConfigError: no cluster, or as of `check_free`.
+    """
+    words = f"{name}={number} {section}cpus_per_worker={cpus:g}"
+    connect(local, number * cpus, words)
+    gpus = gpus if gpus >= 0 else float(has_gpus())
+    each = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    check_free(each, number, what, f"{words} {section}gpus_per_worker={gpus:g}" if gpus else words)
+    return each
+
+
 def has_gpus() -> bool:
     """Whether any node of the cluster has a GPU."""
     import ray

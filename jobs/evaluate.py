@@ -59,17 +59,10 @@ def _place(job: EvaluateJob, local: bool) -> Parts:
     """
     import ray
 
-    words = f"workers={job.workers} cpus_per_worker={job.cpus_per_worker:g}"
-    cluster.connect(local, job.workers * job.cpus_per_worker, words)
-    gpus = job.gpus_per_worker if job.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    cluster.check_free(
-        {"CPU": job.cpus_per_worker, **({"GPU": gpus} if gpus else {})},
-        job.workers,
-        "evaluation worker(s)",
-        f"{words} gpus_per_worker={gpus:g}" if gpus else words,
-    )
+    asked = job.cpus_per_worker, job.gpus_per_worker
+    each = cluster.claim_workers(job.workers, *asked, "evaluation worker(s)", local=local)
     # Two threads: `progress` must answer while a pass runs.
-    options: dict[str, Any] = {"num_cpus": job.cpus_per_worker, "num_gpus": gpus, "max_concurrency": 2}
+    options: dict[str, Any] = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU"), "max_concurrency": 2}
     actor = ray.remote(**options, max_restarts=2, max_task_retries=2)(Evaluator)
     workers = [actor.remote(job) for _ in range(job.workers)]
 

@@ -78,12 +78,9 @@ def _spread(job: BakeJob, *, local: bool) -> None:
     from ray.util import ActorPool
 
     number = min(job.workers, len(open_source(job).manifest.shards))
-    words = f"workers={number} cpus_per_worker={job.cpus_per_worker:g}"
-    cluster.connect(local, number * job.cpus_per_worker, words)
-    gpus = job.gpus_per_worker if job.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    each = {"CPU": job.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    cluster.check_free(each, number, "baking worker(s)", f"{words} gpus_per_worker={gpus:g}" if gpus else words)
-    options: dict[str, Any] = {"num_cpus": job.cpus_per_worker, "num_gpus": gpus or None}
+    asked = job.cpus_per_worker, job.gpus_per_worker
+    each = cluster.claim_workers(number, *asked, "baking worker(s)", local=local)
+    options: dict[str, Any] = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU")}
     actor = ray.remote(**options, max_restarts=3, max_task_retries=3)(_Actor)
     actors: list[Any] = [actor.remote(settings.to_plain(job)) for _ in range(number)]
     described: Any = ray.get(actors[0].described.remote())

@@ -22,14 +22,8 @@ INTERVAL = "elastic_resize_monitor_interval_s"  # of Ray Train: how often it loo
 def claimed(run: RunConfig, local: bool) -> dict[str, float]:
     """What each worker asks of the cluster, which this joins and finds to have enough of it free, for the fewest."""
     name = "run.min_workers" if run.min_workers else "run.workers"
-    words = f"{name}={run.fewest} run.cpus_per_worker={run.cpus_per_worker:g}"
-    cluster.connect(local, run.fewest * run.cpus_per_worker, words)
-    gpus = run.gpus_per_worker if run.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    resources = {"CPU": run.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    if gpus:
-        words += f" run.gpus_per_worker={gpus:g}"
-    cluster.check_free(resources, run.fewest, "training worker(s)", words)
-    return resources
+    asked = run.cpus_per_worker, run.gpus_per_worker
+    return cluster.claim_workers(run.fewest, *asked, "training worker(s)", local=local, name=name, section="run.")
 
 
 def scaling(run: RunConfig, resources: dict[str, float]) -> ScalingConfig:

@@ -71,13 +71,10 @@ def _spread(local: bool, job: ProbeJob, trials: Sequence[Trial]) -> Iterator[tup
         return
     import ray
 
-    words = f"workers={job.workers} cpus_per_worker={job.cpus_per_worker:g}"
     number = min(job.workers, len(trials))
-    cluster.connect(local, number * job.cpus_per_worker, words)
-    gpus = job.gpus_per_worker if job.gpus_per_worker >= 0 else float(cluster.has_gpus())
-    each = {"CPU": job.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
-    cluster.check_free(each, number, "probe worker(s)", f"{words} gpus_per_worker={gpus:g}" if gpus else words)
-    options: dict[str, Any] = {"num_cpus": job.cpus_per_worker, "num_gpus": gpus or None, "max_retries": 2}
+    asked = job.cpus_per_worker, job.gpus_per_worker
+    each = cluster.claim_workers(number, *asked, "probe worker(s)", local=local)
+    options: dict[str, Any] = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU"), "max_retries": 2}
     task = ray.remote(**options)(_trial)
     waiting, running = list(trials), dict[Any, Trial]()
     while waiting or running:

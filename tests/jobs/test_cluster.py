@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_actors_are_one_for_each_gpu_and_none_is_claimed_where_none_is_used() ->
     assert cluster.claim_actors(Resources(cpus_per_actor=2), 9, "actor(s)", gpu=False) == (1, 0.0)
     with pytest.raises(ConfigError, match=r"not enough free resources for 3 actor\(s\) of 4 CPU, 1 GPU.*CPU: needs 12"):
         cluster.claim_actors(Resources(actors=3, cpus_per_actor=4), 9, "actor(s)")
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_workers_have_a_gpu_each_where_there_is_one_and_the_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(cluster, "connect", lambda *given: joined.append(given))
+    assert cluster.claim_workers(2, 2, -1, "worker(s)", local=True) == {"CPU": 2, "GPU": 1.0}
+    assert cluster.claim_workers(2, 2, 0, "worker(s)", local=True) == {"CPU": 2}
+    assert joined == [(True, 4, "workers=2 cpus_per_worker=2")] * 2
+    said = r"3 worker\(s\) of 4 CPU, 0.5 GPU.*run.fewest=3 run.cpus_per_worker=4 run.gpus_per_worker=0.5: lower these"
+    with pytest.raises(ConfigError, match=said):
+        cluster.claim_workers(3, 4, 0.5, "worker(s)", local=False, name="run.fewest", section="run.")
 
 
 @pytest.mark.parametrize("gpus", [-2, 1.5, float("nan")])
