@@ -237,6 +237,12 @@ def compare(shards: ShardSet, quick: ShardSet | None, name: str, rounds: int) ->
         print(f"  {candidate:8}{median[candidate]:9.1f} ({min(rows):.1f}){median['memcpy'] / median[candidate]:7.2f}")
 
 
+def label_kb(records: list[Record]) -> str:
+    """Least and largest of the PNGs."""
+    sizes = [len(value) / 1e3 for one in records for value in one.values.values() if isinstance(value, bytes)]
+    return f"{min(sizes):.0f} to {max(sizes):.0f}"
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -249,7 +255,8 @@ def main() -> None:
             records = list(SETS[name][1](options.samples, np.random.default_rng(0)))
             shards, quick = write_set(Path(scratch) / "small", name, records), None
             if name != "refer":
-                records = [Record(one.key, quick_labels(one.values)) for one in records]
+                small, records = records, [Record(one.key, quick_labels(one.values)) for one in records]
+                print(f"{name}: a label has {label_kb(small)} kB, quick {label_kb(records)}")
                 quick = write_set(Path(scratch) / "quick", name, records)
             compare(shards, quick, name, options.rounds)
 
