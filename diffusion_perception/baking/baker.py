@@ -15,6 +15,7 @@ import numpy as np
 
 from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
 from diffusion_perception.baking.job import BakeJob
+from diffusion_perception.features.of_sets import check_same_vae, seen_in
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import recipe_difference
 from shards.contract.schema import META, Record, Schema
@@ -49,7 +50,6 @@ class Baker:
 
     @cached_property
     def features(self) -> Features:
-        from diffusion_perception.features.of_sets import check_same_vae
         from diffusion_perception.features.reading import Features
 
         job = self.job
@@ -122,17 +122,7 @@ class Baker:
         import torch
 
         job = self.job
-        seen = self.features(
-            latents=torch.from_numpy(np.stack(latents)).float(),
-            prompts=job.prompt,
-            layers=job.layers,
-            timestep=job.timestep,
-            noise=job.noise,
-            ensemble=job.ensemble,
-            seed=job.seed,
-            latent_scale=job.latent_scale,
-            batch_size=job.batch_size,
-        )
+        seen = seen_in(job, self.features, job.timestep, job.prompt, torch.from_numpy(np.stack(latents)))
         found: dict[str, np.ndarray] = {}
         for layer, features in seen.items():
             values = features.values

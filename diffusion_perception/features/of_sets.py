@@ -1,4 +1,4 @@
-"""Features of a shard set's latents: whether these are the model's, and what identifies the bytes that are read.
+"""Features of a shard set's latents: whether these are the model's, what identifies the bytes, and one way to ask.
 
 Features of another VAE's latents mean nothing; a recipe, and so a fingerprint, does not change with a source's files.
 """
@@ -7,14 +7,63 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from diffusion_perception import plugins
 from shards.errors import ConfigError, FingerprintMismatch
 
 if TYPE_CHECKING:
+    import torch
+
+    from diffusion_perception.features.latents import Noise
+    from diffusion_perception.features.reading import Features
+    from diffusion_perception.features.seen import Seen
     from shards.contract.manifest import Manifest
     from shards.reading.reader import ShardSet
+
+
+class Asked(Protocol):
+    """What the settings of a job say of features, whatever the timestep and prompt."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[str]: ...
+    @property
+    def noise(self) -> Noise: ...
+    @property
+    def ensemble(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def latent_scale(self) -> float | None: ...
+    @property
+    def batch_size(self) -> int: ...
+
+
+def seen_in(asked: Asked, features: Features, timestep: float, prompt: str, latents: torch.Tensor) -> Seen:
+    """The features of latents `[B, C, h, w]` as a set stores them.
+
+    Raises:
+        ConfigError: they have other channels than the model reads.
+    """
+    channels = features.pipeline.vae.config["latent_channels"]
+    if latents.shape[1] != channels:
+        raise ConfigError(
+            f"the set holds latents of {latents.shape[1]} channels, {asked.model} reads {channels}: name the model "
+            "that the set was built with."
+        )
+    return features(
+        latents=latents.float(),
+        prompts=prompt,
+        layers=asked.layers,
+        timestep=timestep,
+        noise=asked.noise,
+        ensemble=asked.ensemble,
+        seed=asked.seed,
+        latent_scale=asked.latent_scale,
+        batch_size=asked.batch_size,
+    )
 
 
 def tars_sha256(manifest: Manifest) -> str:

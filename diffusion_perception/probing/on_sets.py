@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffusion_perception import plugins
+from diffusion_perception.features.of_sets import seen_in
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.table import Row
 from diffusion_perception.torch_data.samples import RESERVED
 from diffusion_perception.torch_data.streamed import SetStream
-from shards.errors import ConfigError
 from shards.progress import reports
 from shards.reading.reader import ShardSet
 from shards.storage.cache import CacheConfig
@@ -49,7 +49,7 @@ def probe_sets(job: ProbeJob, features: Features, timestep: float, prompt: str) 
         ConfigError: settings, model and sets that do not fit each other.
     """
     task: Task = plugins.build_plugin(plugins.TASKS, job.task, "task")
-    see = partial(_seen, job, features, timestep, prompt)
+    see = partial(seen_in, job, features, timestep, prompt)
     tag = f"[probe] t={timestep:g}, prompt {prompt!r}:"
     probes, shapes = _learned(job, task, see, tag)
     metrics = _scored(job, task, see, probes, features.network.device, tag)
@@ -143,26 +143,6 @@ def _scored(
             task.score(metric, record, stacked, *(() if targets is None else (targets,)))
         report(done, len(chosen))
     return metrics
-
-
-def _seen(job: ProbeJob, features: Features, timestep: float, prompt: str, latents: torch.Tensor) -> Seen:
-    channels = features.pipeline.vae.config["latent_channels"]
-    if latents.shape[1] != channels:
-        raise ConfigError(
-            f"the set holds latents of {latents.shape[1]} channels, {job.model} reads {channels}: probe the model that "
-            "the set was built with."
-        )
-    return features(
-        latents=latents.float(),
-        prompts=prompt,
-        layers=job.layers,
-        timestep=timestep,
-        noise=job.noise,
-        ensemble=job.ensemble,
-        seed=job.seed,
-        latent_scale=job.latent_scale,
-        batch_size=job.batch_size,
-    )
 
 
 def _view_px(seen: Seen) -> tuple[int, int]:

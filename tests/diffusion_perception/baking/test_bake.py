@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from diffusion_perception import SetDataset, ShardSet
+from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
+from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from jobs import features as command
 from jobs import program
 from pipeline.encoders.sd_vae import decoder
+from shards.errors import ConfigError
 from shards.upkeep.splitting import split_set
 from shards.verify import find_faults
 from tests.tiny_pipelines import tiny_pipeline
@@ -151,6 +154,14 @@ def test_a_model_of_the_same_weights_that_makes_something_else_of_latents_is_ano
     config.write_text(json.dumps(json.loads(config.read_text()) | {setting: value}))
     assert program.status("jobs.features", words(world, baked, f"model={tmp_path}/model")) == 1
     assert "was built by another recipe" in capsys.readouterr().err
+
+
+def test_latents_of_other_channels_are_one_message(world: Path) -> None:
+    baker = Baker(
+        settings.bind(BakeJob, {"model": f"{world}/model", "set": f"{world}/scenes", "out": "x", "layers": LAYERS})
+    )
+    with pytest.raises(ConfigError, match=r"latents of 16 channels, .*/model reads 4"):
+        baker.try_views([np.zeros((16, 8, 8), np.float16)])
 
 
 def test_numbers_that_float16_cannot_hold_are_refused(world: Path, tmp_path: Path) -> None:
