@@ -68,6 +68,8 @@ _PUBLIC = {  # name -> module that defines it
     "repair_set": "shards.upkeep.mending",
     "merge_sets": "shards.upkeep.merging",
     "split_set": "shards.upkeep.splitting",
+    "convert_set": "pipeline.building.converting",
+    "Conversion": "pipeline.building.converting",
     "write_set_page": "diffusion_perception.set_page",
     "hub_features": "shards.upkeep.hub_features",
     "describe_for_energon": "shards.upkeep.energon",
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
+    from pipeline.building.converting import Conversion, convert_set
     from shards.reading.mixing import Stage
     from shards.reading.reader import ShardSet
     from shards.reading.subset import Subset
@@ -104,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildJob",
+    "Conversion",
     "EvaluateJob",
     "Features",
     "MixedSet",
@@ -119,6 +123,7 @@ __all__ = [
     "TrainJob",
     "Trained",
     "bind",
+    "convert_set",
     "describe_for_energon",
     "diff_sets",
     "evaluate",

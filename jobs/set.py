@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look after sets: verify, inspect, compare, repair, merge, split, publish and fetch them, in folders and at URLs.
+"""Look after sets: verify, inspect, compare, repair, merge, split, convert, publish and fetch them, anywhere.
 
     diffusion-perception set verify data/shards/refcoco-unc-val s3://bucket/sets/refcoco-unc-train
     diffusion-perception set push data/shards/refcoco-unc-val to=s3://bucket/sets
@@ -24,6 +24,7 @@ FAMILY = {
     "repair": "jobs.sets.repair",
     "merge": "jobs.sets.merge",
     "split": "jobs.sets.split",
+    "convert": "jobs.sets.convert",
     "push": "jobs.sets.push",
     "pull": "jobs.sets.pull",
     "energon": "jobs.sets.energon",

@@ -1,4 +1,4 @@
-"""Labels in the form that training cuts without decoding them (`settings.labels: quick`).
+"""Labels in the form that training cuts without decoding them (`settings.labels: quick`), and back as small PNGs.
 
 Owns which labels have such a form; what it is, `shards.contract.quick_png` says.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from shards.contract.quick_png import SIGNATURE, quick_png
+from shards.contract.quick_png import SIGNATURE, plain_rows, quick_png, row_runs
 
 _DEEP = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 16 bits
 
@@ -19,6 +19,27 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 
 def quick_labels(labels: Mapping[str, np.ndarray | bytes]) -> dict[str, np.ndarray | bytes]:
     """Grey PNGs of 8 and 16 bits as quick ones, of the same pixels; everything else as it is."""
     return {name: _quick(label) if isinstance(label, bytes) else label for name, label in labels.items()}
+
+
+def repacked_labels(labels: Mapping[str, np.ndarray | bytes]) -> dict[str, np.ndarray | bytes]:
+    """Quick PNGs as small ones, of the same pixels; everything else as it is. Their bytes are not those of the source
+    where another program wrote its files."""
+    return {name: _repacked(label) if isinstance(label, bytes) else label for name, label in labels.items()}
+
+
+def pixels_of(label: bytes) -> np.ndarray:
+    """[H, W] of a PNG, as its reader gets them."""
+    with Image.open(io.BytesIO(label)) as picture:
+        return np.asarray(picture)
+
+
+def _repacked(label: bytes) -> bytes:
+    payload = memoryview(label)
+    if row_runs(payload, "a label") is None and plain_rows(payload) is None:
+        return label
+    pixels, buffer = pixels_of(label), io.BytesIO()
+    Image.fromarray(pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _quick(label: bytes) -> bytes:

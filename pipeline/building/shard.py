@@ -196,22 +196,35 @@ def finish_set(
         )
     write_rejects(folder, rejects)  # whoever is refused for too many of them has a list
     check_losses(finished, sum(len(shard.keys) for shard in planned), folder.name, settings.max_rejects)
+    manifest = seal_finished(folder, finished, split, schema, recipe, tables, source.card())
+    for line in losses_in_words(finished, manifest.counts.get("sentence", 0)):
+        say(line)
+    return manifest
+
+
+def seal_finished(
+    folder: Folder,
+    finished: Sequence[FinishedShard],
+    split: str,
+    schema: Schema,
+    recipe: Mapping[str, Any],
+    tables: Sequence[TableEntry],
+    card: Mapping[str, Any],
+) -> Manifest:
+    """Turns all shards of a set, in their order, into a set named after its folder, the manifest last."""
     _write_origins(folder, finished)
     _remove_unplanned(folder, finished)
-    manifest = seal_set(
+    return seal_set(
         folder,
         name=folder.name,
         split=split,
         recipe=recipe,
         schema=schema,
         shards=_without_empty(finished),
-        rejects=rejects,
+        rejects=reject_lines(finished),
         tables=tables,
-        card=source.card(),
+        card=card,
     )
-    for line in losses_in_words(finished, manifest.counts.get("sentence", 0)):
-        say(line)
-    return manifest
 
 
 def _write_origins(folder: Folder, finished: Sequence[FinishedShard]) -> None:

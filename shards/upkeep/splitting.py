@@ -7,28 +7,22 @@ every machine, and a record that is added moves few others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shards.contract.canonical import parse_json
-from shards.contract.index import ShardIndex
 from shards.contract.manifest import Manifest, ShardEntry
 from shards.contract.parts import draw_of, recipe_of
-from shards.contract.schema import Record, check_key
-from shards.errors import ConfigError, CorruptShard, SchemaMismatch
+from shards.contract.schema import check_key
+from shards.errors import ConfigError, SchemaMismatch
 from shards.reading.reader import ShardSet
-from shards.storage.cache import ShardCache
 from shards.storage.options import StorageOptions
-from shards.storage.staging import staging_folder
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_tables
 from shards.upkeep.making import begin, facts_of
+from shards.upkeep.whole_records import check_same_bytes, opened_here, whole_record
 from shards.writing.writer import read_rejects, seal_set, write_shard
 
 Part = float | int | Sequence[str] | None  # a share of all records, their number, their keys; None: those left over
@@ -95,7 +89,7 @@ def split_set(
             check_key(name)
         except SchemaMismatch as error:
             raise ConfigError(f"parts: {error}; it becomes the name of a folder") from error
-    with _opened(place, storage_options) as shards:
+    with opened_here(place, storage_options) as shards:
         keys = [shards.index.key(record) for record in range(shards.n_records)]
         chosen = choose(keys, parts, seed)
         per_shard = records_per_shard or max(shard.records for shard in shards.manifest.shards)
@@ -117,26 +111,9 @@ def split_set(
 
 
 def _write(shards: ShardSet, records: Sequence[int], target: Folder, name: str) -> ShardEntry:
-    entry = write_shard(target, name, shards.schema, (_record(shards, record) for record in records))
-    found = ShardIndex.load(target.read(f"{name}.idx", entry.idx_sha256), shards.schema, name)
-    for field, table in found.fields.items():  # of bytes: decoded and encoded again, they must be the same
-        before = shards.index.fields[field]
-        spans = [slice(int(before.first_hash[r]), int(before.first_hash[r] + before.rows[r])) for r in records]
-        if not np.array_equal(table.hash, np.concatenate([before.hash[span] for span in spans])):
-            raise CorruptShard(f"{name} in {target}: {field} came out with other bytes than in {shards.folder}")
+    entry = write_shard(target, name, shards.schema, (whole_record(shards, record) for record in records))
+    check_same_bytes(shards, records, target, entry, shards.schema)
     return entry
-
-
-def _record(shards: ShardSet, number: int) -> Record:
-    record, values = shards.record(number), {}
-    for field in shards.schema.fields:
-        if field.codec == "npy":
-            values[field.name] = record.array(field.name)
-        elif field.codec == "json":
-            values[field.name] = parse_json(record.payload(field.name), f"{record.key}.{field.member}")
-        else:
-            values[field.name] = bytes(record.payload(field.name))
-    return Record(record.key, values)
 
 
 def _seal(shards: ShardSet, target: Folder, written: Sequence[ShardEntry], keys: Sequence[str]) -> Manifest:
@@ -162,18 +139,6 @@ def _seal(shards: ShardSet, target: Folder, written: Sequence[ShardEntry], keys:
         tables=copy_tables(shards.folder, target, shards.manifest),
         card={**facts_of([shards.folder]), "part of": shards.manifest.name},
     )
-
-
-@contextmanager
-def _opened(place: str | Path, storage_options: StorageOptions | None) -> Iterator[ShardSet]:
-    """The set; of a URL every tar is fetched once, to this machine."""
-    folder = open_folder(place, storage_options=storage_options)
-    if not folder.is_remote:
-        yield ShardSet.open(place)
-        return
-    n_bytes = sum(shard.tar_bytes for shard in Manifest.load(folder).shards)
-    with staging_folder() as room, ShardCache(room, n_bytes + 1) as cache:
-        yield ShardSet.open(place, cache=cache, storage_options=storage_options)
 
 
 def _check_named(name: str, keys: Sequence[str], known: set[str], taken: set[str]) -> None:

@@ -33,9 +33,19 @@ def test_a_file_of_keys_a_number_and_the_rest(toy_root: Path, tmp_path: Path, en
     assert records == [2, 2, 8]
 
 
+def test_convert(toy_root: Path, remote: str, tmp_path: Path, ended: Ended, capsys: pytest.CaptureFixture) -> None:
+    assert ended("convert", remote, f"to={tmp_path / 'cut'}", "records_per_shard=5") == 0
+    assert f"{tmp_path / 'cut'}: 3 shards, 0.1 MB (12 records, " in capsys.readouterr().out
+    assert ended("verify", str(tmp_path / "cut")) == 0
+    assert ended("convert", str(toy_root), f"to={tmp_path / 'quick'}", "labels=quick") == 1  # its masks are no pictures
+    assert "a label of image0000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("convert", "x"), "to: where to?"),
+        (("convert", "x", "z", "to=y"), "convert: name one set; found 2"),
         (("split", "x"), "split: say where to, and which parts"),
         (("split", "x", "to=y"), "split: say where to, and which parts"),
         (("split", "x", "z", "to=y", "parts={a: 1}"), "split: name one set; found 2"),

@@ -1,0 +1,237 @@
+"""A finished set written anew by other choices of storage: form of its labels, sentence states, records per shard.
+
+Neither pictures nor models are needed: what is stored stays what it was, and every row is checked while it is read. The
+recipe is that of a build with those settings. Of a set that says what its records were made of, so are the bytes, and a
+build with them goes on with it. Owns what may be converted; records are read by `shards.upkeep.whole_records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.building import environments
+from pipeline.building.label_forms import pixels_of, quick_labels, repacked_labels
+from pipeline.building.ledger import (
+    FinishedShard,
+    Rejected,
+    finished_of_set,
+    read_all_finished,
+    rejected_of,
+    write_finished,
+)
+from pipeline.building.plan import PlannedShard, is_in_place, plan_shards
+from pipeline.building.recipe import LABEL_FORMS
+from pipeline.building.shard import seal_finished
+from shards.contract.manifest import Manifest
+from shards.contract.origins import ShardOrigins
+from shards.contract.parts import PART, recipe_of, whole
+from shards.contract.schema import Record, Schema
+from shards.errors import ConfigError, CorruptShard
+from shards.reading.reader import ShardSet
+from shards.storage.atomic import sha256_bytes
+from shards.storage.options import StorageOptions
+from shards.storage.storage import Folder, open_folder
+from shards.upkeep.copying import copy_tables
+from shards.upkeep.making import begin, facts_of
+from shards.upkeep.whole_records import check_same_bytes, opened_here, whole_record
+from shards.writing.writer import read_rejects, write_shard
+
+Report = Callable[[int, int], None]
+TEXT = "text"  # the field of sentence states
+REPACKED = "repacked"  # of a recipe's labels: small PNGs that were quick ones, in other bytes than a build's
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What becomes of a set; what is left empty stays as it is.
+
+    Attributes:
+        labels: `small` or `quick`, as `settings.labels` of a build.
+        text: `tokens`: sentence states are left out, and whoever trains encodes the token ids.
+        records_per_shard: pictures of a shard.
+    """
+
+    labels: str = ""
+    text: str = ""
+    records_per_shard: int = 0
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("", *LABEL_FORMS):
+            raise ConfigError(f"labels is {self.labels!r}, expected one of {', '.join(LABEL_FORMS)}")
+        if self.text not in ("", "tokens"):
+            raise ConfigError(
+                f"text is {self.text!r}; sets can be converted to 'tokens' alone. States need the text encoder: build."
+            )
+        if type(self.records_per_shard) is not int or self.records_per_shard < 0:
+            raise ConfigError(f"records_per_shard is {self.records_per_shard!r}, expected a whole number of at least 1")
+
+
+def convert_set(
+    place: str | Path,
+    to: str | Path,
+    conversion: Conversion = Conversion(),
+    *,
+    storage_options: StorageOptions | None = None,
+    report: Report = lambda done, total: None,
+) -> Manifest:
+    """Write the set `to`, a folder or URL, of the records of the set at another, which stays as it is.
+
+    Without any choice it is written as sets are today, if it is older. Killed, the same call goes on.
+
+    Raises:
+        ConfigError: nothing would change, the set has no sentence states, or something is at `to`.
+        CorruptShard: a row is not as its index says, or a label cannot be decoded.
+    """
+    with opened_here(place, storage_options) as shards:
+        work = _Work(shards, open_folder(to, storage_options=storage_options), conversion)
+        work.check()
+        begin(work.target, {"recipe": work.recipe, "of": sha256_bytes(shards.manifest.to_bytes())})
+        if computed := environments.read(shards.folder, environments.BUILT):
+            environments.write(work.target, environments.BEGUN, computed)
+        known = read_all_finished(work.target, [shard.name for shard in work.planned])
+        finished, done = [], 0
+        for shard in work.planned:
+            part = known.get(shard.name)
+            if part is None or not _is_there(part, shard, work.target):
+                part = work.write(shard)
+                write_finished(work.target, part)
+            finished.append(part)
+            done += part.shard.records if part.shard else 0
+            report(done, shards.n_records)
+        return seal_finished(
+            work.target,
+            finished,
+            shards.manifest.split,
+            work.schema,
+            work.recipe,
+            copy_tables(shards.folder, work.target, shards.manifest),
+            facts_of([shards.folder]),
+        )
+
+
+class _Work:
+    """One conversion: what is written, and of what."""
+
+    def __init__(self, shards: ShardSet, target: Folder, conversion: Conversion) -> None:
+        self.shards, self.target = shards, target
+        before = shards.manifest.recipe
+        self._text = conversion.text
+        self._labels = conversion.labels if conversion.labels != before.get("labels", "small") else ""
+        if self._labels == "small" and before.get("labels") == REPACKED:
+            self._labels = ""
+        fields = tuple(one for one in shards.schema.fields if one.name != TEXT or not self._text)
+        self.schema = Schema(fields, shards.schema.item_axis)
+        self._numbers = {shards.index.key(number): number for number in range(shards.n_records)}
+        rejects: dict[str, list[Rejected]] = {}
+        for line in read_rejects(shards.folder):
+            _, reject = rejected_of({"shard": "", **line})
+            rejects.setdefault(reject.key, []).append(reject)
+        self._rejects = rejects
+        finished = finished_of_set(shards.folder, shards.manifest)
+        told = [part.origins for part in finished.values() if part.origins]
+        self._shared = told[0].shared if told else ""
+        self._origins = {one.key: one for part in told for one in part.records if part.shared == self._shared}
+        keys = [list(keys) for keys in self._keys_before(finished)]
+        most = conversion.records_per_shard
+        self._cut_anew = bool(most) and most != before.get("records_per_shard")
+        if self._cut_anew:
+            self.planned = plan_shards([key for one in keys for key in one], most, target.name)
+        else:
+            self.planned = [
+                PlannedShard(f"{target.name}-{number:06d}", number, tuple(one)) for number, one in enumerate(keys)
+            ]
+        self.recipe = self._recipe(before, most)
+
+    def check(self) -> None:
+        """ConfigError unless there is something to convert."""
+        manifest = self.shards.manifest
+        if self._text and manifest.recipe.get("text") == "tokens":
+            self._text = ""
+        elif self._text and TEXT not in {field.name for field in self.shards.schema.fields}:
+            raise ConfigError(f"{self.shards.folder} has no sentence states to leave out (text=tokens).")
+        if not (self._text or self._labels or self._cut_anew) and manifest.files:
+            raise ConfigError(
+                f"{self.shards.folder} is what was asked for already; nothing was written. `set push` copies sets. To "
+                "convert, say labels=quick, labels=small, text=tokens or records_per_shard=N."
+            )
+
+    def write(self, shard: PlannedShard) -> FinishedShard:
+        """One shard, and what was left out of it."""
+        numbers = [self._numbers[key] for key in shard.keys if key in self._numbers]
+        entry = None
+        rejects = tuple(reject for key in shard.keys for reject in self._rejects.get(key, ()))
+        if numbers:
+            entry = write_shard(self.target, shard.name, self.schema, map(self._record, numbers))
+            changed = self._label_fields if self._labels else ()
+            check_same_bytes(self.shards, numbers, self.target, entry, self.schema, changed)
+            entry = replace(entry, rejects=len(rejects))
+        origins = None
+        if all(key in self._origins for key in shard.keys):
+            origins = ShardOrigins(shard.name, self._shared, tuple(self._origins[key] for key in shard.keys))
+        cut = sum(origin.cut_sentences for origin in origins.records) if origins else 0
+        return FinishedShard(shard.name, shard.keys_sha256, entry, rejects, cut, origins)
+
+    @property
+    def _label_fields(self) -> list[str]:
+        return [field.name for field in self.schema.fields if field.codec == "png"]
+
+    def _record(self, number: int) -> Record:
+        record = whole_record(self.shards, number)
+        values = {field.name: record.values[field.name] for field in self.schema.fields}
+        if self._labels:
+            labels: dict[str, Any] = {name: values[name] for name in self._label_fields}
+            values |= _converted(labels, self._labels, f"{record.key} of {self.shards.folder}")
+        return Record(record.key, values)
+
+    def _recipe(self, before: Mapping[str, Any], most: int) -> dict[str, Any]:
+        recipe = whole(before)
+        if self._labels:
+            recipe["labels"] = "quick" if self._labels == "quick" else REPACKED
+        if self._text:
+            members = {field.member for field in self.schema.fields}
+            recipe["text"] = self._text
+            recipe["fields"] = {name: form for name, form in recipe.get("fields", {}).items() if name in members}
+        if self._cut_anew:
+            recipe["records_per_shard"] = most
+        # Where rejected pictures stood decides where a build cuts; a set that does not know it is not that build's.
+        unknown = (
+            self._cut_anew and not self._origins and any(one.whole for all in self._rejects.values() for one in all)
+        )
+        keys = [key for shard in self.planned for key in shard.keys if key in self._numbers]
+        return recipe_of(recipe, keys) if PART in before or unknown else recipe
+
+    def _keys_before(self, finished: Mapping[str, FinishedShard]) -> Iterator[list[str]]:
+        """The keys of every shard, with those that were rejected: where they stood if that is known, else last."""
+        if finished:
+            for part in finished.values():
+                yield [origin.key for origin in part.origins.records] if part.origins else []
+            return
+        ends = np.searchsorted(self.shards.index.shard, range(1, len(self.shards.manifest.shards) + 1))
+        keys, start = list(self._numbers), 0
+        lines = [(str(line.get("shard", "")), str(line.get("key", ""))) for line in read_rejects(self.shards.folder)]
+        names = [shard.name for shard in self.shards.manifest.shards]
+        for name, end in zip(names, ends.tolist(), strict=True):
+            rejected = [key for shard, key in lines if shard == name or (shard not in names and name == names[-1])]
+            yield [*keys[start:end], *dict.fromkeys(key for key in rejected if key not in self._numbers)]
+            start = end
+
+
+def _converted(labels: Mapping[str, Any], form: str, where: str) -> dict[str, Any]:
+    """Labels in another form, of the same pixels."""
+    try:
+        found = quick_labels(labels) if form == "quick" else repacked_labels(labels)
+        for name, label in found.items():
+            if label is not labels[name] and not np.array_equal(pixels_of(labels[name]), pixels_of(bytes(label))):
+                raise CorruptShard(f"{name} of {where}: its pixels would not be the same; nothing of it was kept")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorruptShard(f"a label of {where} cannot be decoded ({error}); rebuild its shard") from error
+    return found
+
+
+def _is_there(part: FinishedShard, shard: PlannedShard, target: Folder) -> bool:
+    return part.keys_sha256 == shard.keys_sha256 and (part.shard is None or is_in_place(part.shard, target))
