@@ -70,6 +70,7 @@ _PUBLIC = {  # name -> module that defines it
     "split_set": "shards.upkeep.splitting",
     "convert_set": "pipeline.building.converting",
     "Conversion": "pipeline.building.converting",
+    "compare_with_source": "diffusion_perception.source_standing",
     "write_set_page": "diffusion_perception.set_page",
     "hub_features": "shards.upkeep.hub_features",
     "describe_for_energon": "shards.upkeep.energon",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from diffusion_perception.publishing import publish_sets
     from diffusion_perception.set_page import write_set_page
     from diffusion_perception.settings import bind, read_file
+    from diffusion_perception.source_standing import compare_with_source
     from diffusion_perception.torch_data.loader import SetLoader
     from diffusion_perception.torch_data.mapped import SetDataset
     from diffusion_perception.torch_data.opened import MixedSet, Mixture
@@ -123,6 +125,7 @@ __all__ = [
     "TrainJob",
     "Trained",
     "bind",
+    "compare_with_source",
     "convert_set",
     "describe_for_energon",
     "diff_sets",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from shards.errors import ConfigError, did_you_mean
 
-_SETTING = re.compile(r"[A-Za-z_][\w.]*=")  # a URL may have an = in it, too
+_SETTING = re.compile(r"[A-Za-z_][\w.-]*=")  # a URL may have an = in it, too
 
 
 def places_first(words: Sequence[str], setting: str) -> list[str]:

@@ -2,9 +2,12 @@
 
     diffusion-perception set verify data/shards/refcoco-unc-val
     diffusion-perception set verify s3://bucket/sets/refcoco-unc-train --quick
+    diffusion-perception set verify data/shards/mine-train --against-source mine.yaml sample=50
 
-Reads all of it, a remote shard at a time; `--quick` compares sizes and the hashes of indexes alone. Ends with status 1
-where something is wrong. Owns the command; what is checked is `shards.verify`'s.
+Reads all of it, a remote shard at a time; `--quick` compares sizes and the hashes of indexes alone. With the
+configuration of its build, also every file of its source: which records changed, are missing or new. Ends with status 1
+where something is wrong. Owns the command; bytes are checked by `shards.verify`, sources by
+`pipeline.building.against_source`.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffusion_perception import settings
+from diffusion_perception.places import resolve_path
+from diffusion_perception.source_standing import compare_with_source
 from jobs.sets import words as grammar
 from shards.contract.manifest import Manifest
-from shards.errors import ContractError, CorruptShard
+from shards.errors import ConfigError, ContractError, CorruptShard, FingerprintMismatch
 from shards.progress import reports
 from shards.storage.storage import Folder
 from shards.verify import find_faults, find_strays, find_unchecked
@@ -27,7 +33,17 @@ class VerifyJob:
     """Settings of a check."""
 
     sets: tuple[str, ...] = ()  # folders or URLs of the sets: the words behind `verify`
+    against_source: str = field(default="", metadata={"key": "against-source"})  # configuration of the build
+    source: Mapping[str, Any] = field(default_factory=dict)  # options of its source that are others now, as root
+    sample: int = 0  # records to draw again from the source, and to hold against what is stored
+    seed: int = 0  # of the sample
     storage: Mapping[str, Any] = field(default_factory=dict)  # of URLs: endpoint, region and such, but no secret
+
+    def __post_init__(self) -> None:
+        if self.sample < 0:
+            raise ConfigError(f"sample is {self.sample}; expected a number of records, or 0.")
+        if not self.against_source and (self.source or self.sample):
+            raise ConfigError("source, sample: of which build? Name its configuration: --against-source FILE.")
 
 
 JOB = VerifyJob
@@ -37,9 +53,32 @@ draft = grammar.draft
 
 def run(words: list[str]) -> None:
     job, flags = grammar.read(JOB, words, FLAGS)
-    faulty = [place for place in job.sets if _faults_said(grammar.folder(place, job.storage), "quick" in flags)]
+    quick = "quick" in flags
+    faulty = [place for place in job.sets if _faults_said(grammar.folder(place, job.storage), quick)]
     if faulty:
         raise CorruptShard(f"faults in {', '.join(faulty)}: named above. `set repair` says what mends them.")
+    if job.against_source and (behind := [place for place in job.sets if not _source_said(job, place, quick)]):
+        raise FingerprintMismatch(
+            f"{', '.join(behind)}: not what the source is now, as named above. "
+            f"`diffusion-perception build --config {job.against_source}` brings sets up to date."
+        )
+
+
+def _source_said(job: VerifyJob, place: str, quick: bool) -> bool:
+    """Whether a set is as its source is now; what is not, is said."""
+    plain = settings.read_file(job.against_source)
+    plain["source"] = {**plain.get("source", {}), **job.source}
+    found = compare_with_source(
+        resolve_path(place, "sets"),
+        plain,
+        sample=job.sample,
+        seed=job.seed,
+        quick=quick,
+        storage_options=job.storage,
+    )
+    *lines, numbers = found.lines()
+    print("\n".join([*lines, f"{place} against its source: {numbers}"]), flush=True)
+    return found.is_current
 
 
 def _faults_said(folder: Folder, quick: bool) -> int:

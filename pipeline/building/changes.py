@@ -155,13 +155,13 @@ class _Look:
         origin, key = earlier.origin, earlier.origin.key
         files = files_of(self.source, self.split, key, origin)
         if not is_untouched(earlier, self.shared, files):
-            return f"{key}: {', '.join(_other_names(origin.files or (), files or ())) or 'its files'} changed"
+            return f"{key}: {', '.join(other_names(origin.files or (), files or ())) or 'its files'} changed"
         if rejected and is_retried(earlier, rendered(self.source, self.split, self.view_plan, key)):
             return f"{key} was rejected ({rejected}), and can be used now"
         return ""
 
 
-def _other_names(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> list[str]:
+def other_names(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> list[str]:
     """Of the files that came, went, or are not the same."""
     then, today = {file.name: file for file in before}, {file.name: file for file in now}
     names = dict.fromkeys((*then, *today))

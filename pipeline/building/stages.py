@@ -218,6 +218,11 @@ def record_of(encoded: EncodedExample) -> Record | Rejected:
         if not is_finite(array):
             problem = "NaN" if np.isnan(array).any() else f"a value beyond the range of {array.dtype}"
             return Rejected(example.key, f"{name} of {example.key} holds {problem} after encoding")
+    return Record(example.key, {**values, **example.labels, "meta": meta_of(example)})
+
+
+def meta_of(example: RenderedExample) -> dict[str, Any]:
+    """What a record says of itself."""
     meta = {
         **example.meta,
         "items": [list(run) for run in example.items],
@@ -225,7 +230,7 @@ def record_of(encoded: EncodedExample) -> Record | Rejected:
     }
     if example.sentences:
         meta["sentences"] = list(example.sentences)
-    return Record(example.key, {**values, **example.labels, "meta": meta})
+    return meta
 
 
 def _is_ready(entry: EncodedExample | Rejected | Kept) -> bool:
