@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 READERS := wids==0.1.11 torchdata==0.11.0 megatron-energon==7.4.1
 
-.PHONY: demo test quick lint style types tested tested-quickly peers install clean
+.PHONY: demo test quick lint style types tested tested-quickly soak peers install clean
 
 demo: $(READY)
 	$(BIN)/python -m demo
@@ -37,6 +37,10 @@ tested: $(READY)
 
 tested-quickly: $(READY)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
+
+# An hour: builds into a folder and a bucket, killed at random moments.
+soak: $(READY)
+	BUILD_KILL_ROUNDS=20 $(BIN)/python -m pytest -s -n 0 tests/jobs/test_build_kills.py
 
 peers: $(PEERS)/.ready
 	DIFFUSION_PERCEPTION_PEERS=1 $(PEERS)/bin/python -m pytest -rs -p no:cacheprovider tests/set_format/test_peers.py \
