@@ -128,7 +128,7 @@ class OpenedSet:
         return self._shards
 
     def check(self, identity: Any) -> None:
-        check_identity(identity, self.identity, str(self._url))
+        check_identity(identity, self.identity, self.shards, str(self._url))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_shards": None}
@@ -158,15 +158,18 @@ class OpenedMixture:
         return self._joined
 
     def check(self, identity: Any) -> None:
-        check_identity(identity, self.identity, f"the mixture of {self.shards.manifest.name}")
+        shards = self.shards
+        check_identity(identity, self.identity, shards, f"the mixture of {shards.manifest.name}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_joined": None}
 
 
-def check_identity(saved: Any, identity: dict[str, Any], name: str) -> None:
+def check_identity(saved: Any, identity: dict[str, Any], shards: ShardSet, name: str) -> None:
     """FingerprintMismatch unless a state was saved of the set that it is loaded for."""
-    if saved != identity:
+    if saved == identity:
+        return
+    if saved != {**identity, "rows": shards.n_rows}:  # states once counted the rows of items, here those of records
         raise FingerprintMismatch(
             f"the state was saved of a set with {saved}, {name} has {identity}; positions of one mean other samples in "
             "the other. Open the set, the subset or the mixture that the state belongs to, or start anew"
@@ -174,5 +177,6 @@ def check_identity(saved: Any, identity: dict[str, Any], name: str) -> None:
 
 
 def identity_of(shards: ShardSet) -> dict[str, Any]:
-    """How a set is recognised."""
-    return {"fingerprint": shards.manifest.fingerprint, "items": shards.n_items, "rows": shards.n_rows}
+    """How a set is recognised, from its manifest alone."""
+    rows = shards.manifest.counts[shards.schema.item_axis]
+    return {"fingerprint": shards.manifest.fingerprint, "items": shards.n_items, "rows": rows}

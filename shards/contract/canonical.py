@@ -15,14 +15,16 @@ import orjson
 from shards.errors import SchemaMismatch
 
 
-def canonical_json(value: Any, where: str = "value", *, indent: int | None = None) -> bytes:
+def canonical_json(value: Any, where: str = "value", *, indent: int | None = None, is_parsed: bool = False) -> bytes:
     """Canonical UTF-8 JSON of a tree of dict, list, tuple, str, int, float, bool and None.
 
-    `where` names the value in error messages. Raises SchemaMismatch for anything JSON cannot hold exactly.
+    `where` names the value in error messages. `is_parsed`: it comes from JSON, so all its keys are texts. Raises
+    SchemaMismatch for anything JSON cannot hold exactly.
     """
     separators = (",", ":") if indent is None else (",", ": ")
     try:
-        _check_keys(value, where)
+        if not is_parsed:
+            _check_keys(value, where)
         text = json.dumps(
             value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=separators, indent=indent
         )

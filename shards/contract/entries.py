@@ -82,9 +82,10 @@ def typed(cls: type[T], data: Any, where: str) -> T:
     kinds, optional = _fields_of(cls)
     if not isinstance(data, dict):
         raise SchemaMismatch(f"{where}: is {type(data).__name__}; expected an object with {', '.join(kinds)}")
-    unknown, missing = sorted(data.keys() - kinds.keys()), sorted(kinds.keys() - optional - data.keys())
-    if unknown or missing:
-        raise SchemaMismatch(f"{where}: keys that are missing {missing}, that nobody knows {str(unknown)[:80]}")
+    if data.keys() != kinds.keys():
+        unknown, missing = sorted(data.keys() - kinds.keys()), sorted(kinds.keys() - optional - data.keys())
+        if unknown or missing:
+            raise SchemaMismatch(f"{where}: keys that are missing {missing}, that nobody knows {str(unknown)[:80]}")
     for name, value in data.items():
         if type(value) is not kinds[name]:
             raise SchemaMismatch(f"{where}: {name} is {value!r:.80}; expected {kinds[name].__name__}")

@@ -155,7 +155,10 @@ def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractE
             faults += [
                 CorruptShard(f"{at}: {fault}; the file was edited, restore it") for fault in manifest._contradictions()
             ]
-            recorded, found = data[_SELF], _sha256_of({key: value for key, value in written.items() if key != _SELF})
+            recorded, found = (
+                data[_SELF],
+                _sha256_of({key: value for key, value in written.items() if key != _SELF}, is_parsed=True),
+            )
         except SchemaMismatch as error:  # nested deeper than it can be written again
             return manifest, [error]
         if recorded and recorded != found:
@@ -176,9 +179,9 @@ def unrecorded(payload: bytes) -> list[str]:
     return [what for key, what in ((_SELF, values), ("files", others)) if not data.get(key)]
 
 
-def _sha256_of(data: Mapping[str, Any]) -> str:
+def _sha256_of(data: Mapping[str, Any], *, is_parsed: bool = False) -> str:
     """Of a manifest's values: spaces and line ends do not enter."""
-    return sha256_bytes(canonical_json(data, MANIFEST_NAME))
+    return sha256_bytes(canonical_json(data, MANIFEST_NAME, is_parsed=is_parsed))
 
 
 def _known_keys(data: Any, at: str) -> dict[str, Any]:

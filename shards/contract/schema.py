@@ -219,11 +219,14 @@ class Schema:
             raise SchemaMismatch(f"schema cannot be read ({error!r:.200}); is it of a newer version?") from error
 
 
+_SIGNS = frozenset("./\\")
+
+
 def check_key(key: str) -> None:
     """SchemaMismatch unless `key` is visible ASCII without dot or slash (webdataset cuts names at the first
     dot).
     """
-    if not _KEY.fullmatch(key) or any(sign in key for sign in "./\\"):
+    if not _KEY.fullmatch(key) or not _SIGNS.isdisjoint(key):
         raise SchemaMismatch(f"key {key!r}: expected visible ASCII without . / \\, not starting with '__'")
 
 

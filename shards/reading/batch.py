@@ -73,7 +73,7 @@ class SampleBatch:
     @property
     def keys(self) -> list[str]:
         """Record keys."""
-        return [self._shards.index.key(record) for record in self._plan.records.tolist()]
+        return [key.decode() for key in self._plan.keys]
 
     def sample(self, place: int) -> Sample:
         """The sample at a place of the batch."""
@@ -98,7 +98,7 @@ class Sample:
     @property
     def key(self) -> str:
         """Key of the record."""
-        return self._batch._shards.index.key(int(self._batch._plan.records[self._place]))
+        return self._batch._plan.keys[self._place].decode()
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -116,18 +116,17 @@ class Sample:
     @property
     def item(self) -> int:
         """Number of the item inside its record: the place in meta["items"]."""
-        record = self._batch._plan.records[self._place]
-        return self.global_item - int(self._batch._shards.index.first_item[record])
+        return int(self._batch._plan.runs[self._place, 0])
 
     @property
     def first_row(self) -> int:
         """First row of the item's run on the item axis."""
-        return int(self._batch._shards.index.items[self.global_item, 1])
+        return int(self._batch._plan.runs[self._place, 1])
 
     @property
     def n_rows(self) -> int:
         """Length of the item's run."""
-        return int(self._batch._shards.index.items[self.global_item, 2])
+        return int(self._batch._plan.runs[self._place, 2])
 
     @property
     def row(self) -> int:

@@ -16,10 +16,13 @@ from shards.contract.npy import storage_dtype
 from shards.contract.schema import Field
 from shards.errors import ConfigError
 from shards.reading.order import check_world, keyed, rank_slice
+from shards.reading.paged_index import Found
 from shards.reading.reader import ShardSet
 from shards.reading.sample_order import SampleOrder
 
-_CHUNK_SAMPLES = 4096
+_CHUNK_SAMPLES = 4096  # planned together
+_A_SHARD = 16  # or more of them: so many samples for each index that may have to be read for them
+_LARGEST_CHUNK = 32_768
 UNITS = ("item", "row")
 DRAWS = ("random", "cycle")
 
@@ -68,6 +71,8 @@ class BatchPlan:
     items: np.ndarray  # i64 [b]
     records: np.ndarray  # i64 [b]
     rows: np.ndarray  # i64 [b] on the item axis of the record
+    runs: np.ndarray  # i64 [b, 3]: place of the item in its record, its first row, its number of rows
+    keys: list[bytes]  # of the records
     shards: list[int]
     reads: list[tuple[list[int], list[int]]]  # per field: offsets, hashes
     members: dict[str, tuple[list[int], list[int], list[int]]]  # not npy: starts, ends, hashes
@@ -111,18 +116,21 @@ class RowDraw:
 def plan_batches(
     shards: ShardSet, order: SampleOrder, part: Slice, fields: Sequence[Field], draw: RowDraw
 ) -> Iterator[BatchPlan]:
-    """Plans of this rank's batches, in order, computed a few thousand samples at a time. Empty shares are
-    left out.
+    """Plans of this rank's batches, in order. The first is planned alone, so that it need not wait, then twice as many
+    together each time, up to some thousands of samples. Empty shares are left out.
     """
-    index = shards.index
-    limit = max(1, _CHUNK_SAMPLES * part.world // part.batch_size)
+    most = min(max(_CHUNK_SAMPLES, _A_SHARD * len(shards.manifest.shards)), _LARGEST_CHUNK)
+    limit, last = 1, max(1, most * part.world // part.batch_size)
+    layout = shards.paged.layout
     while batches := part.batches(limit):
+        limit = min(2 * limit, last)
         positions = np.concatenate([np.arange(own.start, own.stop) for _, _, own in batches])  # [P]
-        items, records, rows = _locate(shards, order, positions, draw)
-        shard_list = index.shard[records].tolist()
-        reads = [_read_of(shards, field, records, rows) for field in fields]
+        found = _find(shards, order, positions, draw)
+        shard_list = found.shards.tolist()
+        numbers = {name: number for number, name in enumerate(layout.names)}
+        reads = [_read_of(shards, field, found, numbers[field.name]) for field in fields]
         members = {
-            field.name: _member_of(shards, field, records)
+            field.name: _member_of(shards, field, found, numbers[field.name])
             for field in shards.schema.fields
             # tensors are planned above
             if field.codec != "npy"
@@ -133,8 +141,8 @@ def plan_batches(
             start = here.stop
             if own:
                 yield BatchPlan(
-                    position, count, positions[here], items[here], records[here], rows[here],
-                    shard_list[here],
+                    position, count, positions[here], found.items[here], found.records[here], found.rows[here],
+                    found.runs[here], found.keys[here], shard_list[here],
                     [(offsets[here], hashes[here]) for offsets, hashes in reads],
                     {name: (starts[here], ends[here], hashes[here])
                      for name, (starts, ends, hashes) in members.items()},
@@ -143,44 +151,33 @@ def plan_batches(
         part = replace(part, position=after if part.stop is None else min(after, part.stop))
 
 
-def _locate(
-    shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: RowDraw
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(items, records, rows) [P]."""
+def _find(shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: RowDraw) -> Found:
+    """Where the samples at positions [P] are, with the rows that are drawn of them."""
     samples = order.at(positions)
-    index = shards.index
     if draw.unit == "row":
-        items = np.searchsorted(index.row_ends, samples, side="right")
-        runs = index.items[items]  # [P, 3]
-        return items, runs[:, 0], runs[:, 1] + samples - (index.row_ends[items] - runs[:, 2])
-    runs = index.items[samples]
+        return shards.paged.find(samples, None)
     epochs = order.epochs(positions)
-    if draw.how == "cycle":
-        drawn = (keyed(draw.seed, samples) >> np.uint64(1)).astype(np.int64) % runs[:, 2] + epochs
-    else:
-        drawn = (keyed(draw.seed, epochs, samples) >> np.uint64(1)).astype(np.int64)
-    return samples, runs[:, 0], runs[:, 1] + drawn % runs[:, 2]
+    in_turn = draw.how == "cycle"
+    keys = keyed(draw.seed, samples) if in_turn else keyed(draw.seed, epochs, samples)
+    drawn = (keys >> np.uint64(1)).astype(np.int64)  # [P]
+    turns = epochs if in_turn else np.zeros_like(drawn)
+
+    def rows_of(places: np.ndarray, n_rows: np.ndarray) -> np.ndarray:
+        return (drawn[places] % n_rows + turns[places]) % n_rows
+
+    return shards.paged.find(samples, rows_of)
 
 
-def _read_of(
-    shards: ShardSet,
-    field: Field,
-    records: np.ndarray,
-    rows: np.ndarray,
-) -> tuple[list[int], list[int]]:
+def _read_of(shards: ShardSet, field: Field, found: Found, number: int) -> tuple[list[int], list[int]]:
     """(offsets, hashes) of one row per sample; lists of [P]."""
-    table = shards.index.fields[field.name]
-    row = rows if field.axis == shards.schema.item_axis else np.zeros_like(rows)
-    offsets = table.offset[records] + row * row_bytes(field)
-    return offsets.tolist(), table.hash[table.first_hash[records] + row].tolist()
+    offsets = found.columns[:, shards.paged.layout.offset(field.name)]
+    if field.axis == shards.schema.item_axis:
+        offsets = offsets + found.rows * row_bytes(field)
+    return offsets.tolist(), found.hashes[:, number].tolist()
 
 
-def _member_of(shards: ShardSet, field: Field, records: np.ndarray) -> tuple[list[int], list[int], list[int]]:
+def _member_of(shards: ShardSet, field: Field, found: Found, number: int) -> tuple[list[int], list[int], list[int]]:
     """(starts, ends, hashes) of one whole member per sample; lists of [P]."""
-    table = shards.index.fields[field.name]
-    starts = table.offset[records]
-    return (
-        starts.tolist(),
-        (starts + table.length[records]).tolist(),
-        table.hash[table.first_hash[records]].tolist(),
-    )
+    offset = shards.paged.layout.offset(field.name)
+    starts, lengths = found.columns[:, offset], found.columns[:, offset + 1]
+    return starts.tolist(), (starts + lengths).tolist(), found.hashes[:, number].tolist()

@@ -1,13 +1,15 @@
 """Several sets of one schema, read as one: their records, items and shards one set after another.
 
-Owns what must be equal for that, and the joined index; which sample comes when is `shards.reading.mixture`'s. Nothing
-is copied: every tar stays where it is. Keys may occur in several sets; `part_of` says of which a record is.
+Owns what must be equal for that, and which set's index is asked; which sample comes when is
+`shards.reading.mixture`'s. Nothing is copied: every tar stays where it is. Keys may occur in several sets; `part_of`
+says of which a record is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from shards.contract.manifest import Manifest, fingerprint, recipe_difference
 from shards.contract.parts import whole
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 from shards.reading.mixing import Mixing
+from shards.reading.page import Page
 from shards.reading.reader import ShardSet
-from shards.reading.setindex import FieldTable, SetIndex
 from shards.storage.cache import ShardCache
 from shards.storage.storage import Folder
 
@@ -41,9 +43,9 @@ class JoinedSet(ShardSet):
                 f"{inner[0]} is a mixture itself, whose own weights would be lost; name its sets one by one"
             )
         manifest = joined_manifest([part.manifest for part in parts], mixing)
-        super().__init__(parts[0].folder, manifest, _join(parts), verify=all(part.verify for part in parts))
         self.parts, self.mixing = tuple(parts), mixing
         self._shard_ends = np.cumsum([len(part.manifest.shards) for part in parts])
+        super().__init__(parts[0].folder, manifest, self._pages, verify=all(part.verify for part in parts))
 
     @property
     def cache(self) -> ShardCache | None:
@@ -55,11 +57,23 @@ class JoinedSet(ShardSet):
         return tuple(len(part.manifest.shards) for part in self.parts)
 
     def folder_of(self, shard: int) -> Folder:
-        return self.parts[int(np.searchsorted(self._shard_ends, shard, side="right"))].folder
+        return self.parts[self._part(shard)].folder
 
     def part_of(self, records: np.ndarray) -> np.ndarray:
         """i64 [P]: which of the sets each record is of, from 0."""
-        return np.searchsorted(self._shard_ends, self.index.shard[records], side="right")
+        return np.searchsorted(self._shard_ends, self.paged.shard_of(records), side="right")
+
+    def _part(self, shard: int) -> int:
+        """Which of the sets a shard is of."""
+        return int(np.searchsorted(self._shard_ends, shard, side="right"))
+
+    def _pages(self, shards: Sequence[int]) -> list[Page]:
+        """Pages of shards, kept by the sets that they are of."""
+        pages: dict[int, Page] = {}
+        for number, group in groupby(shards, self._part):
+            own, start = list(group), int(self._shard_ends[number]) - len(self.parts[number].manifest.shards)
+            pages |= dict(zip(own, self.parts[number].paged.pages([shard - start for shard in own]), strict=True))
+        return [pages[shard] for shard in shards]
 
 
 def joined_manifest(manifests: Sequence[Manifest], mixing: Mixing) -> Manifest:
@@ -110,39 +124,3 @@ def _check_alike(first: Manifest, other: Manifest) -> None:
         raise FingerprintMismatch(
             f"{first.name} and {other.name} cannot be mixed: other encoders made them:\n  " + "\n  ".join(apart)
         )
-
-
-def _join(parts: Sequence[ShardSet]) -> SetIndex:
-    """The indexes one after another, every number counted on."""
-    indexes = [part.index for part in parts]
-    shards = _before([len(part.manifest.shards) for part in parts])
-    records = _before([part.n_records for part in parts])
-    items = np.concatenate([index.items for index in indexes])
-    items[:, 0] += np.repeat(records, [len(index.items) for index in indexes])
-    lengths = np.concatenate([np.diff(index.key_ends) for index in indexes])
-    return SetIndex(
-        shard=np.concatenate([index.shard + start for index, start in zip(indexes, shards, strict=True)]),
-        items=items,
-        first_item=np.searchsorted(items[:, 0], np.arange(len(lengths) + 1)),
-        row_ends=np.cumsum(items[:, 2]),
-        keys=b"".join(index.keys for index in indexes),
-        key_ends=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        fields={name: _table([index.fields[name] for index in indexes]) for name in indexes[0].fields},
-    )
-
-
-def _table(tables: Sequence[FieldTable]) -> FieldTable:
-    hashes = _before([len(table.hash) for table in tables])
-    return FieldTable(
-        offset=np.concatenate([table.offset for table in tables]),
-        length=np.concatenate([table.length for table in tables]),
-        rows=np.concatenate([table.rows for table in tables]),
-        shape=np.concatenate([table.shape for table in tables]),
-        first_hash=np.concatenate([table.first_hash + start for table, start in zip(tables, hashes, strict=True)]),
-        hash=np.concatenate([table.hash for table in tables]),
-    )
-
-
-def _before(counts: Sequence[int]) -> list[int]:
-    """How much comes before each."""
-    return (np.cumsum(counts) - np.array(counts)).tolist()

@@ -1,8 +1,9 @@
 """Random access to a finished set: records and items by number, read by offset, every byte checked before it
 is given out.
 
-Trusts the manifest and nothing else: opening checks that all files exist with the recorded sizes and that the
-indexes have the recorded hashes; every read checks the xxh3 of what it read. Local tars are read in place; remote
+Trusts the manifest and nothing else: opening checks that all files exist with the recorded sizes; an index must have
+the recorded hash before anything is looked up in it, and every read checks the xxh3 of what it read. The indexes of a
+small set are checked when it is opened, those of a large one as they are needed. Local tars are read in place; remote
 ones arrive through a ShardCache, or by ranges. What was read is the reader's own: a file that is edited or cut later
 changes nothing of it, and the next read says so. Members that nobody reads are not hashed: `python -m shards.verify`
 does that.
@@ -10,7 +11,7 @@ does that.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -19,11 +20,13 @@ import xxhash
 
 from shards.contract.canonical import parse_meta
 from shards.contract.index import ShardIndex
-from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from shards.contract.manifest import MANIFEST_NAME, Manifest
 from shards.contract.npy import storage_dtype
 from shards.contract.schema import META, Field
 from shards.contract.tables import read_table
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
+from shards.reading.page import Layout, Page, page_of
+from shards.reading.paged_index import KeptPages, PagedIndex, Pages
 from shards.reading.setindex import SetIndex, join
 from shards.reading.sound_index import check_index
 from shards.storage.cache import CacheConfig, ShardCache
@@ -34,7 +37,8 @@ from shards.storage.storage import Folder, Hold, open_folder
 if TYPE_CHECKING:
     from shards.reading.mixing import Mixing
 
-_OPEN_THREADS = 8
+_SMALL_RECORDS = 65_536  # of a set whose indexes are all checked when it is opened
+INDEX_BYTES = 96 * 2**20  # of indexes that are kept; eight processes of a node stay below 1 GB
 
 
 class ItemRef(NamedTuple):
@@ -50,15 +54,14 @@ class ShardSet:
 
     mixing: Mixing | None = None  # how often each is drawn from, of several sets that are read as one
 
-    def __init__(self, folder: Folder, manifest: Manifest, index: SetIndex, *, verify: bool) -> None:
+    def __init__(self, folder: Folder, manifest: Manifest, pages: Pages, *, verify: bool) -> None:
         self.folder = folder
         self.manifest = manifest
         self.schema = manifest.schema
-        self.index = index
+        self.paged = PagedIndex(manifest, Layout(manifest.schema), pages)
         self.verify = verify
-        self.n_records = len(index.shard)
-        self.n_items = len(index.items)
-        self.n_rows = int(index.items[:, 2].sum())
+        self.n_records = int(self.paged.record_counts.sum())
+        self.n_items = int(self.paged.item_counts.sum())
 
     def __reduce__(self) -> NoReturn:
         raise ConfigError(
@@ -74,13 +77,16 @@ class ShardSet:
         cache: ShardCache | CacheConfig | None = None,
         storage_options: StorageOptions | None = None,
         by_range: bool = False,
+        index_bytes: int = INDEX_BYTES,
     ) -> ShardSet:
         """Open the set at a folder path or URL. A remote one needs `cache`, or is read `by_range`: each row by a
         request of its own, which suits a few small fields or records, and no training.
 
         `verify=False` skips the hash of each read, not the checks made here. `storage_options` are the store's
-        (docs/storage.md). Raises IncompleteSet for a missing manifest, tar or index, CorruptShard for one that is not
-        as recorded, StoreFailed for a store that does not answer.
+        (docs/storage.md). `index_bytes` of indexes are kept in memory, those used last; an order over all of a larger
+        set reads them again and again. Raises IncompleteSet for a missing manifest, tar or index, CorruptShard for one
+        that is not as recorded, StoreFailed for a store that does not answer; of a set of more than 65,536 records the
+        index of a shard is looked at when something in the shard is asked for, and so may its error come then.
         """
         cache = cache.build() if isinstance(cache, CacheConfig) else cache
         folder = open_folder(url, cache, storage_options)
@@ -90,17 +96,33 @@ class ShardSet:
             )
         manifest = Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
 
-        def load(shard: ShardEntry) -> ShardIndex:
-            if not folder.is_remote:  # a round trip a shard; what is fetched is checked then
-                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
-            payload = folder.read(f"{shard.name}.idx", shard.idx_sha256)
-            return ShardIndex.load(payload, manifest.schema, f"{shard.name}.idx")
+        layout = Layout(manifest.schema)
 
-        with ThreadPoolExecutor(_OPEN_THREADS) as pool:  # one round trip per shard for remote sets
-            indexes = list(pool.map(load, manifest.shards))
-        index = join(manifest, indexes)
-        check_index(manifest, index)
-        return ShardSet(folder, manifest, index, verify=verify)
+        def load(number: int) -> Page:
+            shard = manifest.shards[number]
+            payload = folder.read(f"{shard.name}.idx", shard.idx_sha256)
+            alone = replace(manifest, shards=(shard,))
+            index = join(alone, [ShardIndex.load(payload, manifest.schema, f"{shard.name}.idx")])
+            check_index(alone, index)
+            return page_of(index, layout)
+
+        if not folder.is_remote:  # a round trip a shard; what is fetched is checked then
+            for shard in manifest.shards:
+                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+        shards = ShardSet(folder, manifest, KeptPages(load, index_bytes, in_parallel=folder.is_remote), verify=verify)
+        if shards.n_records <= _SMALL_RECORDS:
+            shards.paged.check()
+        return shards
+
+    @property
+    def index(self) -> SetIndex:
+        """Every record's entries as plain arrays, made and kept when asked for: some 400 bytes a record."""
+        return self.paged.whole
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all items. Not in the manifest: every index is looked at, once."""
+        return int(self.paged.row_counts.sum())
 
     @property
     def cache(self) -> ShardCache | None:
@@ -119,12 +141,12 @@ class ShardSet:
     def item(self, item: int) -> ItemRef:
         """The item with a global number; IndexError outside 0 .. n_items - 1."""
         _check_number("item", item, self.n_items, self.manifest.name)
-        return ItemRef(*self.index.items[item].tolist())
+        return ItemRef(*self.paged.item(item))
 
     def items_of_record(self, record: int) -> range:
         """Global numbers of the items of a record."""
         _check_number("record", record, self.n_records, self.manifest.name)
-        return range(int(self.index.first_item[record]), int(self.index.first_item[record + 1]))
+        return self.paged.items_of(record)
 
     def record(self, record: int) -> StoredRecord:
         """The record with a global number; IndexError outside 0 .. n_records - 1."""
@@ -133,11 +155,7 @@ class ShardSet:
 
     def shard_items(self, unit: str = "item") -> tuple[int, ...]:
         """Items (or rows of the item axis, `unit="row"`) per shard, for a WindowedOrder."""
-        weight = self.index.items[:, 2] if unit == "row" else np.ones(self.n_items, np.int64)
-        shard_of_item = self.index.shard[self.index.items[:, 0]]
-        totals = np.zeros(len(self.manifest.shards), np.int64)
-        np.add.at(totals, shard_of_item, weight)
-        return tuple(totals.tolist())
+        return tuple((self.paged.row_counts if unit == "row" else self.paged.item_counts).tolist())
 
     def table(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, info) of a table of the set, checked. IncompleteSet naming the available ones if there is
@@ -161,32 +179,37 @@ class ShardSet:
 
     def read(self, field: Field, record: int, first: int = 0, n: int | None = None) -> memoryview:
         """Bytes of rows first .. first + n - 1 of a field (all rows by default), checked; they are the caller's."""
-        table = self.index.fields[field.name]
-        rows = int(table.rows[record])
+        shard, page, place = self.paged.at(record)
+        entry: list[int] = page.row(place)[self.paged.layout.field(field.name)][:4].tolist()
+        offset, length, rows, first_hash = entry
         n = rows - first if n is None else n
         if not 0 <= first <= first + n <= rows:
-            where = f"{self.index.key(record)}.{field.member}"
+            where = f"{page.key(place)}.{field.member}"
             raise SchemaMismatch(f"{where}: rows {first} to {first + n} asked for, it has {rows}")
-        row_bytes = int(table.length[record]) // rows if rows else 0
-        start = int(table.offset[record]) + first * row_bytes
-        payload = self.shard_bytes(int(self.index.shard[record]))[start : start + n * row_bytes].data
+        row_bytes = length // rows if rows else 0
+        start = offset + first * row_bytes
+        payload = self.shard_bytes(shard)[start : start + n * row_bytes].data
         if self.verify:
-            expected = table.hash[int(table.first_hash[record]) + first :][:n].tolist()
+            expected = page.hash[first_hash + first :][:n].tolist()
             for row in range(n):
                 found = xxhash.xxh3_64_intdigest(payload[row * row_bytes : (row + 1) * row_bytes])
                 if found != expected[row]:
                     raise self.corrupt(field, record, first + row)
         return payload
 
+    def sides(self, field: Field, record: int) -> list[int]:
+        """The shape of a record's array."""
+        _, page, place = self.paged.at(record)
+        return page.row(place)[self.paged.layout.field(field.name)][4:].tolist()
+
     def corrupt(self, field: Field, record: int, row: int) -> CorruptShard:
         """The error for a row whose bytes have another hash than the index says."""
-        table = self.index.fields[field.name]
-        row_bytes = int(table.length[record]) // max(1, int(table.rows[record]))
-        number = int(self.index.shard[record])
+        number, page, place = self.paged.at(record)
+        offset, length, rows = page.row(place)[self.paged.layout.field(field.name)][:3].tolist()
         return CorruptShard(
             f"{self.manifest.shards[number].name}.tar in {self.folder_of(number)}: "
-            f"record {self.index.key(record)}, field {field.name}, row {row}, "
-            f"at byte {int(table.offset[record]) + row * row_bytes}: xxh3 differs from the index; "
+            f"record {page.key(place)}, field {field.name}, row {row}, "
+            f"at byte {offset + row * (length // max(1, rows))}: xxh3 differs from the index; "
             "rebuild this shard or download it again"
         )
 
@@ -202,7 +225,7 @@ class StoredRecord:
     @property
     def key(self) -> str:
         """The record's key."""
-        return self.shards.index.key(self.number)
+        return self.shards.paged.key(self.number)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -225,7 +248,7 @@ class StoredRecord:
         if known.codec != "npy":
             raise SchemaMismatch(f"field {field} is {known.codec}, not npy; use payload({field!r})")
         payload = self.shards.read(known, self.number, first, n)
-        shape = self.shards.index.fields[field].shape[self.number].tolist()
+        shape = self.shards.sides(known, self.number)
         if known.axis:
             shape[0] = -1
         return np.frombuffer(payload, storage_dtype(known.dtype)).reshape(shape)

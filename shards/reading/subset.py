@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from shards.contract.entries import ShardEntry
 from shards.contract.manifest import Manifest, fingerprint
 from shards.contract.parts import draw_of, recipe_of
 from shards.errors import ConfigError, FingerprintMismatch, did_you_mean
 from shards.reading.conditions import check_conditions, fitting
-from shards.reading.reader import ShardSet
-from shards.reading.setindex import FieldTable, SetIndex
+from shards.reading.page import Page
+from shards.reading.paged_index import KeptPages
+from shards.reading.reader import INDEX_BYTES, ShardSet
 
 _SPELLINGS = 10_000  # keys that an unknown one is compared with
 
@@ -60,8 +62,7 @@ class Subset:
         Raises:
             ConfigError: a key that is not there or is named twice, a condition on what no meta has, or no record fits.
         """
-        index = shards.index
-        names = [index.key(record) for record in range(shards.n_records)]
+        names = list(shards.paged.keys()) if self.keys or tuple(self.share) != (0, 1) else []
         chosen = range(shards.n_records)
         if self.keys:
             chosen = _by_key(self.keys, names, shards.manifest.name)
@@ -98,51 +99,42 @@ def subset_of(shards: ShardSet, records: np.ndarray) -> ShardSet:
         )
     if len(records) == shards.n_records:
         return shards
-    index = _index_of(shards.index, records)
-    kept = np.unique(shards.index.shard[records])
-    per_record = np.bincount(index.items[:, 0], minlength=len(records))
-    entries = tuple(
-        replace(
-            shards.manifest.shards[shard],
-            records=int((index.shard == number).sum()),
-            items=int(per_record[index.shard == number].sum()),
-            rejects=0,
-        )
-        for number, shard in enumerate(kept.tolist())
-    )
-    return ShardSet(shards.folder, _manifest_of(shards.manifest, entries, index), index, verify=shards.verify)
+    shard = shards.paged.shard_of(records)  # [r]
+    kept, firsts, counts = np.unique(shard, return_index=True, return_counts=True)
+    own = [
+        records[first : first + count] - shards.paged.first_record(number)
+        for number, first, count in zip(kept.tolist(), firsts.tolist(), counts.tolist(), strict=True)
+    ]
+
+    def load(number: int) -> Page:
+        return shards.paged.pages([int(kept[number])])[0].of(own[number])
+
+    entries, keys, rows = [], [], Counter[str]()
+    for number, count in enumerate(counts.tolist()):
+        page = load(number)
+        entry = shards.manifest.shards[int(kept[number])]
+        entries.append(replace(entry, records=count, items=len(page.items), rejects=0))
+        keys += page.key_list()
+        rows.update(_rows_of(shards, page))
+    manifest = _manifest_of(shards.manifest, tuple(entries), keys, rows)
+    pages = KeptPages(load, INDEX_BYTES, in_parallel=shards.folder.is_remote)
+    return ShardSet(shards.folder, manifest, pages, verify=shards.verify)
 
 
-def _manifest_of(manifest: Manifest, entries: tuple[Any, ...], index: SetIndex) -> Manifest:
-    recipe = recipe_of(manifest.recipe, [index.key(record) for record in range(len(index.shard))])
-    fields = {f.axis: index.fields[f.name] for f in manifest.schema.fields if f.axis}
-    counts = {axis: int(table.rows.sum()) for axis, table in fields.items()}
-    counts |= {"records": len(index.shard), "items": len(index.items), "rejects": 0}
+def _rows_of(shards: ShardSet, page: Page) -> dict[str, int]:
+    """Rows of every axis, over the records of a page."""
+    layout, columns = shards.paged.layout, page.records.all()
+    fields = {field.axis: field.name for field in shards.schema.fields if field.axis}
+    return {axis: int(columns[:, layout.offset(name) + 2].sum()) for axis, name in fields.items()}
+
+
+def _manifest_of(
+    manifest: Manifest, entries: tuple[ShardEntry, ...], keys: Sequence[str], rows: Mapping[str, int]
+) -> Manifest:
+    recipe = recipe_of(manifest.recipe, list(keys))
+    n_items = sum(entry.items for entry in entries)
+    counts = {**rows, "records": len(keys), "items": n_items, "rejects": 0}
     return replace(manifest, recipe=recipe, fingerprint=fingerprint(recipe), shards=entries, counts=counts)
-
-
-def _index_of(index: SetIndex, records: np.ndarray) -> SetIndex:
-    chosen = np.zeros(len(index.shard), bool)
-    chosen[records] = True
-    items = index.items[chosen[index.items[:, 0]]]
-    items[:, 0] = np.searchsorted(records, items[:, 0])
-    lengths = np.diff(index.key_ends)
-    keys = np.frombuffer(index.keys, np.uint8)[np.repeat(chosen, lengths)]
-    return SetIndex(
-        shard=np.unique(index.shard[records], return_inverse=True)[1],
-        items=items,
-        first_item=np.searchsorted(items[:, 0], np.arange(len(records) + 1)),
-        row_ends=np.cumsum(items[:, 2]),
-        keys=keys.tobytes(),
-        key_ends=np.concatenate([[0], np.cumsum(lengths[records])]).astype(np.int64),
-        fields={name: _table_of(table, records) for name, table in index.fields.items()},
-    )
-
-
-def _table_of(table: FieldTable, records: np.ndarray) -> FieldTable:
-    """Hashes stay where they are: `first_hash` finds them."""
-    own = (table.offset, table.length, table.rows, table.shape, table.first_hash)
-    return FieldTable(*(array[records] for array in own), hash=table.hash)
 
 
 def _by_key(keys: Sequence[str], names: Sequence[str], where: str) -> list[int]:

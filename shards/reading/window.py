@@ -4,14 +4,14 @@ Every shard's items are cut into `window` random pieces. Phase t of an epoch tak
 enters at t, piece 1 of the one before, and so on, and shuffles them together. So at most `window` shards are
 in use at a time, one enters and one leaves per phase, every item comes exactly once an epoch, and each shard
 is fetched once an epoch. Near both ends of an epoch fewer shards are mixed. Like `order`, pure arithmetic: a
-position is looked up in O(window) after O(shards x window) work for its epoch, which is kept for the last epochs asked
-for.
+position is looked up in O(window) after O(shards x window) work for its epoch, of which a few numbers a shard are kept
+for the last epochs asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from shards.errors import ConfigError
 from shards.reading.permutation import keyed, permute
 
 _SHARDS, _PHASE, _PIECE = 1, 2, 3  # which permutation a key is for
+_KEPT_EPOCHS = 2  # a batch at the end of one reaches into the next
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class WindowedOrder:
     @property
     def n_items(self) -> int:
         """Samples in an epoch."""
-        return sum(self.shard_items)
+        return self._n_items
 
     def items(self, start: int, stop: int) -> np.ndarray:
         """Item ids i64 [stop - start] at global positions start .. stop - 1."""
@@ -61,12 +62,12 @@ class WindowedOrder:
         """The shards in use at a position, longest in use first, then the next `ahead` that will enter; none of an
         epoch that begins at `stop` or later."""
         epoch, place = divmod(position, self.n_items)
-        table = _epoch_table(self, epoch)
+        table = self._table(epoch)
         phase = int(np.searchsorted(table.phase_ends, place, side="right"))
         near = table.shards[max(0, phase - self.window + 1) : phase + 1 + ahead].tolist()
         missing = phase + 1 + ahead - len(table.shards)
         if missing > 0 and (stop is None or stop > (epoch + 1) * self.n_items):
-            near += _epoch_table(self, epoch + 1).shards[: min(missing, ahead)].tolist()
+            near += self._table(epoch + 1).shards[: min(missing, ahead)].tolist()
         return list(dict.fromkeys(near))
 
     def most_shards(self, n_samples: int, ahead: int = 0) -> int:
@@ -76,7 +77,7 @@ class WindowedOrder:
         With j phases touched they are `window` + j - 1 at most. Phases are smallest, and most are touched, around the
         end of an epoch, where they hold one piece, then two, and so on, on either side.
         """
-        piece = min(self.shard_items) // self.window
+        piece = int(self._counts.min()) // self.window
         if not piece:
             return len(self.shard_items)
         whole, samples = 0, n_samples - 2  # phases touched by their first or last sample alone
@@ -86,38 +87,65 @@ class WindowedOrder:
         return min(len(self.shard_items), self.window + whole + 1 + ahead)
 
     def _in_epoch(self, epoch: int, places: np.ndarray) -> np.ndarray:
-        table = _epoch_table(self, epoch)
+        table, pieces = self._table(epoch), np.arange(self.window)
         phase = np.searchsorted(table.phase_ends, places, side="right")  # [P]
-        piece_ends = table.piece_ends[phase]  # [P, window]
+        entered = phase[:, None] - pieces  # [P, window]: the shard that each piece of the phase is of, by its entry
+        there = (entered >= 0) & (entered < len(table.shards))
+        counts = self._counts[table.shards[np.clip(entered, 0, len(table.shards) - 1)]]
+        sizes = np.where(there, _piece_sizes(counts, pieces, self.window), 0)
+        piece_ends = np.cumsum(sizes, axis=1)  # [P, window]
         size = piece_ends[:, -1]
         place = places - (table.phase_ends[phase] - size)
         place = permute(place, size, keyed(self.seed, epoch, _PHASE, phase))  # shuffled within the phase
         piece = (place[:, None] >= piece_ends).sum(axis=1)  # [P]
-        piece_starts = np.pad(piece_ends[:, :-1], ((0, 0), (1, 0)))
-        before = np.take_along_axis(piece_starts, piece[:, None], axis=1)[:, 0]
+        before = np.take_along_axis(piece_ends - sizes, piece[:, None], axis=1)[:, 0]
         shard = table.shards[phase - piece]
-        count = np.array(self.shard_items)[shard]
+        count = self._counts[shard]
         inside = count * piece // self.window + place - before
         inside = permute(inside, count, keyed(self.seed, epoch, _PIECE, shard))  # random pieces
-        return table.first_item[shard] + inside
+        return self._first_items[shard] + inside
+
+    @cached_property
+    def _n_items(self) -> int:
+        return sum(self.shard_items)
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return np.array(self.shard_items, np.int64)  # [S]
+
+    @cached_property
+    def _first_items(self) -> np.ndarray:
+        return np.cumsum(self._counts) - self._counts  # [S]
+
+    @cached_property
+    def _tables(self) -> dict[int, _Epoch]:
+        return {}
+
+    def _table(self, epoch: int) -> _Epoch:
+        table = self._tables.get(epoch)
+        if table is None:
+            table = _epoch_table(self._counts, self.seed, self.window, epoch)
+            kept = dict(list(self._tables.items())[1 - _KEPT_EPOCHS :])
+            self.__dict__["_tables"] = kept | {epoch: table}  # a new one: another thread may be looking into the old
+        return table
 
 
 @dataclass(frozen=True)
 class _Epoch:
     shards: np.ndarray  # i64 [S] in order of entry
-    first_item: np.ndarray  # i64 [S] by shard
-    piece_ends: np.ndarray  # i64 [phases, window] running size of the pieces of a phase
-    phase_ends: np.ndarray  # i64 [phases] running size of the phases
+    phase_ends: np.ndarray  # i64 [S + window - 1] running size of the phases
 
 
-@lru_cache(maxsize=64)  # a mixture asks for two epochs of each of its sets in turn
-def _epoch_table(order: WindowedOrder, epoch: int) -> _Epoch:
-    counts = np.array(order.shard_items, np.int64)  # [S]
+def _piece_sizes(counts: np.ndarray, piece: np.ndarray | int, window: int) -> np.ndarray:
+    """How many items a piece has, of shards of so many."""
+    return counts * (piece + 1) // window - counts * piece // window
+
+
+def _epoch_table(counts: np.ndarray, seed: int, window: int, epoch: int) -> _Epoch:
     number = np.arange(len(counts))
-    shards = permute(number, np.full_like(number, len(counts)), keyed(order.seed, epoch, _SHARDS))
-    cuts = counts[shards][:, None] * np.arange(order.window + 1) // order.window  # [S, window + 1]
-    pieces = np.zeros((len(counts) + order.window - 1, order.window), np.int64)  # [phases, window]
-    for piece in range(order.window):
-        pieces[piece : piece + len(counts), piece] = cuts[:, piece + 1] - cuts[:, piece]
-    piece_ends = np.cumsum(pieces, axis=1)
-    return _Epoch(shards, np.cumsum(counts) - counts, piece_ends, np.cumsum(piece_ends[:, -1]))
+    shards = permute(number, np.full_like(number, len(counts)), keyed(seed, epoch, _SHARDS))
+    entering = counts[shards]
+    sizes = np.zeros(len(counts) + window - 1, np.int64)
+    for piece in range(window):
+        sizes[piece : piece + len(counts)] += _piece_sizes(entering, piece, window)
+    return _Epoch(shards, np.cumsum(sizes))

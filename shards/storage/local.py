@@ -53,7 +53,7 @@ class LocalFolder:
 
     def check_size(self, name: str, expected_bytes: int) -> None:
         try:
-            found_bytes = (self.root / name).stat().st_size
+            found_bytes = os.stat(f"{self.root}/{name}").st_size  # of every shard: quicker than a Path
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(name, self) from error
         except OSError as error:

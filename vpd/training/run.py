@@ -199,8 +199,7 @@ class Run:
         self.keeping.writer.wait()
         self.worker.barrier()  # before anybody looks for the newest checkpoint
         loop, newest = self.config.loop, self.store.latest()
-        index = self.parts.train_set.index
-        said = complaint(self.step, bad, weight, self.worker, index.key)
+        said = complaint(self.step, bad, weight, self.worker, self.parts.train_set.paged.key)
         if loop.nonfinite == "skip" and not weight:
             self._say(f"{said} Going on without it (loop.nonfinite: skip).")
             return True
