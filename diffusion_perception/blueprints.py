@@ -11,6 +11,7 @@ import torch
 
 from diffusion_perception import plugins
 from diffusion_perception.assemble import build_head
+from vpd.exchange.digests import check_digests
 from vpd.exchange.pretrained import MODEL, Blueprint, load_weights, read_blueprint, with_weights
 from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
@@ -55,9 +56,11 @@ def from_pretrained(folder: str | Path) -> tuple[Perception, Blueprint]:
 
     Raises:
         ConfigError: not such a folder, or a file of it cannot be read.
+        CorruptCheckpoint: a published model whose files are not those that were published.
         SchemaMismatch: the weights are not those of the blueprint; the message names the first keys.
     """
     folder = Path(folder)
+    check_digests(folder)
     blueprint = read_blueprint(folder)
     weights, model = load_weights(folder), assembled(blueprint)
     expected = {name: value.shape for name, value in model.state_dict().items()}

@@ -113,7 +113,7 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     model = assembled(blueprint)
     report = Report(checkpoint.path, "of the run's configuration", mapped={name: name for name in weights})
     check_fit(report, weights, {name: value.shape for name, value in model.state_dict().items()})
-    save_pretrained(out, with_weights(model, weights), blueprint, _beyond(unet_rest(base, tuple(LEFT_OUT)), weights))
+    save_pretrained(out, with_weights(model, weights), blueprint, beyond(unet_rest(base, tuple(LEFT_OUT)), weights))
     return [*of_these, *report.lines()]
 
 
@@ -153,10 +153,12 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         class_names=list(state["class_names"]),
         origin={"run": trained.run.name, "step": state["step"], "train_set": state["train_set"]},
         prompts=asdict(trained.model.prompts) if trained.model.prompts.count else {},
+        predict_views=dict(trained.predict_views),
+        precision=trained.loop.precision,
     )
 
 
-def _beyond(rest: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def beyond(rest: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What the network itself does not hold of the UNet's optional parts."""
     from vpd.exchange.importing.official import UNET
 

@@ -79,6 +79,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     parts = here.parts if here else place()  # pyright: ignore[reportOptionalCall]
     results: dict[str, Any] = {"run": job.run, "step": trained.step, "checkpoint": trained.where, "sets": {}}
     results["averaged"] = trained.averaged
+    results["fingerprints"] = {shards.manifest.name: shards.manifest.fingerprint for shards in opened.values()}
     for url, shards in opened.items():
         tag = f"[evaluate] {shards.manifest.name}:"
         metric = task.new_metric().joined(parts(url, shards, tag))

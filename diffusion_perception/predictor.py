@@ -101,14 +101,50 @@ class Predictor:
     def from_pretrained(
         cls, name: str, *, revision: str | None = None, device: str = "", views: Plugin | None = None
     ) -> Predictor:
-        """A saved model: its folder, or its id on the Hugging Face hub (`owner/name`), which is fetched once.
+        """A saved model: its folder, its URL, or its id on the Hugging Face hub (`owner/name`); fetched once.
 
         Raises:
             ConfigError: no such folder, nothing of that id in the cache or on the hub, or not a model of this project.
+            CorruptCheckpoint: a file is not the one that was published.
         """
         from diffusion_perception.hub import model_folder
 
         return cls(model_folder(name, revision), device=device, views=views)
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write the model as a folder that `from_pretrained` loads on any machine, with a card.
+
+        Args:
+            options: of `diffusion_perception.zoo.job.PublishJob`, such as `dtype="float16"`, `encoders="named"`.
+
+        Raises:
+            ConfigError: there is something already, or encoders that are not at hand. Nothing is written then.
+        """
+        self._publish(str(folder), options)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, replace: bool = False, **options: Any) -> None:
+        """The same as a repository of the Hugging Face hub, `owner/name`, in one commit.
+
+        Args:
+            private: of a repository that is made.
+            replace: files may be there already, and are overwritten.
+            options: as of `save_pretrained`.
+
+        Raises:
+            ConfigError: files are there already, the hub refuses, or encoders that are not at hand.
+        """
+        self._publish(f"hf://{repository}", options, private=private, replace_there=replace)
+
+    def _publish(
+        self, out: str, options: Mapping[str, Any], *, private: bool = True, replace_there: bool = False
+    ) -> None:
+        from diffusion_perception.settings import bind
+        from diffusion_perception.zoo.job import PublishJob
+        from diffusion_perception.zoo.writing import publish
+
+        step = {"checkpoint": str(self.trained.step)} if self.trained.step else {}
+        job = bind(PublishJob, {"run": self.trained.home, "out": out, **step, **options})
+        publish(job, private=private, replace_there=replace_there)
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_model, build_task, context_tokens
 from diffusion_perception.companions import Kind, build_encoder, check_same_weights, encoder_setting, states_on_device
+from diffusion_perception.hub import at_hand
 from shards.contract.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 class Trained:
     """A trained model, loaded: everything needed to evaluate or predict, without its training data."""
 
+    home: str  # folder or URL of the run or model
     where: str  # checkpoint or model folder
     step: int
     task: Task
@@ -76,6 +78,7 @@ def described(folder: str, which: str) -> tuple[Task, tuple[str, ...], str]:
     """
     from vpd.exchange.pretrained import is_pretrained, read_blueprint
 
+    folder = at_hand(folder)
     if is_pretrained(folder):
         from diffusion_perception.blueprints import task_of
 
@@ -87,9 +90,10 @@ def described(folder: str, which: str) -> tuple[Task, tuple[str, ...], str]:
 
 def load_trained(folder: str, which: str, device: torch.device) -> Trained:
     """A trained model on a device, in eval mode: from a run's checkpoint, or from a model folder
-    (`vpd.exchange.pretrained`)."""
+    (`vpd.exchange.pretrained`), which may be published at a URL (`diffusion_perception.hub`)."""
     from vpd.exchange.pretrained import is_pretrained
 
+    folder = at_hand(folder)
     return _from_model_folder(folder, device) if is_pretrained(folder) else _from_run(folder, which, device)
 
 
@@ -114,6 +118,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
         return build_encoder(encoder_setting(job, kind, facts.companions, **options), kind, device)
 
     return Trained(
+        home=folder,
         where=checkpoint.path,
         step=checkpoint.step,
         task=task,
@@ -142,16 +147,17 @@ def _from_model_folder(folder: str, device: torch.device) -> Trained:
         return build_encoder(encoder_options(folder, blueprint, kind), kind, device)
 
     return Trained(
+        home=folder,
         where=folder,
         step=0,
         task=task,
         model=model.to(device).eval(),
         data=DataConfig(train=""),
-        precision="auto",
+        precision=blueprint.precision,
         tokens=blueprint.tokens,
         size_px=(height, width),
         class_names=tuple(blueprint.class_names),
-        predict_views=task.predict_views((height, width)),
-        averaged=False,
+        predict_views=blueprint.predict_views or task.predict_views((height, width)),
+        averaged=bool(blueprint.origin.get("averaged")),
         encoder=load_encoder,
     )

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",
     "report": "jobs.report",
+    "publish": "jobs.publish",
     "features": "jobs.features",
     "probe": "jobs.probe",
     "convert": "jobs.convert_checkpoint",

@@ -1,4 +1,5 @@
-"""Repositories of the Hugging Face hub: which of their files the local cache holds, and fetching those it lacks.
+"""Repositories of models on the Hugging Face hub: which of their files the local cache holds, fetching those it lacks,
+and pushing a folder as one commit.
 
 Owns what a hub id looks like, and how a hub that does not answer is told in words. Everything that a machine without
 network has in its cache is found without asking. Which files of a repository are wanted is decided by those who ask
@@ -64,6 +65,40 @@ def fetch(repository: str, names: Sequence[str], revision: str | None = None) ->
     except _unavailable() as error:
         raise NotOnHub(_reason(error)) from error
     return paths[0].parents[names[0].count("/")]
+
+
+def push_folder(
+    folder: Path, repository: str, revision: str | None = None, *, private: bool = True, replace: bool = False
+) -> str:
+    """Make a folder the content of a repository, in one commit, so that it is there whole or not at all; returns the
+    address of the commit. A repository that does not exist is made. Large files that an interrupted push had sent are
+    the hub's already, by their sha256.
+
+    Args:
+        private: of a repository that is made.
+        replace: files may be there already, and are removed by the same commit.
+
+    Raises:
+        NotOnHub: the hub refuses, cannot be asked, or has files there that were not to be replaced.
+    """
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi()
+    try:
+        api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
+        there = [name for name in api.list_repo_files(repository, revision=revision) if name != ".gitattributes"]
+        if there and not replace:
+            raise NotOnHub(f"it has files there already ({', '.join(there[:3])})")
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            revision=revision,
+            commit_message="Publish a trained model",
+            delete_patterns="*" if there else None,
+        )
+    except _unavailable() as error:
+        raise NotOnHub(_reason(error)) from error
+    return str(commit.commit_url)
 
 
 def _unavailable() -> tuple[type[Exception], ...]:

@@ -43,7 +43,9 @@ def test_training_and_evaluation_without_workers_need_no_cluster(
     average = store.load(store.named("last", ""), "average")
     loaded = load_trained(str(tmp_path / "run"), "last", torch.device("cpu")).model
     assert all(torch.equal(loaded.get_parameter(name), value) for name, value in average.items())
-    scores = json.loads((tmp_path / "run" / "evaluation-step-2.json").read_text())["sets"]["tiny-val"]
+    written = json.loads((tmp_path / "run" / "evaluation-step-2.json").read_text())
+    assert written["fingerprints"] == {"tiny-val": ShardSet.open(sets / "tiny-val").manifest.fingerprint}
+    scores = written["sets"]["tiny-val"]
     assert scores["samples"] == ShardSet.open(sets / "tiny-val").manifest.counts["sentence"]
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the cache and of what is on its way

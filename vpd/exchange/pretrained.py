@@ -7,6 +7,7 @@ Owns the folder's form, for models trained here and imported ones alike:
     unet_rest.safetensors   parts of the UNet that perception does not use (output head, time MLP); kept so that the
                             UNet can go back to diffusers complete (optional)
     vae/, text_encoder/     encoders that came with a checkpoint, as diffusers folders (optional)
+    digests.json            sha256 of every other file (`vpd.exchange.digests`), of published models
 
 Networks are assembled elsewhere, from the blueprint on the meta device, and their weights put in place here: nothing is
 initialised first. Importing other projects' files is `vpd.exchange.importing`'s; resuming training is
@@ -28,12 +29,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from shards.errors import ConfigError, SchemaMismatch
+from vpd.exchange.digests import check_digests
 from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
 
 CONFIG, MODEL, UNET_REST = "config.json", "model.safetensors", "unet_rest.safetensors"
 FORMAT = 1
-ADDED = {"prompts"}  # settings of the blueprint that folders written before they existed lack
+ADDED = {
+    "prompts",
+    "predict_views",
+    "precision",
+}  # settings of the blueprint that folders written before they existed lack
 Plugin = Mapping[str, Any]
 
 
@@ -55,6 +61,8 @@ class Blueprint:
         class_names: one per row of the class table, if known.
         prompts: settings of learned prompts (`vpd.model.settings.PromptConfig`); empty for text.
         origin: where the weights came from.
+        predict_views: view plan that cuts a picture for a prediction, by name and options; empty: as the task says.
+        precision: of predictions, as a run's `loop.precision`.
     """
 
     task: Plugin
@@ -69,6 +77,8 @@ class Blueprint:
     class_names: Sequence[str] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, Any] = field(default_factory=dict)
+    predict_views: Plugin = field(default_factory=dict)
+    precision: str = "auto"
 
 
 def with_weights(model: Perception, weights: Mapping[str, torch.Tensor]) -> Perception:
@@ -88,17 +98,27 @@ def save_pretrained(
     blueprint: Blueprint,
     unet_rest: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
+    """Write a model as a folder; arguments as of `write_folder`."""
+    write_folder(folder, model.state_dict(), blueprint, unet_rest)
+
+
+def write_folder(
+    folder: str | Path,
+    weights: Mapping[str, torch.Tensor],
+    blueprint: Blueprint,
+    unet_rest: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write a model as a folder; config.json is written last.
 
     Args:
         folder: created if need be; files of the same names are replaced.
-        model: the network.
+        weights: every weight of the network.
         blueprint: what it was built from.
         unet_rest: what the UNet has beyond the network, if it is at hand.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
+    save_file({name: value.detach().contiguous() for name, value in weights.items()}, folder / MODEL)
     if unet_rest:
         save_file({name: value.contiguous() for name, value in unet_rest.items()}, folder / UNET_REST)
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(blueprint)}, indent=1) + "\n"
@@ -149,8 +169,10 @@ def initialise(model: Perception, folder: str | Path) -> None:
 
     Raises:
         SchemaMismatch: the two are not the same network; the message names the first keys.
+        CorruptCheckpoint: a published model whose files are not those that were published.
     """
     check_start(model, folder)
+    check_digests(folder)
     model.load_state_dict(load_weights(folder))
 
 
