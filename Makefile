@@ -1,5 +1,6 @@
 # Two commands: `make demo` and `make test`. Both set up everything they need in .venv on first use. `make quick` is the
-# part of the tests that needs no cluster, `make peers` reads sets with other people's readers, installed beside .venv.
+# part of the tests that needs no cluster, `make peers` reads sets with other people's readers, installed beside .venv,
+# `make docs` builds the documentation as a site, site_out/index.html.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 READERS := wids==0.1.11 torchdata==0.11.0 megatron-energon==7.4.1
 
-.PHONY: demo test quick lint style types tested tested-quickly soak peers install clean
+.PHONY: demo test quick lint style types tested tested-quickly soak peers docs install clean
 
 demo: $(READY)
 	$(BIN)/python -m demo
@@ -53,6 +54,9 @@ $(PEERS)/.ready: $(READY)
 	$(PEERS)/bin/python -m pip install --quiet $(READERS)
 	touch $@
 
+docs: $(READY)
+	$(BIN)/python -m website
+
 install: $(READY)
 
 # pyright fetches its program on the first call: part of the installation, so that later calls need no network.
@@ -65,4 +69,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) $(PEERS) demo_out
+	rm -rf $(VENV) $(PEERS) demo_out site_out

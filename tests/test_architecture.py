@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "jobs": {"shards", "pipeline", "vpd", "diffusion_perception"},
     "demo": {"shards", "pipeline", "vpd", "diffusion_perception", "jobs"},
     "benchmarks": {"shards", "pipeline", "vpd", "diffusion_perception", "jobs", "demo"},
+    "website": set(),
 }
 PRODUCT = ("shards", "pipeline", "vpd", "diffusion_perception", "jobs")
 # Heavy library -> the only places (path prefixes) that may import it.
