@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("shards", "pipeline", "vpd", "diffusion_perception", "jobs", "demo")
-NAME_CHARACTERS, WIDTH = 24, 118
+NAME_CHARACTERS, WIDTH = 24, 92  # as many as fit beside the site's menus
 
 
 class Uncaptioned(Exception):

@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from website.error_texts import listed
 from website.folders import tree
 
 PARTS: Mapping[str, tuple[str, Callable[[Path], str]]] = {  # name in the page -> the page, what writes the part
     "packages": ("docs/design.md", tree),
+    "errors": ("docs/troubleshooting.md", listed),
 }
 
 

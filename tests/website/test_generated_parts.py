@@ -26,7 +26,7 @@ def test_every_package_and_its_folders_are_in_the_tree() -> None:
         for folder in (ROOT / name, *rooms):
             assert f"{folder.name}/ " in drawn
             assert caption(folder).split()[0] in drawn
-    assert max(map(len, drawn.splitlines())) <= 118
+    assert max(map(len, drawn.splitlines())) <= 92
 
 
 def test_a_caption_is_the_first_sentence_and_must_be_there(tmp_path: Path) -> None:
