@@ -14,6 +14,7 @@ from typing import IO, Any
 from shards.errors import SchemaMismatch
 
 _OWNERSHIP: dict[str, Any] = {"user": "shards", "group": "shards", "mode": 0o444}
+_PIECE_BYTES = 1 << 18  # hashed and written at once: what a core's cache holds
 _LEAST_TOO_LARGE = 8**11  # what the size field of a plain tar cannot say
 
 
@@ -30,6 +31,9 @@ class _Hashed:
         self.n_bytes += len(data)
         return self._file.write(data)
 
+    def tell(self) -> int:
+        return self.n_bytes
+
 
 class TarStream:
     """Writes members to an open file."""
@@ -37,8 +41,11 @@ class TarStream:
     def __init__(self, file: IO[bytes]) -> None:
         from webdataset.writer import TarWriter  # imports torch, which readers do not need
 
-        self._hashed: Any = _Hashed(file)  # all of a file that tarfile writes a stream to
+        self._hashed: Any = _Hashed(file)  # all of a file that tarfile writes to
         self._tar = TarWriter(self._hashed, mtime=0, encoder=False, compress=False, **_OWNERSHIP)
+        # In place of its own stream, which copies every 10 kB several times: a quarter of the CPU time of a tar.
+        pieces: Any = {"copybufsize": _PIECE_BYTES}
+        self._tar.tarstream = tarfile.open(fileobj=self._hashed, mode="w", **pieces)  # noqa: SIM115  (`end` closes it)
 
     def add(self, name: str, header: bytes, data: bytes | memoryview) -> int:
         """A member that holds `header` and then `data`; the byte of the file at which it begins."""
