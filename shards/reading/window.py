@@ -59,15 +59,17 @@ class WindowedOrder:
         return np.asarray(positions, np.int64) // self.n_items
 
     def shards_near(self, position: int, ahead: int, stop: int | None = None) -> list[int]:
-        """The shards in use at a position, longest in use first, then the next `ahead` that will enter; none of an
-        epoch that begins at `stop` or later."""
+        """The shards in use at a position, longest in use first, then those that will enter, until there are `ahead`
+        more than a full window has; none of an epoch that begins at `stop` or later. At both ends of an epoch, where
+        fewer are in use and phases are short, more are on their way."""
         epoch, place = divmod(position, self.n_items)
         table = self._table(epoch)
         phase = int(np.searchsorted(table.phase_ends, place, side="right"))
-        near = table.shards[max(0, phase - self.window + 1) : phase + 1 + ahead].tolist()
+        first = max(0, phase - self.window + 1)
+        near = table.shards[first : first + self.window + ahead].tolist()
         missing = phase + 1 + ahead - len(table.shards)
         if missing > 0 and (stop is None or stop > (epoch + 1) * self.n_items):
-            near += self._table(epoch + 1).shards[: min(missing, ahead)].tolist()
+            near += self._table(epoch + 1).shards[:missing].tolist()
         return list(dict.fromkeys(near))
 
     def most_shards(self, n_samples: int, ahead: int = 0) -> int:

@@ -116,6 +116,11 @@ def test_shards_near_looks_over_the_end_of_an_epoch() -> None:
     for position in range(2 * order.n_items):
         near = order.shards_near(position, ahead=2)
         assert owner[order.items(position, position + 1)[0]] in near
+    long = WindowedOrder((64,) * 40, 3, window=4)  # phases of 16, 32, 48 samples at the start, 64 later
+    for position in (0, 16, 500, 64 * 39, 64 * 40 - 1, 64 * 40):
+        near = long.shards_near(position, ahead=2)
+        assert len(near) in (5, 6), "at both ends, too; a shard may be among the last and the next ones"
+    assert len(long.shards_near(64 * 40 - 1, ahead=2, stop=64 * 40)) == 1
     start_of_next = owner[order.items(16, 17)[0]]
     assert start_of_next in order.shards_near(15, ahead=2)
 
