@@ -25,7 +25,7 @@ LABEL_FORMS = get_args(LabelForm)
 LEAST_DECODE_THREADS = 4
 # Options that older versions left out of a recipe: where one is absent there, nothing is known of it.
 LATER = (("source", "images"), ("source", "depths"), ("text_encoder", "tokenizer_rules"))
-_COUNTS = ("pairs", "pictures")  # of a source's files, beside the hashes
+_COUNTS = ("pairs", "pictures", "rows")  # of a source's files, beside the hashes
 META_FIELD = Field("meta", "json", unit="items, views, sentences and what the source says about the image")
 
 

@@ -7,6 +7,7 @@ given as .npy.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -56,10 +57,20 @@ class Rows:
                 yield {"index": index, **{role: row[column] for role, column in kept.items()}}
 
     def identity(self) -> dict[str, Any]:
-        """Of the dataset's content, the columns and how many rows are taken."""
+        """Of the dataset's content, the columns and which rows are taken. Content is what another state of the same
+        dataset changes; a set is brought up to date by it."""
         features = {role: str(self.feature(role)) for role in self.columns}
-        taken = {"rows": len(self), "dataset_split": self.split, "dataset": self._fingerprint}
-        return {"columns": self.columns, "features": features, **taken}
+        named = {} if self.place.is_local else {"repository": self.place.dataset}
+        limited = {"limit": self.place.limit} if self.place.limit else {}
+        content = {"rows": len(self), "dataset_sha256": hashlib.sha256(self._fingerprint.encode()).hexdigest()}
+        return {
+            "columns": self.columns,
+            "features": features,
+            "dataset_split": self.split,
+            **named,
+            **limited,
+            **content,
+        }
 
     @property
     def _where(self) -> str:

@@ -16,7 +16,9 @@ from pycocotools import mask as coco
 
 from pipeline.sources.hf_dataset import build
 from pipeline.sources.hf_dataset.rows import Rows
-from shards.errors import ConfigError, Reject, SourceError
+from pipeline.views import exact
+from shards.errors import ConfigError, FingerprintMismatch, Reject, SourceError
+from tests.pipeline.toys import Build, ToyVae, digests
 
 datasets = pytest.importorskip("datasets")
 PICTURE = datasets.Image()
@@ -109,6 +111,27 @@ def test_files_that_are_written_anew_are_another_content_streamed_or_not(parquet
     other.select([0, 1]).to_parquet(str(parquet / "train-00001-of-00002.parquet"))
     after = [build(str(parquet), **way, **SEGMENTATION).identity("train") for way in ways]
     assert all(old["rows"] == new["rows"] and old != new for old, new in zip(before, after, strict=True))
+
+
+def test_a_set_follows_its_dataset_and_encodes_only_what_changed(tmp_path: Path) -> None:
+    def saved(place: str, rows: int, changed: int = -1) -> Build:
+        photos = [photo(20 if row == changed else row) for row in range(rows)]
+        made = datasets.Dataset.from_dict({"photo": [png(one) for one in photos], "mask": [png(mask(0))] * rows})
+        made.cast_column("photo", PICTURE).cast_column("mask", PICTURE).save_to_disk(tmp_path / "data")
+        source: Any = build(str(tmp_path / "data"), splits={"train": "train"}, **SEGMENTATION)
+        return Build(tmp_path / place / "toys", source, ToyVae(), None, exact.build(8))
+
+    saved("set", 8).run()
+    followed = saved("set", 10, changed=5)
+    assert [stale.shard.index for stale in followed.begin().situation.stale] == [0, 1, 2]
+    followed.run()
+    assert isinstance(followed.vae, ToyVae)
+    assert len(followed.vae.shapes) == 2  # a batch of the changed row, one of those that came
+    saved("fresh", 10, changed=5).run()
+    assert digests(tmp_path / "set") == digests(tmp_path / "fresh")
+    limited = build(str(tmp_path / "data"), splits={"train": "train"}, limit=3, **SEGMENTATION)
+    with pytest.raises(FingerprintMismatch, match=r"source.limit: 3 here, absent in toys"):
+        Build(tmp_path / "set" / "toys", limited, ToyVae(), None, exact.build(8)).begin()  # type: ignore[arg-type]
 
 
 def test_what_has_no_splits_is_not_taken_for_each_of_them(parquet: Path, tmp_path: Path) -> None:
