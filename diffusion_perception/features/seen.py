@@ -72,10 +72,10 @@ class Seen(Mapping[str, FeatureMap]):
 
 def _tokens_of(word: str, tokens: Sequence[str]) -> list[int]:
     """The places of a word's tokens, wherever they spell it from its beginning to its end: CLIP marks the last piece of
-    a word (`</w>`), T5 the first (`\u2581`)."""
+    a word (`</w>`), T5 the first (`\u2581`). CLIP's mark of the beginning (`<|startoftext|>`) is no part of a word."""
     plain = [token.removesuffix("</w>").removeprefix("\u2581").lower() for token in tokens]
     ends = [
-        token.endswith("</w>") or following.startswith(("\u2581", "<"))
+        token.endswith(("</w>", "|>")) or following.startswith(("\u2581", "<"))
         for token, following in zip(tokens, [*tokens[1:], "<"], strict=True)
     ]
     starts = [True, *ends[:-1]]

@@ -21,7 +21,7 @@ def seen(words: tuple[str, ...]) -> Seen:
 @pytest.mark.parametrize(
     ("words", "word", "places"),
     [
-        *((CLIP, "dog", [3, 6]), (CLIP, "doghouse", [4, 5]), (CLIP, "Big", [2])),
+        *((CLIP, "dog", [3, 6]), (CLIP, "doghouse", [4, 5]), (CLIP, "Big", [2]), (CLIP, "a", [1])),
         *((T5, "dog", [2, 5]), (T5, "doghouse", [3, 4]), (T5, "a", [0])),
     ],
 )
