@@ -45,6 +45,8 @@ FREE: Mapping[str, str] = {
     "optim.sharded": "is about who keeps which moments; a checkpoint has all of them",
     "loop.mfu": "is about what is told, and when",
     "loop.profile": "is about what is told, and when",
+    "loop.pictures": "is about what is told, and when",
+    "loop.pictures_from": "is about what is told, and when",
     "loop.nonfinite": "is about what follows a number that is not finite, which is never applied",
     "loop.roll_backs": "is about what follows a number that is not finite, which is never applied",
     "loop.deterministic": "is about the order in which a GPU adds, as the number of workers is",

@@ -143,6 +143,7 @@ def placed(job: TrainJob) -> TrainJob:
             "data.subset": _placed_keys(data.subset, "data.subset"),
             "data.val_subset": _placed_keys(data.val_subset, "data.val_subset"),
             "data.mix.sets": mixed,
+            "loop.pictures_from": path(job.loop.pictures_from, "loop.pictures_from"),
             "model.init": path(job.model.init, "model.init"),
             "data.table": path(job.data.table, "data.table"),
             "data.source": places.located(job.data.source, "data.source"),

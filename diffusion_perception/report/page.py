@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from statistics import median
@@ -15,9 +15,10 @@ from typing import Any
 
 from diffusion_perception.report.comparing import differences, repetitions, scores_of
 from diffusion_perception.report.curves import drawn
+from diffusion_perception.report.over_time import OverTime
 from diffusion_perception.report.predictions import Answered, Extremes
 from diffusion_perception.report.runs import RunRecord
-from pipeline.inspection.markup import document, figure, note
+from pipeline.inspection.markup import document, figure, image, note
 from shards.progress import duration
 
 LOGARITHMIC = ("loss", "gradient_norm", "lr")
@@ -26,23 +27,33 @@ CURVES = 12  # of validation scores; the others are in the table
 SETTINGS = "every setting in force"
 
 
-def page(runs: Sequence[RunRecord], examples: Sequence[tuple[str, Extremes, Sequence[str]]] = ()) -> str:
+def page(
+    runs: Sequence[RunRecord],
+    examples: Sequence[tuple[str, Extremes, Sequence[str]]] = (),
+    drawn_over_time: Mapping[str, OverTime] | None = None,
+) -> str:
     """The whole file.
 
     Args:
         examples: for a run, by its name: the best and worst predictions, and what is to be known about them.
+        drawn_over_time: for a run, by its name: the pictures that it drew at its evaluations.
     """
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: {', '.join(run.name for run in runs)}"
-    return document(title, _body(runs, examples))
+    return document(title, _body(runs, examples, drawn_over_time or {}))
 
 
-def _body(runs: Sequence[RunRecord], examples: Sequence[tuple[str, Extremes, Sequence[str]]]) -> Iterator[str]:
+def _body(
+    runs: Sequence[RunRecord],
+    examples: Sequence[tuple[str, Extremes, Sequence[str]]],
+    drawn_over_time: Mapping[str, OverTime],
+) -> Iterator[str]:
     for run in runs:
         yield from (note("warning", f"{run.name}: a damaged checkpoint, {line}") for line in run.damaged)
     yield from _overview(runs)
     yield from _curves(runs, "val", "Validation")
     yield from _scores(runs)
     yield from _repeated(runs)
+    yield from _over_time(drawn_over_time)
     yield from _pictures(examples)
     yield from _curves(runs, "train", "Training")
     yield from _settings(runs)
@@ -127,6 +138,19 @@ def _pictures(examples: Sequence[tuple[str, Extremes, Sequence[str]]]) -> Iterat
         for title, chosen in (("The best", best), ("The worst", worst[::-1])):
             yield f"<h3>{title} of {found.scored}: the picture, its labels, the prediction</h3>" if chosen else ""
             yield f'<div class="pairs">{"".join(map(_answer, chosen))}</div>'
+
+
+def _over_time(drawn_over_time: Mapping[str, OverTime]) -> Iterator[str]:
+    for name, pictures in drawn_over_time.items():
+        if pictures:
+            yield f"<h2>The same pictures as {escape(name)} learned</h2>"
+            yield "<p>Predictions at some of its evaluations, the first and the last among them.</p>"
+        for key, shown in pictures.items():
+            cells = "".join(
+                f"<figure>{image(f'{key} at step {step}', encoded)}<figcaption>step {step}</figcaption></figure>"
+                for step, encoded in shown
+            )
+            yield f'<h3>{escape(key)}</h3><div class="steps">{cells}</div>'
 
 
 def _answer(one: Answered) -> str:

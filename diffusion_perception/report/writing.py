@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffusion_perception.report.curves import check_installed
+from diffusion_perception.report.over_time import drawn_over_time
 from diffusion_perception.report.page import page
 from diffusion_perception.report.predictions import ExampleOptions, extremes
 from diffusion_perception.report.runs import read_run
@@ -45,7 +46,8 @@ def write_report(
         for run in read:
             say(f"[report] {run.name}: predictions")
             examples.append((run.name, *extremes(run.url, options, say)))
+    drawn = {run.name: drawn_over_time(run.url, run.job.data.storage) for run in read}
     try:
-        write_atomic(path, page(read, examples).encode())
+        write_atomic(path, page(read, examples, drawn).encode())
     except OSError as error:
         raise ConfigError(f"html={path}: cannot be written ({error}). Name a file in a folder that exists.") from error

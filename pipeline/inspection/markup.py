@@ -22,6 +22,7 @@ td.bars { width: min(200px, 22vw); } .bar { display: block; height: 0.7em; backg
 figure { margin: 0; } figure img { vertical-align: top; } figure img + img { margin-left: 2%; }
 .wide { overflow-x: auto; } details { margin: 1em 0; }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); gap: 14px; }
+.steps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(160px, 45%), 1fr)); gap: 8px; }
 figure.curve svg { width: 100%; height: auto; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 """
@@ -58,13 +59,16 @@ def table(head: Sequence[str], rows: Sequence[tuple[str, str, float]]) -> Iterat
 def figure(drawing: Drawing, *more: tuple[str, bytes]) -> str:
     """A picture beside the same with its labels and what else is shown of it (in words, JPEG), and the texts below."""
     shown = (("picture", drawing.picture), ("with its labels", drawing.overlay), *more)
-    images = "".join(
-        f'<img style="width: {(100 - 2 * (len(shown) - 1)) // len(shown)}%" alt="{escape(alt)}" '
-        f'src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
-        for alt, jpeg in shown
-    )
+    width = f"width: {(100 - 2 * (len(shown) - 1)) // len(shown)}%"
+    images = "".join(image(alt, jpeg, width) for alt, jpeg in shown)
     texts = "".join(f"<br>{swatch(colour) if colour else ''} {escape(text)}" for text, colour in drawing.texts)
     return f"<figure>{images}<figcaption>{escape(drawing.key)}{texts}</figcaption></figure>"
+
+
+def image(alt: str, jpeg: bytes, style: str = "width: 100%") -> str:
+    """A picture inside the file."""
+    inside = base64.b64encode(jpeg).decode("ascii")
+    return f'<img style="{style}" alt="{escape(alt)}" src="data:image/jpeg;base64,{inside}">'
 
 
 def swatch(colour: tuple[int, int, int]) -> str:

@@ -30,6 +30,8 @@ def test_two_seeds_make_one_page_with_curves_scores_and_predictions(
     assert "run.name" not in text.split("Settings that differ")[1].split("<details>")[0]
     assert re.search(r"device cpu, diffusers [\d.]+, .*python 3\.\d.*, torch \d.*, workers 1<", text)
     for seed in (0, 1):
+        over_time = text.split(f"The same pictures as seed{seed} learned")[1].split("<h2>")[0]
+        assert over_time.count("<img") == over_time.count("<h3>") == over_time.count("step 1<") == 4
         predictions = text.split(f"Predictions of seed{seed}")[1].split("<h2>")[0]
         best, worst = (
             [float(score) for score in re.findall(r"score ([\d.e-]+)", part)]

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError
 from shards.reading.labelling import BatchLabels, one_by_one
 from shards.reading.order import order_of
-from shards.reading.reader import ShardSet
+from shards.reading.reader import ShardSet, StoredRecord
 from shards.reading.stream import BatchStream
 from vpd.model.device_batch import PIXELS, Encoders, pinned_allocator, text_fields
 from vpd.model.perception import Perception
@@ -37,6 +39,7 @@ class Parts:
     class_names: tuple[str, ...] = ()  # of the rows of the model's class table
     schedule: Callable[[int, float], Schedule] = poly  # (total steps, steps per epoch) -> the learning-rate curve
     load_pixels: Callable[[Any], Any] | None = None  # Sample -> float32 [3, H, W], for latents: online
+    canvas: Callable[[StoredRecord], np.ndarray] | None = None  # what predictions are drawn on: uint8 [H, W, 3]
 
 
 def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: int, stop_step: int) -> BatchStream:

@@ -8,6 +8,7 @@ logged, and when, is left to `vpd.training.run`. Only rank 0 owns a RunLog.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -15,11 +16,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue] - generated
 from torch.utils.tensorboard import SummaryWriter
 
 from shards.errors import ConfigError
 from shards.progress import duration
 from shards.storage.atomic import sweep, write_atomic
+from vpd.training.board import PICTURES
 from vpd.training.lines import Lines
 from vpd.training.mirror import Mirror
 
@@ -112,6 +116,16 @@ class RunLog:
         self._echo(step_line(step, said, prefix, total, left_s))
         if self._mirror:
             self._mirror.push_if_due()
+
+    def show(self, step: int, name: str, jpeg: bytes) -> None:
+        """A picture for TensorBoard, which keeps those of one name side by side."""
+        width, height = Image.open(io.BytesIO(jpeg)).size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=jpeg)
+        with suppress(OSError):  # a full disk: as with curves
+            self._board = self._board or SummaryWriter(self._board_folder, purge_step=step)
+            if self._board.file_writer:
+                summary = Summary(value=[Summary.Value(tag=f"{PICTURES}{name}", image=image)])
+                self._board.file_writer.add_summary(summary, step)
 
     def say(self, text: str) -> None:
         """A console line that is not a measurement."""

@@ -29,6 +29,7 @@ from vpd.training.norms import joins_norms, norm_statistics
 from vpd.training.numerics import autocast_of, dtype_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
+from vpd.training.pictures import pictures_of_run
 from vpd.training.resume import move_schedule
 from vpd.training.run_ahead import RunAhead
 from vpd.training.settings import TrainConfig
@@ -87,6 +88,7 @@ class Run:
         self.results: dict[str, float] = {}
         self.trace = StepTrace(loop.profile, log.folder, worker.device, log.say) if log else None
         self.utilisation: Utilisation | None = None  # made of the first batch
+        self.pictures = pictures_of_run(config, parts, worker, log, lambda: self.step)
 
     def introduce(self) -> None:
         """Say what is going to be trained."""
@@ -248,8 +250,9 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         self.worker.take_the_first(norm_statistics(self.model))  # the score is that of what is saved
+        drawing = self.pictures.scored if self.pictures else None
         with self.average.in_place() if self.average else nullcontext():
-            scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log)
+            scored = validate(self.model, self.config, self.parts, self.worker, self.autocast, self.log, drawing)
         self.results.update(scored)
         if self.log:
             self.log.write(self.step, scored, prefix="val", total=self.total)

@@ -114,6 +114,8 @@ class LoopConfig:
     log_every_steps: int = 50  # loss, rate and speed
     eval_every_steps: int = 0  # 0 = once an epoch
     eval_at_start: bool = False  # also before the first step, for a number to compare with
+    pictures: int = 4  # validation pictures drawn with their prediction at every evaluation, always the same; 0 = none
+    pictures_from: str = ""  # folder in which their `file_name` is found; empty = drawn on latents in false colours
     save_every_steps: int = 0  # 0 = with every evaluation
     stop_after_steps: int = 0  # > 0: stop this run early, at this step; the schedule still spans the whole run
     keep_last: int = 2  # newest checkpoints kept, besides the best one
@@ -138,6 +140,7 @@ class LoopConfig:
             "stop_after_steps",
             "keep_last",
             "roll_backs",
+            "pictures",
         )
         _at_least("loop", self, 0, "epochs", "steps", *cadences)
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):

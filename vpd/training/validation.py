@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
+
 from shards.progress import duration, reports
+from shards.reading.reader import StoredRecord
 from vpd.inference.evaluate import check_count, evaluate
 from vpd.model.perception import Perception
 from vpd.training.feeding import Parts
@@ -26,8 +29,13 @@ def validate(
     worker: Worker,
     autocast: Callable[[], AbstractContextManager[Any]],
     log: RunLog | None,
+    on_record: Callable[[StoredRecord, torch.Tensor], None] | None = None,
 ) -> dict[str, float]:
-    """The scores; a long pass says how far this worker is."""
+    """The scores; a long pass says how far this worker is.
+
+    Args:
+        on_record: called with each record of this worker and its outputs.
+    """
     assert parts.val_set is not None
     share = "[val]" if worker.world == 1 else f"[val, worker {worker.rank} of {worker.world}]"
     began_s = time.perf_counter()
@@ -42,6 +50,7 @@ def validate(
         encoders=parts.encoders,
         autocast=autocast,
         text=config.data.text,
+        on_record=on_record,
         progress=reports(share, "records", log.say) if log else None,
     )
     metric = metric.joined(worker.gathered(metric.state))
