@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "jobs.train",
     "evaluate": "jobs.evaluate",
     "predict": "jobs.predict",
+    "ui": "jobs.ui",
     "report": "jobs.report",
     "publish": "jobs.publish",
     "features": "jobs.features",

@@ -27,7 +27,7 @@ from jobs.command import COMMANDS
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, did_you_mean
 
-WITHOUT = ("schema", "check", "init", "data", "set", "report")  # has none; reads those of build; are all words
+WITHOUT = ("schema", "check", "init", "data", "set", "report", "ui")  # has none; reads those of build; are all words
 CONFIGURED = {kind: module for kind, module in COMMANDS.items() if kind not in WITHOUT}
 
 

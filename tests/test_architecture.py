@@ -34,6 +34,7 @@ HOMES = {
     "diffusers": ("pipeline/encoders/", "vpd/backbones/", "vpd/features/"),
     "transformers": ("pipeline/encoders/",),
     "huggingface_hub": ("shards/models/", "shards/storage/"),
+    "gradio": ("diffusion_perception/ui/",),
     "datasets": ("pipeline/sources/hf_dataset/",),
     "tensorboard": ("vpd/training/",),
     "h5py": ("pipeline/sources/", "pipeline/files/"),
