@@ -118,6 +118,7 @@ def _record(task: str, number: int, schema: Schema) -> Record:
     if task == "refer":
         mask = np.zeros(PICTURE_PX, np.uint8, order="F")
         mask[5:20, 5:30] = 1
+        meta["sentences"] = ["the object"]
         rle = coco_mask.encode(mask)
         meta["refs"] = [{"rle": {"size": list(PICTURE_PX), "counts": rle["counts"].decode()}}]
         values["tokens"] = np.ones((1, TOKENS), np.int32)
