@@ -152,6 +152,19 @@ def is_text(value: object) -> bool:
         return False
 
 
+class Inside(Protocol):
+    """What belongs to one record inside a file that holds others: a row of a table, a frame."""
+
+    @property
+    def state(self) -> str:
+        """Another text whenever this may have changed: a hash of the whole file."""
+        ...
+
+    def read_bytes(self) -> bytes:
+        """Everything that the record is made of. OSError or Reject: it cannot be read."""
+        ...
+
+
 class Source(Protocol):
     """A dataset folder in its official layout, read at random: a shard is then a pure function of a slice of keys.
 
@@ -185,10 +198,10 @@ class Source(Protocol):
         """One record; safe to call from several threads. Reject: this one cannot be used, and why."""
         ...
 
-    def files_of(self, split: str, key: str) -> Mapping[str, Path] | None:
-        """Every file that belongs to this record alone, by its name inside the dataset. A finished set is brought up to
-        date by them. None, the default, where there are none such: records are then read again when `identity`
-        changes."""
+    def files_of(self, split: str, key: str) -> Mapping[str, Path | Inside] | None:
+        """Every file that belongs to this record alone, by its name inside the dataset, or its part of a file that
+        holds others. A finished set is brought up to date by them. None, the default, where there are none such:
+        records are then read again when `identity` changes."""
         return None
 
     def identity(self, split: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.building.ledger import FinishedShard, finished_of_set, read_all_finished, read_manifest
 from pipeline.building.plan import PlannedShard, is_in_place, remaining
@@ -20,10 +20,11 @@ from pipeline.building.taking_over import files_of, is_retried, is_untouched
 from pipeline.example import Source
 from pipeline.views import ViewPlan
 from shards.contract.manifest import Manifest
-from shards.contract.origins import SourceFile
+from shards.contract.origins import Origin, SourceFile
 from shards.storage.storage import Folder
 
 NOT_BUILT, NOT_IN_PLACE = "is not built", "its files are missing, or not as recorded"
+_SHARED = "annotations, lists or class names, which all records depend on, have changed"
 _LOOKS_AT_ONCE = 8
 _SHOWN = 3
 
@@ -48,7 +49,8 @@ class Situation:
 
     Attributes:
         manifest: of a finished set.
-        finished: what is known of its shards, or of those that are finished, by name.
+        finished: what is known of its shards, or of those that are finished, by name; with today's times of files
+            that did not change.
         stale: what is to be built, in the order of the plan.
         updates: a finished set is to be replaced.
     """
@@ -87,12 +89,13 @@ def situation(
     manifest = read_manifest(folder)
     if manifest is None:
         finished = read_all_finished(folder, [shard.name for shard in planned])
-        return Situation(None, finished, stale_shards(folder, planned, source, split, view_plan, finished), False)
+        stale, finished = _looked(folder, planned, source, split, view_plan, finished)
+        return Situation(None, finished, stale, False)
     finished = finished_of_set(folder, manifest)
     if not finished:  # of an older version, which does not say what its records were made from
         lost = [StaleShard(shard, (NOT_IN_PLACE,), len(shard.keys)) for shard in remaining(planned, folder)]
         return Situation(manifest, {}, tuple(lost), False)
-    stale = stale_shards(folder, planned, source, split, view_plan, finished)
+    stale, finished = _looked(folder, planned, source, split, view_plan, finished)
     smaller = bool(finished.keys() - {shard.name for shard in planned})
     other = any(stale_shard.shard.name not in finished or stale_shard.is_changed for stale_shard in stale)
     return Situation(manifest, finished, stale, smaller or other)
@@ -107,14 +110,28 @@ def stale_shards(
     finished: Mapping[str, FinishedShard],
 ) -> tuple[StaleShard, ...]:
     """Those of the planned shards that are not as they would be built now."""
-    look = _Look(folder, source, split, view_plan, shared_sha256(source, split))
+    return _looked(folder, planned, source, split, view_plan, finished)[0]
+
+
+def _looked(
+    folder: Folder,
+    planned: Sequence[PlannedShard],
+    source: Source,
+    split: str,
+    view_plan: ViewPlan,
+    finished: Mapping[str, FinishedShard],
+) -> tuple[tuple[StaleShard, ...], dict[str, FinishedShard]]:
+    """Shards to build, and all that are finished, with the times of today."""
+    look, now = _Look(folder, source, split, view_plan, shared_sha256(source, split)), dict(finished)
     with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
         why = list(pool.map(lambda shard: look.why(shard, finished.get(shard.name)), planned))
-    return tuple(
-        StaleShard(shard, tuple(reasons), affected)
-        for shard, (reasons, affected) in zip(planned, why, strict=True)
-        if reasons
-    )
+    stale = []
+    for shard, (reasons, affected, part) in zip(planned, why, strict=True):
+        if reasons:
+            stale.append(StaleShard(shard, tuple(reasons), affected))
+        elif part is not None:
+            now[shard.name] = part
+    return tuple(stale), now
 
 
 @dataclass(frozen=True)
@@ -125,22 +142,25 @@ class _Look:
     view_plan: ViewPlan
     shared: str
 
-    def why(self, shard: PlannedShard, part: FinishedShard | None) -> tuple[list[str], int]:
-        """Why a shard is to be built, and how many of its records that concerns; no reason if it is not."""
+    def why(self, shard: PlannedShard, part: FinishedShard | None) -> tuple[list[str], int, FinishedShard | None]:
+        """Why a shard is to be built, no reason if it is not; how many of its records that concerns; and what is known
+        of it, with the times of today."""
         if part is None:
-            return [NOT_BUILT], len(shard.keys)
+            return [NOT_BUILT], len(shard.keys), part
         if part.keys_sha256 != shard.keys_sha256:
-            return self._other_keys(shard, part)
+            return *self._other_keys(shard, part), part
         if part.shard is not None and not is_in_place(part.shard, self.folder):
-            return [NOT_IN_PLACE], len(shard.keys)
+            return [NOT_IN_PLACE], len(shard.keys), part
         if part.origins is None:
-            return [], 0
+            return [], 0, part
         if part.origins.shared != self.shared:
-            return ["annotations, lists or class names, which all records depend on, have changed"], len(shard.keys)
+            return [_SHARED], len(shard.keys), part
         rejected = {reject.key: reject.reason for reject in part.rejects if reject.whole}
         records = [Earlier(origin, part.origins.shared, part.shard, ()) for origin in part.origins.records]
-        reasons = [reason for one in records if (reason := self._why_record(one, rejected.get(one.origin.key, "")))]
-        return reasons, len(reasons)
+        looked = [self._look_at(one, rejected.get(one.origin.key, "")) for one in records]
+        reasons = [reason for reason, _ in looked if reason]
+        today = replace(part, origins=replace(part.origins, records=tuple(origin for _, origin in looked)))
+        return reasons, len(reasons), today
 
     def _other_keys(self, shard: PlannedShard, part: FinishedShard) -> tuple[list[str], int]:
         before = {origin.key for origin in part.origins.records} if part.origins else set()
@@ -150,15 +170,16 @@ class _Look:
         reasons += [f"{len(gone)} go out, such as {gone[0]}"] if gone else []
         return reasons or ["its records are in another order"], len(come) or len(gone) or len(shard.keys)
 
-    def _why_record(self, earlier: Earlier, rejected: str) -> str:
-        """Why a record is to be made again, if it is. `rejected` is the reason why none came of its key."""
+    def _look_at(self, earlier: Earlier, rejected: str) -> tuple[str, Origin]:
+        """Why a record is to be made again, if it is, and what it was made of, with the times of today. `rejected` is
+        the reason why none came of its key."""
         origin, key = earlier.origin, earlier.origin.key
         files = files_of(self.source, self.split, key, origin)
         if not is_untouched(earlier, self.shared, files):
-            return f"{key}: {', '.join(other_names(origin.files or (), files or ())) or 'its files'} changed"
+            return f"{key}: {', '.join(other_names(origin.files or (), files or ())) or 'its files'} changed", origin
         if rejected and is_retried(earlier, rendered(self.source, self.split, self.view_plan, key)):
-            return f"{key} was rejected ({rejected}), and can be used now"
-        return ""
+            return f"{key} was rejected ({rejected}), and can be used now", origin
+        return "", replace(origin, files=files)
 
 
 def other_names(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> list[str]:

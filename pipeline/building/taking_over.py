@@ -16,9 +16,10 @@ from pipeline.building.ledger import Rejected
 from pipeline.building.previous import Earlier, EarlierRecords
 from pipeline.building.recipe import LabelForm
 from pipeline.building.stages import Kept, Outcome, RenderedExample, rendered
-from pipeline.example import Source
+from pipeline.example import Inside, Source
 from pipeline.views import ViewPlan
-from shards.contract.origins import Origin, SourceFile, look
+from shards.contract.origins import Origin, SourceFile, look, look_inside
+from shards.errors import Reject
 
 
 class FirstStage:
@@ -84,11 +85,20 @@ def files_of(source: Source, split: str, key: str, before: Origin | None) -> tup
     """The files of one record as they are now; None if the source cannot say. One from outside need not have the
     method."""
     told = getattr(source, "files_of", None)
-    named: Mapping[str, Path] | None = told(split, key) if told else None
+    named: Mapping[str, Path | Inside] | None = told(split, key) if told else None
     if named is None:
         return None
     known = {file.name: file for file in (before.files or ())} if before else {}
-    return tuple(look(name, path, known.get(name)) for name, path in named.items())
+    return tuple(_looked(name, file, known.get(name)) for name, file in named.items())
+
+
+def _looked(name: str, file: Path | Inside, before: SourceFile | None) -> SourceFile:
+    if isinstance(file, Path):
+        return look(name, file, before)
+    try:
+        return look_inside(name, file.read_bytes, file.state, before)
+    except (OSError, Reject):  # its record is rejected with the reason
+        return SourceFile(name, 0, "")
 
 
 def is_retried(earlier: Earlier, outcome: Outcome) -> bool:

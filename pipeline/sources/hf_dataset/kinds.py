@@ -16,6 +16,7 @@ from pipeline.sources.depth_folders.meaning import Meaning
 from pipeline.sources.depth_folders.sizes import Layout
 from pipeline.sources.depth_folders.source import DepthFoldersSource
 from pipeline.sources.depth_folders.survey import survey as depth_survey
+from pipeline.sources.hf_dataset.rows import RowContent
 from pipeline.sources.hf_dataset.splits import RowSplits
 from pipeline.sources.pairs.codings import Declared
 from pipeline.sources.pairs.label_survey import survey as label_survey
@@ -31,9 +32,13 @@ class SegmentationRows(LabelPairs):
     def __init__(self, rows: RowSplits, meaning: Declared, orientation: Orientation, title: str) -> None:
         super().__init__(rows.folders("label", ".png"), meaning.names, meaning.read, orientation)
         self.rows, self.meaning, self.title, self.caution = rows, meaning, title, meaning.caution
+        self.file_entries = rows.file_entries
 
     def list_split(self, split: str) -> Listing:
         return self.rows.listing(split, "label")
+
+    def files_of(self, split: str, key: str) -> dict[str, RowContent] | None:  # type: ignore[override]
+        return self.rows.files_of(split, key)
 
     def notices(self, split: str) -> list[str]:
         listing, folders = self.rows.looked_at(self.listing(split)), self.folders[split]
@@ -58,10 +63,13 @@ class DepthRows(DepthFoldersSource):
         self, rows: RowSplits, meaning: Meaning, layout: Layout, class_names: tuple[str, ...], title: str
     ) -> None:
         super().__init__(rows.folders("depth", rows.suffix_of("depth")), meaning, layout, class_names, None, title)
-        self.rows = rows
+        self.rows, self.file_entries = rows, rows.file_entries
 
     def list_split(self, split: str) -> Listing:
         return self.rows.listing(split, "depth")
+
+    def files_of(self, split: str, key: str) -> dict[str, RowContent] | None:  # type: ignore[override]
+        return self.rows.files_of(split, key)
 
     def notices(self, split: str) -> list[str]:
         listing = self.rows.looked_at(self.listing(split))

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.example import Example, Source
 from pipeline.files.photos import load_picture
 from pipeline.reopened import Reopened
-from pipeline.sources.hf_dataset.rows import RowFile, key_of_row
+from pipeline.sources.hf_dataset.rows import RowContent, RowFile, key_of_row
 from pipeline.sources.hf_dataset.splits import RowSplits
 from shards.contract.schema import Field
 from shards.errors import Reject, SourceError
@@ -26,7 +26,7 @@ class PictureRows(Reopened, Source):
     def __init__(self, rows: RowSplits, missing_caption: str, title: str) -> None:
         self.rows, self.missing_caption, self.title = rows, missing_caption, title
         self.splits = rows.names
-        self.captions = "caption" in rows.columns
+        self.captions, self.file_entries = "caption" in rows.columns, rows.file_entries
         self.item_axis = "sentence" if self.captions else "view"
 
     def keys(self, split: str) -> list[str]:
@@ -48,6 +48,9 @@ class PictureRows(Reopened, Source):
             return Example(key, picture, meta)
         sentences = self._captions(rows.value(int(key), "caption"), f"row {int(key)}")
         return Example(key, picture, meta, sentences, ((0, len(sentences)),))
+
+    def files_of(self, split: str, key: str) -> dict[str, RowContent] | None:
+        return self.rows.files_of(split, key)
 
     def notices(self, split: str) -> list[str]:
         return self.rows.notices(split)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.files.readable import Readable
-from pipeline.sources.hf_dataset.rows import RowFile, Rows, key_of_row
+from pipeline.sources.hf_dataset.rows import RowContent, RowFile, Rows, key_of_row
 from pipeline.sources.hf_dataset.splits import RowSplits
 from pipeline.sources.refer_file.entries import NAMES, TARGETS, sentences_of
 from pipeline.sources.refer_file.targets import Coordinates, Target, draw, target_of
@@ -28,7 +28,7 @@ class RefRows(RefPictures):
 
     def __init__(self, rows: RowSplits, coordinates: Coordinates, title: str) -> None:
         super().__init__(rows.folders("image", "")[rows.names[0]].images, title)
-        self.rows, self.coordinates = rows, coordinates
+        self.rows, self.coordinates, self.file_entries = rows, coordinates, rows.file_entries
         self.target = next(kind for kind in TARGETS if kind in rows.columns)
         if self.target == "box" and not coordinates.box_form:
             raise ConfigError(
@@ -47,6 +47,11 @@ class RefRows(RefPictures):
     def file_of(self, picture: RefPicture) -> Readable:
         split, _, number = picture.file_name.rpartition("/")
         return RowFile(self.rows.rows(split), int(number), "image")
+
+    def files_of(self, split: str, key: str) -> dict[str, RowContent] | None:  # type: ignore[override]
+        picture = self.pictures(split).get(key)
+        number = picture.file_name.rpartition("/")[2] if picture is not None else ""
+        return self.rows.files_of(split, number) if number else None
 
     def mask_of(self, entry: RefEntry, size_px: Size) -> Rle:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from pipeline.sources.hf_dataset.place import Place
 from shards.errors import Reject, SourceError
 
 KEPT = 64  # rows: what threads that decode ahead may be apart
+CONTENT = ("rows", "dataset_sha256")  # entries of an identity
 _KINDS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"II*\x00": ".tif", b"MM\x00*": ".tif", b"\x93NUM": ".npy"}
 
 
@@ -56,13 +58,18 @@ class Rows:
             for index, row in zip(range(len(self)), data, strict=False):
                 yield {"index": index, **{role: row[column] for role, column in kept.items()}}
 
+    @property
+    def state(self) -> str:
+        """What tells the dataset's content from another's."""
+        return self._fingerprint
+
     def identity(self) -> dict[str, Any]:
         """Of the dataset's content, the columns and which rows are taken. Content is what another state of the same
         dataset changes; a set is brought up to date by it."""
         features = {role: str(self.feature(role)) for role in self.columns}
         named = {} if self.place.is_local else {"repository": self.place.dataset}
         limited = {"limit": self.place.limit} if self.place.limit else {}
-        content = {"rows": len(self), "dataset_sha256": hashlib.sha256(self._fingerprint.encode()).hexdigest()}
+        content = dict(zip(CONTENT, (len(self), hashlib.sha256(self.state.encode()).hexdigest()), strict=True))
         return {
             "columns": self.columns,
             "features": features,
@@ -149,18 +156,7 @@ class RowFile:
         return (value, feature) if self.place is None else (value[self.place], getattr(feature, "feature", None))
 
     def _file(self, value: Any) -> bytes | None:
-        """The encoded file that a value is; None: it is none. Reject: there is no value, or no file at its path."""
-        if isinstance(value, Mapping) and "bytes" in value:
-            if value["bytes"] is None and value.get("path"):
-                try:
-                    with fsspec.open(value["path"], "rb") as file:  # on the hub or in an archive, of streams
-                        return file.read()  # type: ignore[union-attr]
-                except (OSError, ValueError) as error:
-                    raise Reject(f"{self}: {error}") from error
-            value = value["bytes"]
-        if value is None:
-            raise Reject(f"{self}: the row has no value there")
-        return value if isinstance(value, bytes) else None
+        return file_in(value, self)
 
     def _array(self, value: Any, feature: Any) -> bytes:
         wrong = f"{self}: is neither a picture nor an array of numbers, but {type(value).__name__}"
@@ -173,6 +169,49 @@ class RowFile:
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         return buffer.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class RowContent:
+    """All that a row holds in the columns that are read, as a `pipeline.example.Inside`."""
+
+    rows: Rows
+    index: int
+
+    @property
+    def state(self) -> str:
+        return self.rows.state
+
+    def read_bytes(self) -> bytes:
+        """JSON, with hashes in place of pictures. Reject: a picture lies in a file that cannot be read."""
+        row = {role: self._plain(self.rows.value(self.index, role), role) for role in self.rows.columns}
+        return json.dumps(row, sort_keys=True, default=str).encode()
+
+    def _plain(self, value: Any, role: str) -> Any:
+        if isinstance(value, Mapping) and value.get("bytes", value.get("path")) is not None:
+            value = file_in(value, RowFile(self.rows, self.index, role))
+        if isinstance(value, bytes):
+            return hashlib.sha256(value).hexdigest()
+        if isinstance(value, Mapping):
+            return {str(name): self._plain(one, role) for name, one in value.items()}
+        if isinstance(value, np.ndarray):
+            return self._plain(value.tolist(), role)
+        return [self._plain(one, role) for one in value] if isinstance(value, list | tuple) else value
+
+
+def file_in(value: Any, where: object) -> bytes | None:
+    """The encoded file that a value is; None: it is none. Reject: there is no value, or no file at its path."""
+    if isinstance(value, Mapping) and "bytes" in value:
+        if value["bytes"] is None and value.get("path"):
+            try:
+                with fsspec.open(value["path"], "rb") as file:  # on the hub or in an archive, of streams
+                    return file.read()  # type: ignore[union-attr]
+            except (OSError, ValueError) as error:
+                raise Reject(f"{where}: {error}") from error
+        value = value["bytes"]
+    if value is None:
+        raise Reject(f"{where}: the row has no value there")
+    return value if isinstance(value, bytes) else None
 
 
 def key_of_row(index: int) -> str:

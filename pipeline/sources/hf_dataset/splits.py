@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.reopened import Reopened
 from pipeline.sources.hf_dataset.place import Place
-from pipeline.sources.hf_dataset.rows import RowFile, Rows, key_of_row
+from pipeline.sources.hf_dataset.rows import CONTENT, RowContent, RowFile, Rows, key_of_row
 from pipeline.sources.pairs.matching import Folders, Listing, Pair
 from pipeline.sources.pairs.splits import Share, splits_of
 from shards.errors import ConfigError, Reject, SourceError
@@ -74,6 +74,15 @@ class RowSplits(Reopened):
         if not isinstance(share, Share):
             return list(range(count))
         return [int(key) for key in share.stems([key_of_row(index) for index in range(count)], ("", ()), split)]
+
+    @property
+    def file_entries(self) -> tuple[str, ...]:
+        """Entries of the identity that follow from the rows' contents (`files_of`)."""
+        return () if self.place.streaming else CONTENT
+
+    def files_of(self, split: str, key: str) -> dict[str, RowContent] | None:
+        """The row; None of a stream, in which every one would have to be passed."""
+        return None if self.place.streaming else {"row": RowContent(self.rows(split), int(key))}
 
     def listing(self, split: str, partner: str) -> Listing:
         """Every row as a pair of a picture and its partner, under the row's number."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from pipeline.example import Inside
 from pipeline.reopened import Reopened
 from pipeline.sources.nyuv2.folders import FOLDERS, LISTS_ADVICE, UNIT, key_of
 from pipeline.sources.nyuv2.mat import DEPTHS, MAT_FILE, FrameNames, LabeledMat, black_border, read_splits
@@ -56,17 +57,36 @@ class Form(Protocol):
         """Reject: this picture or its depth cannot be used. SourceError: the split has no such key."""
         ...
 
-    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
-        """Those of one record alone, if there are any."""
+    @property
+    def file_entries(self) -> tuple[str, ...]: ...
+
+    def files_of(self, split: str, key: str) -> Mapping[str, Path | Inside]:
+        """What belongs to one record alone."""
         ...
 
     def identity(self, split: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class MatFrame:
+    """A frame of the .mat as a `pipeline.example.Inside`."""
+
+    form: MatForm
+    number: int
+
+    @property
+    def state(self) -> str:
+        return self.form.state
+
+    def read_bytes(self) -> bytes:
+        return self.form.content(self.number)
 
 
 class MatForm(Reopened):
     """The labelled .mat. Key: frame number counted from 0, in 5 digits, as in the published extraction."""
 
     name = "mat"
+    file_entries = ("sha256",)  # of the .mat, which follows from its frames, and of the splits, from which the keys do
 
     def __init__(self, root: Path, depth: str, border: str, mat: str, splits: str) -> None:
         self.root, self.depth, self.border = root, depth, border
@@ -100,16 +120,28 @@ class MatForm(Reopened):
         where = f"frame {number} of {self.paths['mat']}"
         return Frame(image, depth_m, names.room, FrameNames.jpg(number), where, facts)
 
-    def files_of(self, split: str, key: str) -> None:
-        """All records are parts of one file."""
+    def files_of(self, split: str, key: str) -> dict[str, MatFrame]:
+        """The frame: all records are parts of one file."""
+        return {"frame": MatFrame(self, self._numbers(split)[key])}
+
+    @property
+    def state(self) -> str:
+        """Hash of the .mat."""
+        return self._hashes()["mat"]
+
+    def content(self, number: int) -> bytes:
+        return self._file.content(number)
 
     def identity(self, split: str) -> dict[str, Any]:
         """Hashes of both files; the first call reads the whole .mat, a few seconds."""
         self._numbers(split)
+        return {"depth": self.depth, "border": self.border, "sha256": self._hashes()}
+
+    def _hashes(self) -> dict[str, str]:
         with self._lock:
             if not self._sha256:
                 self._sha256 = {name: sha256_file(path) for name, path in self.paths.items()}
-        return {"depth": self.depth, "border": self.border, "sha256": dict(self._sha256)}
+            return dict(self._sha256)
 
     def _numbers(self, split: str) -> dict[str, int]:
         _check_split(split)
@@ -125,6 +157,7 @@ class FolderForm(Reopened):
     """JPEG and PNG pairs named by a list. Key: `<folder>-<file>` of the picture, without its suffix."""
 
     name = "folders"
+    file_entries = ()
     label = Field("depth", "png", unit=f"uint16 {UNIT}, 0 = no measurement")
 
     def __init__(self, root: Path, lists: Mapping[str, str]) -> None:

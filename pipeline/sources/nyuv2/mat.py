@@ -99,6 +99,16 @@ class LabeledMat(Reopened):
             raise Reject(f"frame {index} of {self.path}: {DEPTHS[self.depth]} holds no measurement, all are 0")
         return np.ascontiguousarray(image.transpose(2, 1, 0)), np.ascontiguousarray(depth_m.T)
 
+    def content(self, index: int) -> bytes:
+        """All of a frame that is read. Reject: it cannot be."""
+        names = self.names()[index]
+        with self._lock:
+            try:
+                pixels = [self._dataset(name)[index] for name in ("images", DEPTHS[self.depth])]
+            except _OF_HDF5 as error:
+                raise Reject(f"frame {index} of {self.path} cannot be read: {error}") from error
+        return b"".join([f"{names}\n".encode(), *(one.tobytes() for one in pixels)])
+
     def _file(self) -> h5py.File:
         if self._opened is None or self._opened[0] != os.getpid():
             file = _open(self.path)

@@ -15,10 +15,11 @@ Owns the options and the class of a picture. Leaves the files to `nyuv2_forms`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.example import Example, size_of
+from pipeline.example import Example, Inside, size_of
 from pipeline.sources.nyuv2.classes import CLASS_NAMES, MEAN_CLASS, RULES, class_id
 from pipeline.sources.nyuv2.folders import LISTS
 from pipeline.sources.nyuv2.forms import SPLITS, FolderForm, Form, MatForm
@@ -90,6 +91,7 @@ class Nyuv2Source:
     def __init__(self, form: Form, class_rule: str, unknown: str) -> None:
         self.form, self.class_rule, self.unknown = form, class_rule, unknown
         self.label_fields: tuple[Field, ...] = (form.label,)
+        self.file_entries = form.file_entries
 
     def keys(self, split: str) -> list[str]:
         """In the order of splits.mat or of the list."""
@@ -108,8 +110,8 @@ class Nyuv2Source:
         }
         return Example(key, frame.picture, meta, labels={"depth": frame.depth})
 
-    def files_of(self, split: str, key: str) -> dict[str, Path] | None:
-        """Picture and depth map; None of a .mat, which holds all."""
+    def files_of(self, split: str, key: str) -> Mapping[str, Path | Inside]:
+        """Picture and depth map, or the frame of a .mat."""
         return self.form.files_of(split, key)
 
     def identity(self, split: str) -> dict[str, Any]:

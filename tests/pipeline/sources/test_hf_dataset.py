@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from pipeline.sources.hf_dataset import build
-from pipeline.sources.hf_dataset.rows import Rows
+from pipeline.sources.hf_dataset.rows import RowContent, Rows
 from pipeline.views import exact
 from shards.errors import ConfigError, FingerprintMismatch, Reject, SourceError
 from tests.pipeline.toys import Build, ToyVae, digests
@@ -113,7 +113,9 @@ def test_files_that_are_written_anew_are_another_content_streamed_or_not(parquet
     assert all(old["rows"] == new["rows"] and old != new for old, new in zip(before, after, strict=True))
 
 
-def test_a_set_follows_its_dataset_and_encodes_only_what_changed(tmp_path: Path) -> None:
+def test_a_set_follows_its_dataset_and_encodes_only_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def saved(place: str, rows: int, changed: int = -1) -> Build:
         photos = [photo(20 if row == changed else row) for row in range(rows)]
         made = datasets.Dataset.from_dict({"photo": [png(one) for one in photos], "mask": [png(mask(0))] * rows})
@@ -123,11 +125,18 @@ def test_a_set_follows_its_dataset_and_encodes_only_what_changed(tmp_path: Path)
 
     saved("set", 8).run()
     followed = saved("set", 10, changed=5)
-    assert [stale.shard.index for stale in followed.begin().situation.stale] == [0, 1, 2]
+    stale = followed.begin().situation.stale
+    assert [(one.shard.index, one.why[0]) for one in stale] == [
+        (1, "000000005: row changed"),
+        (2, "is not built"),
+    ]
     followed.run()
     assert isinstance(followed.vae, ToyVae)
     assert len(followed.vae.shapes) == 2  # a batch of the changed row, one of those that came
-    saved("fresh", 10, changed=5).run()
+    fresh = saved("fresh", 10, changed=5)
+    fresh.run()
+    monkeypatch.setattr(RowContent, "read_bytes", lambda self: pytest.fail("the dataset is what it was"))
+    assert fresh.begin().is_done
     assert digests(tmp_path / "set") == digests(tmp_path / "fresh")
     limited = build(str(tmp_path / "data"), splits={"train": "train"}, limit=3, **SEGMENTATION)
     with pytest.raises(FingerprintMismatch, match=r"source.limit: 3 here, absent in toys"):
@@ -362,3 +371,31 @@ def test_without_the_library_the_words_to_type_are_given(masks: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install 'diffusion-perception\[hf\]'"):
         build(str(masks), **SEGMENTATION)
+
+
+def test_all_that_a_row_holds_is_its_content(tmp_path: Path) -> None:
+    def contents(**changed: Any) -> list[bytes]:
+        columns: dict[str, list[Any]] = {
+            "says": [["a"]] * ROWS,
+            "where": TARGETS["box"][:ROWS],
+            "mask": [png(mask(0))] * ROWS,
+        }
+        table({**columns, **changed}, ("photo", "mask")).save_to_disk(tmp_path / "refs")
+        source = build(
+            str(tmp_path / "refs"), columns={"image": "photo", "sentences": "says", "box": "where"}, box_form="xyxy"
+        )
+        found = [source.files_of("train", key) for key in source.keys("train")]
+        return [files["row"].read_bytes() for files in found if files]  # type: ignore[union-attr]
+
+    before = contents()
+    assert len(set(before)) == ROWS  # by their pictures
+    assert contents() == before
+    other = contents(says=[["a"]] * 3 + [["b"], ["a"]])
+    assert [one == two for one, two in zip(before, other, strict=True)] == [True, True, True, False, True]
+    assert contents(mask=[png(mask(1))] * ROWS) == before  # a column that is not read
+
+
+def test_of_a_stream_no_row_is_followed(parquet: Path) -> None:
+    source = build(str(parquet), streaming=True, limit=ROWS, **SEGMENTATION)
+    assert source.files_of("train", "000000000") is None
+    assert source.file_entries == ()

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from PIL import Image
 from demo.nyuv2_world import write_nyuv2_world
 from pipeline.sources.nyuv2 import mat as nyuv2_mat
 from pipeline.sources.nyuv2.source import CLASS_NAMES, Nyuv2Source, build
+from pipeline.views import exact
 from shards.errors import ConfigError, Reject, SourceError
+from tests.pipeline.toys import SETTINGS, Build, ToyVae, digests
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +272,26 @@ def test_missing_files_and_the_wrong_form_are_explained(root: Path, tmp_path: Pa
 def test_options_that_do_not_exist_or_do_not_fit_are_refused(tmp_path: Path, options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="nyuv2: "):
         build(tmp_path, **options)
+
+
+def test_a_set_follows_the_frames_of_the_file(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(place: str) -> Build:
+        source: Any = build(root, form="mat", unknown="mean")
+        return Build(
+            tmp_path / place / "toys", source, ToyVae(), None, exact.build(8), replace(SETTINGS, records_per_shard=1)
+        )
+
+    of("set").run()
+    key = build(root, form="mat").keys("train")[1]
+    with h5py.File(mat(root), "r+") as file:
+        images: Any = file["images"]
+        images[int(key)] = 255 - images[int(key)]
+    followed = of("set")
+    assert [one.why for one in followed.begin().situation.stale] == [(f"{key}: frame changed",)]
+    followed.run()
+    assert isinstance(followed.vae, ToyVae)
+    assert len(followed.vae.shapes) == 1
+    of("fresh").run()
+    assert digests(tmp_path / "set") == digests(tmp_path / "fresh")
+    monkeypatch.setattr(nyuv2_mat.LabeledMat, "content", lambda self, index: pytest.fail("the file is what it was"))
+    assert of("set").begin().is_done
