@@ -50,6 +50,7 @@ _PUBLIC = {  # name -> module that defines it
     "SetStream": "diffusion_perception.torch_data.streamed",
     "SetLoader": "diffusion_perception.torch_data.loader",
     "Subset": "shards.reading.subset",
+    "CaptionDrop": "shards.reading.caption_drop",
     "Mixture": "diffusion_perception.torch_data.opened",
     "MixedSet": "diffusion_perception.torch_data.opened",
     "Stage": "shards.reading.mixing",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from diffusion_perception.trained import Trained, load_trained
     from diffusion_perception.training import train
     from pipeline.building.converting import Conversion, convert_set
+    from shards.reading.caption_drop import CaptionDrop
     from shards.reading.mixing import Stage
     from shards.reading.reader import ShardSet
     from shards.reading.subset import Subset
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildJob",
+    "CaptionDrop",
     "Conversion",
     "EvaluateJob",
     "Features",

@@ -46,7 +46,7 @@ def open_set(url: str, data: DataConfig, subset: SubsetConfig | None = None) -> 
     from shards.storage.cache import CacheConfig
 
     cache = CacheConfig(data.cache_dir, max_bytes=int(data.cache_gb * 1e9)) if "://" in url else None
-    whole = ShardSet.open(url, cache=cache, storage_options=data.storage)
+    whole = ShardSet.open(url, cache=cache, storage_options=data.storage, index_bytes=int(data.index_mb * 2**20))
     chosen = subset.read() if subset else None
     return whole if chosen is None or chosen.is_all else subset_of(whole, chosen.records(whole))
 

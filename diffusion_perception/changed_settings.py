@@ -32,6 +32,7 @@ FREE: Mapping[str, str] = {
     "data.storage": "says how the place of the set is reached; which it is, its fingerprint tells",
     "data.cache_dir": "is about where a copy of the set lies",
     "data.cache_gb": "is about how much of a copy of the set is kept",
+    "data.index_mb": "is about how much of the set's indexes is kept",
     "encoders.model": "says where the encoders lie; whether they are the set's, its recipe tells",
     "encoders.revision": "says where the encoders lie; whether they are the set's, its recipe tells",
     "loop.log_every_steps": "is about what is told, and when",

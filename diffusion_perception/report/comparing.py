@@ -9,7 +9,13 @@ from typing import Any
 
 from diffusion_perception.report.runs import RunRecord
 
-APART = ("run", "data.cache_dir", "data.cache_gb", "data.storage")  # say where and how, not what is learned
+APART = (
+    "run",
+    "data.cache_dir",
+    "data.cache_gb",
+    "data.index_mb",
+    "data.storage",
+)  # say where and how, not what is learned
 SEED = "loop.seed"
 
 

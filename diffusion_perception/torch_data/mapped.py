@@ -19,7 +19,7 @@ from shards.errors import ConfigError
 from shards.reading.batch import Sample
 from shards.reading.gather import UNITS
 from shards.reading.labelling import labels_of
-from shards.reading.reader import ShardSet
+from shards.reading.reader import INDEX_BYTES, ShardSet
 from shards.reading.stream import BatchStream
 from shards.reading.subset import EVERYTHING, Subset
 from shards.storage.cache import CacheConfig
@@ -52,6 +52,7 @@ class SetDataset(Dataset[dict[str, Any]]):
         draw, seed: how rows of items are drawn, `random` or in a `cycle`.
         verify: check the hash of every row that is read.
         subset: some records of the set.
+        index_bytes: of indexes that each process keeps (`ShardSet.open`).
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class SetDataset(Dataset[dict[str, Any]]):
         cache: CacheConfig | None = None,
         storage_options: StorageOptions | None = None,
         subset: Subset = EVERYTHING,
+        index_bytes: int = INDEX_BYTES,
     ) -> None:
         if unit not in UNITS:
             raise ConfigError(f"unit {unit!r} is unknown; choose from {', '.join(UNITS)}")
         self.fields, self.labels, self.epoch = tuple(fields), labels, 0
         self._unit, self._draw, self._seed = unit, draw, seed
         check_fields(self.fields)
-        self._set = open_place(url, subset, cache, storage_options, verify)
+        self._set = open_place(url, subset, cache, storage_options, verify, index_bytes)
         self._length = self.shards.n_rows if unit == "row" else self.shards.n_items
         self.__getitems__([0] if self._length else [])  # settings that do not fit are refused here, not in a worker
 

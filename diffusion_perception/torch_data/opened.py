@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from shards.errors import ConfigError, FingerprintMismatch
 from shards.reading.joined import JoinedSet
 from shards.reading.mixing import Mixing, Stage, weights_of
-from shards.reading.reader import ShardSet
+from shards.reading.reader import INDEX_BYTES, ShardSet
 from shards.reading.subset import Chosen, Subset
 from shards.storage.cache import CacheConfig
 from shards.storage.options import StorageOptions
@@ -66,6 +66,7 @@ def open_place(
     cache: CacheConfig | None,
     storage_options: StorageOptions | None,
     verify: bool,
+    index_bytes: int = INDEX_BYTES,
 ) -> Opened:
     """What a place names: a set or a mixture.
 
@@ -73,11 +74,12 @@ def open_place(
         ConfigError: a subset beside a mixture, or whatever the sets are refused for.
     """
     if not isinstance(place, Mixture):
-        return OpenedSet(place, cache, storage_options, verify, subset)
+        return OpenedSet(place, cache, storage_options, verify, subset, index_bytes)
     if not subset.is_all:
         raise ConfigError("subset= is of one set; in a mixture give it to a MixedSet")
     return OpenedMixture(
-        [OpenedSet(one.url, cache, storage_options, verify, one.subset) for one in place.sets], place.mixing
+        [OpenedSet(one.url, cache, storage_options, verify, one.subset, index_bytes) for one in place.sets],
+        place.mixing,
     )
 
 
@@ -90,6 +92,7 @@ class OpenedSet:
         storage_options: of the store.
         verify: check the hash of every row that is read.
         subset: which records.
+        index_bytes: of indexes that are kept.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class OpenedSet:
         storage_options: StorageOptions | None,
         verify: bool,
         subset: Subset | None = None,
+        index_bytes: int = INDEX_BYTES,
     ) -> None:
         if cache is not None and not isinstance(cache, CacheConfig):
             raise ConfigError(
@@ -106,6 +110,7 @@ class OpenedSet:
                 "can make again"
             )
         self._url, self._cache, self._storage_options, self._verify = url, cache, storage_options, verify
+        self._index_bytes = index_bytes
         self._chosen: Chosen | None = None
         self._shards: ShardSet | None = None
         self._process = 0
@@ -121,7 +126,11 @@ class OpenedSet:
         strange = self._process != os.getpid()
         if self._shards is None or (strange and self._shards.folder.is_remote):
             whole = ShardSet.open(
-                self._url, verify=self._verify, cache=self._cache, storage_options=self._storage_options
+                self._url,
+                verify=self._verify,
+                cache=self._cache,
+                storage_options=self._storage_options,
+                index_bytes=self._index_bytes,
             )
             self._shards = self._chosen.of(whole) if self._chosen else whole
         self._process = os.getpid()

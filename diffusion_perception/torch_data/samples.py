@@ -18,7 +18,7 @@ from shards.reading.batch import SampleBatch
 from shards.reading.joined import JoinedSet
 from shards.reading.reader import ShardSet
 
-RESERVED = ("key", "item", "row", "set", "next_position")
+RESERVED = ("key", "item", "row", "set", "dropped", "next_position")
 
 
 def check_fields(names: tuple[str, ...]) -> None:
@@ -30,7 +30,7 @@ def check_fields(names: tuple[str, ...]) -> None:
 
 def batch_of(batch: SampleBatch, shards: ShardSet, *, copy: bool) -> dict[str, Any]:
     """A batch of b samples: tensors [b, ...], "key" a list, "item" and "row" int64 [b], and "next_position", an int; of
-    a mixture also "set", int64 [b].
+    a mixture also "set", int64 [b], and where captions are dropped "dropped", bool [b].
 
     Without `copy` tensors are the stream's own buffers, valid until the batch after the next is asked for.
     """
@@ -40,6 +40,8 @@ def batch_of(batch: SampleBatch, shards: ShardSet, *, copy: bool) -> dict[str, A
     ids = {"item": torch.from_numpy(batch.items.copy()), "row": torch.from_numpy(batch.rows.copy())}
     if isinstance(shards, JoinedSet):
         ids["set"] = torch.from_numpy(shards.part_of(batch.records))
+    if batch.dropped is not None:
+        ids["dropped"] = torch.from_numpy(batch.dropped.copy())
     return tensors | ids | {"key": batch.keys, "next_position": batch.next_position}
 
 

@@ -24,8 +24,10 @@ from diffusion_perception.torch_data.placement import in_worker, rank_and_world,
 from diffusion_perception.torch_data.samples import batch_of, check_fields
 from shards.errors import ConfigError
 from shards.reading.batch import Sample
+from shards.reading.caption_drop import CaptionDrop
+from shards.reading.labelling import BatchLabels
 from shards.reading.order import check_world, order_of
-from shards.reading.reader import ShardSet
+from shards.reading.reader import INDEX_BYTES, ShardSet
 from shards.reading.stream import BatchStream
 from shards.reading.subset import EVERYTHING, Subset
 from shards.storage.cache import CacheConfig
@@ -40,8 +42,11 @@ class SetStream(IterableDataset[dict[str, Any]]):
         global_batch_size: samples of a batch on all ranks together; a multiple of their number.
         fields: npy fields to give, one row of each.
         labels: makes further arrays of a `Sample`, such as a task's `labels`; called in the reading threads.
+        batch_labels: instead, those of all samples of a batch at once, in arrays that it is given
+            (`shards.reading.labelling.BatchLabels`), such as a task's `batch_labels`.
         seed: of order and draw; `shuffle=False` takes samples in the order of the set.
         unit, draw: what a sample is: an `item` with one of its rows, drawn at random or in a `cycle`; or a `row`.
+        drop: give some samples no caption, but what it says in its place; "dropped" tells which.
         window_shards: shuffle within so many shards, for sets that are fetched; 0: over all of them.
         whole_batches: see the module.
         rank, world: instead of those that torch.distributed or the environment say.
@@ -49,6 +54,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
         reuse_buffers: tensors are the stream's own buffers, valid until the batch after the next is asked for. Saves a
             copy. Not in DataLoader workers, which would overwrite what is still on its way.
         subset: some records of the set, read as the whole set is.
+        index_bytes: of indexes that each process keeps (`ShardSet.open`).
 
     Raises:
         ConfigError: settings that do not fit each other or the set.
@@ -61,10 +67,12 @@ class SetStream(IterableDataset[dict[str, Any]]):
         fields: Sequence[str] = ("latent",),
         labels: Callable[[Sample], Mapping[str, np.ndarray]] | None = None,
         *,
+        batch_labels: BatchLabels | None = None,
         seed: int = 0,
         shuffle: bool = True,
         unit: str = "item",
         draw: str = "random",
+        drop: CaptionDrop | None = None,
         window_shards: int = 0,
         whole_batches: bool = True,
         rank: int | None = None,
@@ -75,17 +83,19 @@ class SetStream(IterableDataset[dict[str, Any]]):
         cache: CacheConfig | None = None,
         storage_options: StorageOptions | None = None,
         subset: Subset = EVERYTHING,
+        index_bytes: int = INDEX_BYTES,
     ) -> None:
         if (rank is None) != (world is None):
             raise ConfigError(f"rank is {rank}, world is {world}; give both, or none")
         self.global_batch_size, self.fields, self.labels = global_batch_size, tuple(fields), labels
         check_fields(self.fields)
-        self._options = {"unit": unit, "draw": draw, "draw_seed": seed, "fields": self.fields, "labels": labels}
+        self._options = {"unit": unit, "draw": draw, "draw_seed": seed, "fields": self.fields}
+        self._options |= {"labels": labels, "batch_labels": batch_labels, "drop": drop}
         self._order_options = {"seed": seed, "shuffle": shuffle, "window_shards": window_shards, "unit": unit}
         self._given = None if rank is None or world is None else (rank, world)
         self._inherited = (0, 1)
         self._whole, self._threads, self._reuse = whole_batches, threads, reuse_buffers
-        self._set = open_place(url, subset, cache, storage_options, verify)
+        self._set = open_place(url, subset, cache, storage_options, verify, index_bytes)
         self._start = 0  # global samples before the next loop, or the one under way
         self._position = 0  # and before what it gives next
         self._base = 0  # and before the first batch of worker 0

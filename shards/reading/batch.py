@@ -66,6 +66,11 @@ class SampleBatch:
         return self._plan.rows
 
     @property
+    def dropped(self) -> np.ndarray | None:
+        """bool [b]: samples without their caption; None where the stream drops none."""
+        return self._plan.dropped
+
+    @property
     def records(self) -> np.ndarray:
         """Global record numbers, i64 [b]."""
         return self._plan.records
@@ -132,6 +137,12 @@ class Sample:
     def row(self) -> int:
         """The row of the record's item axis that was drawn."""
         return int(self._batch._plan.rows[self._place])
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is without its caption."""
+        dropped = self._batch._plan.dropped
+        return dropped is not None and bool(dropped[self._place])
 
     @property
     def position(self) -> int:

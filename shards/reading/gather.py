@@ -15,6 +15,7 @@ import numpy as np
 from shards.contract.npy import storage_dtype
 from shards.contract.schema import Field
 from shards.errors import ConfigError
+from shards.reading.caption_drop import CaptionDrop
 from shards.reading.order import check_world, keyed, rank_slice
 from shards.reading.paged_index import Found
 from shards.reading.reader import ShardSet
@@ -73,6 +74,7 @@ class BatchPlan:
     rows: np.ndarray  # i64 [b] on the item axis of the record
     runs: np.ndarray  # i64 [b, 3]: place of the item in its record, its first row, its number of rows
     keys: list[bytes]  # of the records
+    dropped: np.ndarray | None  # bool [b] samples without their caption; None where none ever is
     shards: list[int]
     reads: list[tuple[list[int], list[int]]]  # per field: offsets, hashes
     members: dict[str, tuple[list[int], list[int], list[int]]]  # not npy: starts, ends, hashes
@@ -111,6 +113,7 @@ class RowDraw:
     seed: int
     how: str
     unit: str
+    drop: CaptionDrop | None = None
 
 
 def plan_batches(
@@ -125,7 +128,7 @@ def plan_batches(
     while batches := part.batches(limit):
         limit = min(2 * limit, last)
         positions = np.concatenate([np.arange(own.start, own.stop) for _, _, own in batches])  # [P]
-        found = _find(shards, order, positions, draw)
+        found, dropped = _find(shards, order, positions, draw)
         shard_list = found.shards.tolist()
         numbers = {name: number for number, name in enumerate(layout.names)}
         reads = [_read_of(shards, field, found, numbers[field.name]) for field in fields]
@@ -142,7 +145,8 @@ def plan_batches(
             if own:
                 yield BatchPlan(
                     position, count, positions[here], found.items[here], found.records[here], found.rows[here],
-                    found.runs[here], found.keys[here], shard_list[here],
+                    found.runs[here], found.keys[here],
+                    None if dropped is None else dropped[here], shard_list[here],
                     [(offsets[here], hashes[here]) for offsets, hashes in reads],
                     {name: (starts[here], ends[here], hashes[here])
                      for name, (starts, ends, hashes) in members.items()},
@@ -151,12 +155,14 @@ def plan_batches(
         part = replace(part, position=after if part.stop is None else min(after, part.stop))
 
 
-def _find(shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: RowDraw) -> Found:
-    """Where the samples at positions [P] are, with the rows that are drawn of them."""
-    samples = order.at(positions)
+def _find(
+    shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: RowDraw
+) -> tuple[Found, np.ndarray | None]:
+    """Where the samples at positions [P] are, with the rows that are drawn of them, and which have no caption."""
+    samples, epochs = order.at(positions), order.epochs(positions)
+    dropped = draw.drop.of(draw.seed, epochs, samples) if draw.drop is not None else None
     if draw.unit == "row":
-        return shards.paged.find(samples, None)
-    epochs = order.epochs(positions)
+        return shards.paged.find(samples, None), dropped
     in_turn = draw.how == "cycle"
     keys = keyed(draw.seed, samples) if in_turn else keyed(draw.seed, epochs, samples)
     drawn = (keys >> np.uint64(1)).astype(np.int64)  # [P]
@@ -165,7 +171,7 @@ def _find(shards: ShardSet, order: SampleOrder, positions: np.ndarray, draw: Row
     def rows_of(places: np.ndarray, n_rows: np.ndarray) -> np.ndarray:
         return (drawn[places] % n_rows + turns[places]) % n_rows
 
-    return shards.paged.find(samples, rows_of)
+    return shards.paged.find(samples, rows_of), dropped
 
 
 def _read_of(shards: ShardSet, field: Field, found: Found, number: int) -> tuple[list[int], list[int]]:

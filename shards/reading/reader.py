@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shards.reading.mixing import Mixing
 
 _SMALL_RECORDS = 65_536  # of a set whose indexes are all checked when it is opened
-INDEX_BYTES = 96 * 2**20  # of indexes that are kept; eight processes of a node stay below 1 GB
+INDEX_BYTES = 64 * 2**20  # of indexes that are kept; eight processes of a node stay below 1 GB
 
 
 class ItemRef(NamedTuple):

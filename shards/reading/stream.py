@@ -20,6 +20,7 @@ import numpy as np
 from shards.contract.npy import storage_dtype
 from shards.errors import ConfigError
 from shards.reading.batch import SampleBatch
+from shards.reading.caption_drop import CaptionDrop
 from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
 from shards.reading.labelling import Allocate, BatchLabels, Buffers, Labels, Room, add_labels, one_by_one
 from shards.reading.mixture import MixedWindow
@@ -42,7 +43,8 @@ class BatchStream:
     (for example pinned memory); `labels` makes further arrays from a Sample, in the reading threads, or `batch_labels`
     those of all samples of a batch at once, in arrays of the stream (`labelling`).
     `unit="row"` counts an epoch in rows of the item axis, every one once, where `"item"` draws one row of
-    each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`). `every=n` gives the batch at
+    each item per epoch, at random or in a cycle as `draw` says (`gather.RowDraw`). `drop` gives some
+    samples no caption (`caption_drop`). `every=n` gives the batch at
     `position` and then every n-th, for one of n processes that share a rank's batches. `uneven` lets batches that
     do not divide by `world` through, whose shares differ by one sample.
 
@@ -64,6 +66,7 @@ class BatchStream:
         fields: Sequence[str] = (),
         draw_seed: int = 0,
         draw: str = "random",
+        drop: CaptionDrop | None = None,
         labels: Labels | None = None,
         batch_labels: BatchLabels | None = None,
         threads: int = 2,
@@ -88,7 +91,10 @@ class BatchStream:
         part = Slice(batch_size, rank, world, position, stop, every, uneven)
         if draw not in DRAWS:
             raise ConfigError(f"draw is {draw!r}; expected one of {', '.join(DRAWS)}")
-        self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit))
+        self._plans = plan_batches(shards, order, part, self._fields, RowDraw(draw_seed, draw, unit, drop))
+        if drop is not None:
+            drop.check(self._fields)
+        self._drop = drop
         self._ahead = ahead if threads else 0
         self._buffers = [Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
         self._planned = 0
@@ -164,6 +170,8 @@ class BatchStream:
             arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
             slots.append(buffers.byte_rows(field.name))
         metas = self._rows.read(plan, sources, slots)
+        if self._drop is not None and plan.dropped is not None:
+            self._drop.put(arrays, plan.dropped)
         batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, metas)
         if self._labels is not None:
             add_labels(batch, self._labels, Room(buffers, count))

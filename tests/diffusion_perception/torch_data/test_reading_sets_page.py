@@ -23,6 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     write_set(folder / "sets" / "scenes", "seg")
     write_set(folder / "sets" / "rooms", "seg")
+    write_set(folder / "sets" / "persons", "refer")
     return folder
 
 
@@ -38,8 +39,8 @@ def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_has_examples_of_about_ten_lines() -> None:
-    here = ["A plain loop", "Stop and go on", "Some of a set, several sets", "By number", "In Lightning"]
-    assert list(BLOCKS) == [*here, "In Ray Train", "In the Trainer of transformers"]
+    here = ["A plain loop", "Stop and go on", "Some of a set, several sets", "Without captions", "By number"]
+    assert list(BLOCKS) == [*here, "In Lightning", "In Ray Train", "In the Trainer of transformers"]
     assert PAGE.read_text().count("```python") == len(BLOCKS)
     assert all(sum(bool(line) for line in block.splitlines()) < 20 for block in BLOCKS.values())
 
@@ -63,6 +64,14 @@ def test_a_mixture_has_three_of_one_set_to_one_of_the_other(capsys: pytest.Captu
     assert batches
     assert all(sorted(json.loads(line[: line.index("]") + 1])) == [0, 0, 0, 1] for line in batches)
     assert len(names["SetStream"]("sets/scenes", 1, subset=names["train"])) + int(last.split()[0]) == 6
+
+
+def test_dropped_captions_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("Without captions")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all("True" in line or "False" in line for line in lines)
+    assert names["batch"]["text"].shape[1:] == names["shape"]
 
 
 def test_samples_are_read_by_number(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,15 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from diffusion_perception import MixedSet, Mixture, SetDataset, SetLoader, SetStream, Stage, Subset
+from diffusion_perception import CaptionDrop, MixedSet, Mixture, SetDataset, SetLoader, SetStream, Stage, Subset
 from diffusion_perception.torch_data import placement
 from shards.errors import ConfigError, FingerprintMismatch
 from shards.reading.batch import Sample
+from shards.reading.labelling import Room
 from shards.reading.order import order_of
 from shards.reading.stream import BatchStream
 from tests.shards.toy_set import write_toy_set
 
-QUICK = settings(max_examples=8)
+QUICK = settings(max_examples=24)
 Row = tuple[int, int]  # item, row
 
 
@@ -254,6 +255,42 @@ def test_a_subset_and_a_mixture_are_not_taken_for_another(root: Path, tmp_path: 
 
 def labels(sample: Sample) -> dict[str, np.ndarray]:
     return {"twice": np.array(2.0 * sample.meta["number"], np.float32)}
+
+
+def batch_labels(samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
+    numbers = room.array("number", (), np.int64)
+    numbers[:] = [sample.meta["number"] for sample in samples]
+    return {"number": numbers}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_labels_of_a_batch_at_once_are_those_of_its_samples(root: Path, workers: int) -> None:
+    one_by_one = list(SetStream(root, 4, ("gist",), labels, seed=3))
+    at_once = list(SetLoader(SetStream(root, 4, ("gist",), batch_labels=batch_labels, seed=3), num_workers=workers))
+    assert len(at_once) == len(one_by_one) > 1
+    for alone, together in zip(one_by_one, at_once, strict=True):
+        assert together["key"] == alone["key"]
+        assert [f"image{number:04d}" for number in together["number"].tolist()] == together["key"]
+    with pytest.raises(ConfigError, match="labels and batch_labels are given"):
+        SetStream(root, 4, ("gist",), labels, batch_labels=batch_labels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_captions_are_dropped_with_any_workers(root: Path, workers: int) -> None:
+    drop = CaptionDrop(0.5, {"tokens": np.zeros(5, np.int32)})
+    plain = {batch["next_position"]: batch for batch in SetStream(root, 4, ("tokens",), seed=3)}
+    stream = copy.deepcopy(SetStream(root, 4, ("tokens",), drop=drop, seed=3))
+    batches = list(SetLoader(stream, num_workers=workers))
+    seen = torch.cat([batch["dropped"] for batch in batches])
+    assert seen.dtype == torch.bool
+    assert 0 < int(seen.sum()) < len(seen)
+    again = SetStream(root, 4, ("tokens",), drop=drop, seed=3)
+    assert seen.tolist() == [one for batch in again for one in batch["dropped"].tolist()]
+    for batch in batches:
+        before = plain[batch["next_position"]]
+        assert torch.equal(batch["tokens"][~batch["dropped"]], before["tokens"][~batch["dropped"]])
+        assert not batch["tokens"][batch["dropped"]].any()
+        assert batch["row"].tolist() == before["row"].tolist()
 
 
 def test_two_real_workers_give_the_stream_and_a_state_of_what_was_handed_out(root: Path) -> None:
