@@ -142,9 +142,11 @@ class SetBuild:
         if self.situation.updates:
             self._replace_set(settings)
         written = tables() if self.manifest is None or self.situation.updates else ()
-        return finish_set(
+        manifest = finish_set(
             self.planned, self.source, self.split, schema, self._recipe, self.folder, settings, written, say
         )
+        self.folder.sweep()  # what a killed worker left of a shard that another one built
+        return manifest
 
     def list_rejects(self) -> None:
         """Write down what is rejected so far, of a build that cannot be finished yet; not into a finished set."""

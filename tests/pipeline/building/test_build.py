@@ -143,6 +143,14 @@ Build(Path(sys.argv[1]), vae=vae).run()
     assert (folder / "toys-000000.tar").stat().st_mtime_ns == first
 
 
+def test_what_a_killed_worker_left_goes_where_another_built_its_shard(tmp_path: Path) -> None:
+    """The driver lives on, so no next run begins by sweeping."""
+    left = tmp_path / "toys" / ".toys-000001.tar.123-abcd.tmp"
+    Build(tmp_path / "toys", ToySource(on_load=lambda key: left.touch() if key == "image009" else None)).run()
+    Build(tmp_path / "whole" / "toys").run()
+    assert digests(tmp_path / "toys") == digests(tmp_path / "whole" / "toys")
+
+
 def test_rejected_samples_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     def spoil(latent: np.ndarray) -> np.ndarray:
         if len(vae.shapes) == 1:
