@@ -59,7 +59,8 @@ def running(folder: Path) -> Iterator[S3Server]:
     identity = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     words = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3", f"-s3.config={folder}/identities.json"]
-    words += ["-volume.max=4", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
+    # With four volumes it has none left for its own log after some 20 minutes, and then takes nothing any more.
+    words += ["-volume.max=32", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
     words += [f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([program, "server", *words], stdout=log, stderr=log, cwd=folder)
