@@ -6,6 +6,9 @@ JSON is parsed only when asked for. Filling the arrays is `stream`'s work.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ class SampleBatch:
     The arrays are buffers of the stream: valid until the caller asks for the batch after the next.
     """
 
-    __slots__ = ("_metas", "_n_samples", "_plan", "_shards", "_sources", "arrays")
+    __slots__ = ("_held", "_n_samples", "_plan", "_shards", "_sources", "arrays", "asked")
 
     def __init__(
         self,
@@ -33,14 +36,15 @@ class SampleBatch:
         shards: ShardSet,
         sources: list[TarBytes],
         n_samples: int,
-        metas: list[memoryview] | None = None,
+        held: Mapping[str, list[memoryview]] = MappingProxyType({}),
     ) -> None:
         self.arrays = arrays  # each [b, *row_shape]
         self._plan = plan
         self._shards = shards
         self._sources = sources  # the tar of each sample
         self._n_samples = n_samples  # in an epoch
-        self._metas = metas  # of each sample, as they were checked; None if nothing is
+        self._held = held  # members of each sample that were read, and checked, with its tensors
+        self.asked = Counter[str]()  # how many samples were asked for another member
 
     def __len__(self) -> int:
         return len(self._plan.items)
@@ -161,8 +165,10 @@ class Sample:
         if member is None:
             return self.record.payload(field)
         starts, ends, hashes = member
-        if field == META and batch._metas is not None:
-            return batch._metas[place]
+        held = batch._held.get(field)
+        if held is not None:
+            return held[place]
+        batch.asked[field] += 1
         payload = batch._sources[place][starts[place] : ends[place]].data
         if batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != hashes[place]:
             raise batch._shards.corrupt(batch._shards.schema.field(field), int(batch._plan.records[place]), 0)

@@ -6,9 +6,10 @@ how several places of a file become one read is `shards.storage.open_files`'.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -19,20 +20,35 @@ from shards.reading.reader import ShardSet
 from shards.storage.open_files import TarBytes, wasted
 
 
+class _Column(NamedTuple):
+    """One member of all samples of a batch: where its bytes lie, where they go, what they are."""
+
+    place: int  # in the record
+    field: Field
+    starts: Sequence[int]
+    ends: Sequence[int]
+    hashes: Sequence[int]
+    targets: Sequence[memoryview]
+
+
 class RowReader:
     """Of some fields of a set; may be called from several threads."""
 
     def __init__(self, shards: ShardSet, fields: Sequence[Field]) -> None:
-        places = {field.name: place for place, field in enumerate(shards.schema.fields)}
+        self._places = {field.name: place for place, field in enumerate(shards.schema.fields)}  # in the tar
         self._shards, self._fields = shards, fields
-        self._order = sorted(range(len(fields)), key=lambda number: places[fields[number].name])  # as in the tar
-        self._row_bytes = [row_bytes(fields[number]) for number in self._order]
+        self._row_bytes = [row_bytes(field) for field in fields]
         self._verify = shards.verify
 
     def read(
-        self, plan: BatchPlan, sources: Sequence[TarBytes], slots: Sequence[Sequence[memoryview]]
-    ) -> list[memoryview] | None:
-        """Fill the slots of every field, a row for each sample; the samples' metas, if they were checked.
+        self,
+        plan: BatchPlan,
+        sources: Sequence[TarBytes],
+        slots: Sequence[Sequence[memoryview]],
+        members: Collection[str] = (),
+    ) -> dict[str, list[memoryview]]:
+        """Fill the slots of every field, a row for each sample; and give the bytes of these members, which are no
+        tensors, of each sample.
 
         With `verify` every row is hashed where it came to lie, and so is every meta, used or not: it says what the
         tensors are.
@@ -40,32 +56,36 @@ class RowReader:
         Raises:
             CorruptShard: bytes have another hash than the index says.
         """
-        offsets = [plan.reads[number][0] for number in self._order]
-        hashes = [plan.reads[number][1] for number in self._order]
-        targets = [slots[number] for number in self._order]
-        ends = [[start + n_bytes for start in starts] for starts, n_bytes in zip(offsets, self._row_bytes, strict=True)]
-        metas = None
-        if self._verify:
-            starts, meta_ends, meta_hashes = plan.members[META]
-            metas = _room_for([end - start for start, end in zip(starts, meta_ends, strict=True)])
-            # last in the tar
-            offsets, hashes, targets = [*offsets, starts], [*hashes, meta_hashes], [*targets, metas]
-            ends.append(meta_ends)
-        if not offsets:
-            return None
+        columns: list[_Column] = []
+        for field, n_bytes, (starts, hashes), targets in zip(
+            self._fields, self._row_bytes, plan.reads, slots, strict=True
+        ):
+            ends = [start + n_bytes for start in starts]
+            columns.append(_Column(self._places[field.name], field, starts, ends, hashes, targets))
+        held = {}
+        for name in {*members, META} if self._verify else members:
+            starts, ends, hashes = plan.members[name]
+            held[name] = _room_for([end - start for start, end in zip(starts, ends, strict=True)])
+            field = self._shards.schema.field(name)
+            columns.append(_Column(self._places[name], field, starts, ends, hashes, held[name]))
+        columns.sort(key=attrgetter("place"))
+        if not columns:
+            return held
+        starts, targets = [one.starts for one in columns], [one.targets for one in columns]
         digest, verify = xxhash.xxh3_64_intdigest, self._verify
-        runs = _runs(sources, offsets, ends, targets) or _scattered(sources, offsets, targets)
-        for place, (row, wanted) in enumerate(zip(runs, zip(*hashes, strict=True), strict=True)):
+        runs = _runs(sources, starts, [one.ends for one in columns], targets) or _scattered(sources, starts, targets)
+        for place, (row, wanted) in enumerate(
+            zip(runs, zip(*(one.hashes for one in columns), strict=True), strict=True)
+        ):
             if verify and tuple(map(digest, row)) != wanted:
                 number = next(k for k, expected in enumerate(wanted) if digest(row[k]) != expected)
-                raise self._corrupt(plan, place, number)
-        return metas
+                raise self._corrupt(plan, place, columns[number].field)
+        return held
 
-    def _corrupt(self, plan: BatchPlan, place: int, number: int) -> CorruptShard:
-        """The error of a sample's field, by its number in the order of the tar; meta comes last."""
-        schema, record = self._shards.schema, int(plan.records[place])
-        field = schema.field(META) if number == len(self._fields) else self._fields[self._order[number]]
-        return self._shards.corrupt(field, record, int(plan.rows[place]) if field.axis == schema.item_axis else 0)
+    def _corrupt(self, plan: BatchPlan, place: int, field: Field) -> CorruptShard:
+        """The error of a sample's field."""
+        on_axis = field.axis == self._shards.schema.item_axis
+        return self._shards.corrupt(field, int(plan.records[place]), int(plan.rows[place]) if on_axis else 0)
 
 
 def _runs(

@@ -98,6 +98,7 @@ class BatchStream:
         self._ahead = ahead if threads else 0
         self._buffers = [Buffers(allocate) for _ in range(self._ahead + _HELD_BATCHES)]
         self._planned = 0
+        self._members: frozenset[str] = frozenset()  # that labels ask most samples for
         self._window: dict[int, Hold] = {}  # shards in use at the last planned position, and the next
         self._pending: deque[Future[SampleBatch]] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shard-read") if threads else None
@@ -169,12 +170,15 @@ class BatchStream:
             shape = tuple(int(size) for size in field.row_shape)
             arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
             slots.append(buffers.byte_rows(field.name))
-        metas = self._rows.read(plan, sources, slots)
+        held = self._rows.read(plan, sources, slots, self._members)
         if self._drop is not None and plan.dropped is not None:
             self._drop.put(arrays, plan.dropped)
-        batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, metas)
+        batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, held)
         if self._labels is not None:
             add_labels(batch, self._labels, Room(buffers, count))
+            often = {name for name, times in batch.asked.items() if 2 * times >= count}
+            if often:  # from now on read with the tensors, by one call a sample
+                self._members = self._members | often
         return batch
 
 

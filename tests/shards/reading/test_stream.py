@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -375,3 +376,49 @@ def test_labels_of_a_batch_lie_in_arrays_of_the_stream(toy: ShardSet) -> None:
         drain(BatchStream(toy, order, batch_labels=lambda _, room: {"latent": room.array("x", (), int)}, **options))
     with pytest.raises(ConfigError, match="expected one of them"):
         BatchStream(toy, order, labels=one, batch_labels=at_once, **options)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_members_that_labels_ask_for_are_read_with_the_tensors(
+    toy_root: Path, verify: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda *words: calls.append(1) or preadv(*words))
+    shards = ShardSet.open(toy_root, verify=verify)
+    seen: list[tuple[int, bytes]] = []
+    each: list[int] = []
+
+    def labels(sample: Sample) -> dict[str, np.ndarray]:
+        seen.append((int(sample.meta["number"]), bytes(sample.payload("mask"))))
+        return {}
+
+    order = Order(shards.n_items, 1)
+    with BatchStream(
+        shards, order, batch_size=4, stop=24, fields=("gist", "tokens"), labels=labels, threads=0
+    ) as stream:
+        for batch in stream:
+            each.append(len(calls))
+            calls.clear()
+            assert len(batch) == 4
+    assert len(each) == 6
+    assert each[0] > each[1] == each[-1] == 4, "one call a sample from the second batch on"
+    for number, mask in seen:
+        assert mask == toy_record(number).values["mask"]
+
+
+def test_a_flipped_byte_in_a_member_that_is_read_ahead_is_named(damaged: Path) -> None:
+    table = ShardSet.open(damaged).index.fields["mask"]
+    flip_byte(damaged / "toy-000002.tar", int(table.offset[11] + table.length[11]) - 1)
+    shards = ShardSet.open(damaged)
+
+    def labels(sample: Sample) -> dict[str, np.ndarray]:
+        sample.payload("mask")
+        return {}
+
+    stream = BatchStream(
+        shards, Order(shards.n_items, 0, shuffle=False), batch_size=3, fields=("gist",), labels=labels, threads=0
+    )
+    with pytest.raises(CorruptShard, match=r"toy-000002\.tar.*image0011, field mask, row 0, at byte \d+"):
+        for _ in stream:
+            pass
