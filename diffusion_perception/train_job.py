@@ -50,6 +50,9 @@ class RunConfig:
     min_workers: int = 0  # > 0: elastic: goes on with as few where machines are lost, and grows back to `workers`
     grow_every_s: float = 600.0  # elastic: how often it grows if it can, which costs the steps since a checkpoint
     max_failures: int = 3  # restarts after a lost worker, without a newer checkpoint in between, before the job fails
+    track: Annotated[Mapping[str, Any], "vpd.training.trackers"] = field(
+        default_factory=dict
+    )  # a service that is told the numbers of the log, too, such as wandb; empty: none
     allow_changed: bool = False  # go on where the run ended, though its settings were changed since
 
     def __post_init__(self) -> None:

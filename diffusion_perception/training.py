@@ -11,13 +11,15 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception import settings
+from diffusion_perception import plugins, settings
 from diffusion_perception.assemble import build_parts
 from diffusion_perception.changed_settings import check_unchanged
 
 if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
-    from vpd.training.checkpoint import Checkpoint
+    from vpd.training.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.log import RunLog
+    from vpd.training.trackers import Tracker
     from vpd.training.worker import Worker
 
 
@@ -62,6 +64,8 @@ def train(
     if worker.rank == 0:
         log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=_say)
     try:
+        if log and job.run.track:
+            log.track(_tracker_of(job, store, log))
         return loop.train(
             job.training,
             parts,
@@ -76,6 +80,13 @@ def train(
     finally:
         if log:
             log.close()
+
+
+def _tracker_of(job: TrainJob, store: CheckpointStore, log: RunLog) -> Tracker:
+    from vpd.training.trackers import AboutRun, identity_of
+
+    about = AboutRun(job.run.name, identity_of(store.fs, store.root), log.folder, settings.to_plain(job))
+    return plugins.build_plugin(plugins.TRACKERS, job.run.track, "run.track", about)
 
 
 def _say(text: str) -> None:

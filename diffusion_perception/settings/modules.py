@@ -37,6 +37,7 @@ _SPECIAL = (
     Kind("vpd.heads", n_leading=1),  # after the features
     Kind("vpd.features.families", n_leading=1),  # the pipeline
     Kind("vpd.probes", n_leading=3),  # after channels, task and steps
+    Kind("vpd.training.trackers", n_leading=1),  # after what it is told of the run
     Kind("vpd.training.schedules", n_leading=2),  # after the steps of a run and of an epoch
 )
 _KINDS = {kind.package: kind for kind in _SPECIAL}

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: one console line, one JSON line, TensorBoard.
+"""Where a run's numbers go: one console line, one JSON line, TensorBoard, and a tracker if there is one.
 
 Owns the format of `log.jsonl` (one object a line: `step`, `epoch`, then the values, null for one that is not finite)
 and keeps it consistent with the checkpoint a run resumes from: lines past the resumed step are dropped, so the file
@@ -26,6 +26,7 @@ from shards.storage.atomic import sweep, write_atomic
 from vpd.training.board import PICTURES
 from vpd.training.lines import Lines
 from vpd.training.mirror import Mirror
+from vpd.training.trackers import Tracker
 
 LOG = "log.jsonl"
 
@@ -60,6 +61,7 @@ class RunLog:
         self.folder = self.path.parent  # on this machine; what is put there comes to the run's
         self.folder.mkdir(parents=True, exist_ok=True)
         self._board: SummaryWriter | None = None
+        self._tracker: Tracker | None = None
         self._refused = False
         self._open(resume_step)
 
@@ -68,6 +70,10 @@ class RunLog:
         self._drop_after(step)
         self._lines = Lines(self.path)
         self._draw({}, step + 1)
+
+    def track(self, tracker: Tracker) -> None:
+        """Tell a tracker everything from now on, and close it with the log."""
+        self._tracker = tracker
 
     def rewind(self, step: int) -> None:
         """Drop what is later than a step, which the run goes back to."""
@@ -113,12 +119,14 @@ class RunLog:
                 self._echo(f"{self.path} could not be written, {type(error).__name__}: {error}; its lines wait")
             self._refused = True
         self._draw({f"{prefix}/{key}": value for key, value in values.items()}, step)
+        self._tell(lambda tracker: tracker.log(prefix, step, {k: v for k, v in known.items() if v is not None}))
         self._echo(step_line(step, said, prefix, total, left_s))
         if self._mirror:
             self._mirror.push_if_due()
 
     def show(self, step: int, name: str, jpeg: bytes) -> None:
         """A picture for TensorBoard, which keeps those of one name side by side."""
+        self._tell(lambda tracker: tracker.show(step, name, jpeg))
         width, height = Image.open(io.BytesIO(jpeg)).size
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=jpeg)
         with suppress(OSError):  # a full disk: as with curves
@@ -146,8 +154,18 @@ class RunLog:
 
     def close(self) -> None:
         self._close_files()
+        self._tell(lambda tracker: tracker.close())
         if self._mirror:
             self._mirror.close()
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            what(self._tracker)
+        except Exception as error:  # of somebody else's program and network, which no training ends for
+            self._tracker = None
+            self._echo(f"run.track is told no more, {type(error).__name__}: {error}; log.jsonl has all")
 
     def _draw(self, values: Mapping[str, float], step: int) -> None:
         """Points of TensorBoard's curves, which have a gap where the disk is full; the lines have none."""

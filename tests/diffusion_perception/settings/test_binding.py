@@ -230,6 +230,7 @@ def test_what_an_outside_build_states_is_read_from_its_source_or_from_itself(
         "vpd.backbones",
         "vpd.heads",
         "vpd.training.schedules",
+        "vpd.training.trackers",
     ],
 )
 def test_reading_the_source_of_a_plugin_says_what_the_plugin_itself_says(package: str) -> None:
