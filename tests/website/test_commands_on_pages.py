@@ -32,6 +32,7 @@ PYTHON_RUN_BY = {
     "docs/baking.md": "tests/diffusion_perception/baking/test_baking_page.py",
     "docs/extending.md": "tests/test_docs.py",  # the shown files are those in examples/, which have tests
     "docs/features.md": "tests/diffusion_perception/features/test_features_page.py",
+    "docs/models.md": "tests/diffusion_perception/zoo/test_published_models.py",
     "docs/probes.md": "tests/diffusion_perception/probing/test_probes_page.py",
     "docs/reading_sets.md": "tests/diffusion_perception/torch_data/test_reading_sets_page.py",
     "docs/recipes.md": "tests/diffusion_perception/probing/test_recipes_page.py",
@@ -39,6 +40,7 @@ PYTHON_RUN_BY = {
 JOBS = re.compile(r"(?:ray job submit )?(?:--working-dir \S+ )?(?:-- )?(?:python )?jobs/(\w+)\.py\b(.*)")
 COMMAND = re.compile(r"diffusion-perception (\w+)\b(.*)")
 FIRST = {"jobs.check": "config", "jobs.init": "task"}  # the setting that a command's first word may be
+OF_RUNS = ("jobs.report", "jobs.ui")  # their first words are runs
 # First words of lines that are no command of ours, and why they are not read here.
 OTHERS = {
     "make": "a target of the Makefile: looked up there",
@@ -109,8 +111,8 @@ def read_command(line: str) -> object:
     job = importlib.import_module(module)
     if (setting := FIRST.get(module)) and "=" not in words[0] and not words[0].startswith("-"):
         words = [f"{setting}={words[0]}", *words[1:]]
-    elif module.startswith("jobs.sets.") or module == "jobs.report":
-        words = places_first(words, "sets" if module != "jobs.report" else "runs")
+    elif module.startswith("jobs.sets.") or module in OF_RUNS:
+        words = places_first(words, "runs" if module in OF_RUNS else "sets")
     draft = getattr(job, "draft", of_a_tool)
     return settings.bind(job.JOB, draft(CommandLine.parse(words, flags=job.FLAGS)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -242,6 +243,18 @@ def test_a_repository_of_the_hub_gets_one_commit_and_is_loaded_by_its_id(
     assert stand_in.commits == ["me/depth", "me/depth"]
     with pytest.raises(ConfigError, match="expected a repository of models on the hub"):
         trained.push_to_hub("depth")
+
+
+def test_the_page_s_python_runs_as_it_is_shown(
+    depth_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/models.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    published = released(depth_run, tmp_path / "published")
+    monkeypatch.setattr(hub, "cached_snapshot", lambda name, revision: published)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/models.md", "exec"), {})
+    assert load_file("models/half/model.safetensors")["backbone.unet.conv_in.weight"].dtype == torch.float16
 
 
 def test_wrong_options_are_refused_by_their_names(depth_run: Path, tmp_path: Path) -> None:
