@@ -6,6 +6,7 @@ repository, for which a page is made that shows it, since a site has no reposito
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shutil
@@ -77,7 +78,8 @@ class Staging:
         place = f"files/{target}{'/index' if path.is_dir() else ''}.md"
         if target not in self.shown:
             self.shown.add(target)
-            self.write(place, _shown(path, target))
+            shown = self.rewritten(_notebook(path), target, place) if path.suffix == ".ipynb" else _shown(path, target)
+            self.write(place, shown)
         return place
 
 
@@ -87,6 +89,13 @@ def _shown(path: Path, name: str) -> str:
         listed = (item for item in sorted(path.rglob("*")) if item.is_file() and "__pycache__" not in item.parts)
         return _page(f"{name}/", "", "\n".join(item.relative_to(path).as_posix() for item in listed))
     return _page(name, LANGUAGES.get(path.suffix, "text"), path.read_text("utf-8").rstrip())
+
+
+def _notebook(path: Path) -> str:
+    """The cells of a notebook, one below the other."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in texts) + "\n"
 
 
 def _page(title: str, language: str, text: str) -> str:

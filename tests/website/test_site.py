@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,8 @@ from website.rendering import ROOT, NotBuilt, build, missing
 from website.staging import DeadLink, Staging
 
 MD, OWN = "md", "#y"  # links that lead nowhere are put together: tests/test_citations.py follows them
+NOTE = {"cell_type": "markdown", "source": [f"See [a](docs/a.{MD})."]}
+CODE = {"cell_type": "code", "source": ["x = 1"]}
 needs_docs = pytest.mark.skipif(bool(missing()), reason="the extra docs (zensical, griffelib) is not installed")
 
 
@@ -124,7 +127,8 @@ def test_links_lead_within_the_site_and_dead_ones_are_refused(tmp_path: Path) ->
     a, b = f"docs/a.{MD}", f"docs/b.{MD}"
     for name, text in (
         (a, f"[b](b.{MD}#x) [own]({OWN}) [out](https://x.org)\n```\n[code](no)\n```\n![p](pictures/p.png)\n"),
-        (b, "[a](../configs/a.yaml), [all](../configs)"),
+        (b, "[a](../configs/a.yaml), [all](../configs), [n](../n.ipynb)"),
+        ("n.ipynb", json.dumps({"cells": [NOTE, CODE]})),
         ("docs/pictures/p.png", "png"),
         ("configs/a.yaml", "a: 1"),
     ):
@@ -135,9 +139,12 @@ def test_links_lead_within_the_site_and_dead_ones_are_refused(tmp_path: Path) ->
     assert (staged / f"in/a.{MD}").read_text() == (
         f"[b](../b.{MD}#x) [own]({OWN}) [out](https://x.org)\n```\n[code](no)\n```\n![p](../pictures/p.png)\n"
     )
-    assert (staged / f"b.{MD}").read_text() == f"[a](files/configs/a.yaml.{MD}), [all](files/configs/index.{MD})\n"
+    assert (
+        staged / f"b.{MD}"
+    ).read_text() == f"[a](files/configs/a.yaml.{MD}), [all](files/configs/index.{MD}), [n](files/n.ipynb.{MD})\n"
     assert "a: 1" in (staged / f"files/configs/a.yaml.{MD}").read_text()
     assert "\na.yaml\n" in (staged / f"files/configs/index.{MD}").read_text()
+    assert (staged / f"files/n.ipynb.{MD}").read_text() == f"See [a](../in/a.{MD}).\n\n```python\nx = 1\n```\n"
     assert (staged / "pictures/p.png").read_text() == "png"
     with pytest.raises(DeadLink, match="links to gone, which"):
         staging.rewritten("[x](gone)", b, f"b.{MD}")
