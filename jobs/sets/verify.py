@@ -47,7 +47,7 @@ class VerifyJob:
 
 
 JOB = VerifyJob
-FLAGS = {"quick": "sizes and the hashes of indexes only: no tar is read"}
+FLAGS = {"quick": "sizes and hashes of indexes only, no tar is read; of a source, files of another size or time"}
 draft = grammar.draft
 
 
