@@ -1,4 +1,4 @@
-"""The Python of README.md and docs/predict.md runs as it is shown, on a tiny model, a small set and a short clip."""
+"""The Python of README.md, docs/predict.md and docs/models.md runs as it is shown, on what is small and at hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.toy_runs import write_set
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = {
     name: re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
-    for name in ("README.md", "docs/predict.md")
+    for name in ("README.md", "docs/predict.md", "docs/models.md")
 }
 AT_HAND = {"https://example.org/b.jpg": "b.jpg"}  # no network in tests
 
@@ -35,6 +35,8 @@ def there(tmp_path: Path, model_folder: Callable[[str], str], monkeypatch: pytes
     """A folder with what the pages name."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/refcoco-vpd").symlink_to(model_folder("refer"))
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner/nyuv2-vpd").symlink_to(model_folder("depth"))  # a folder of that name comes before the hub
     write_set(tmp_path / "data/shards/refcoco-unc-val", "refer")
     for number, name in enumerate("ab"):
         Image.fromarray(scene(60, 80, number)).save(tmp_path / f"{name}.jpg")
@@ -46,7 +48,11 @@ def there(tmp_path: Path, model_folder: Callable[[str], str], monkeypatch: pytes
 
 
 def test_these_are_all_there_are() -> None:
-    assert {name: len(blocks) for name, blocks in BLOCKS.items()} == {"README.md": 2, "docs/predict.md": 2}
+    assert {name: len(blocks) for name, blocks in BLOCKS.items()} == {
+        "README.md": 2,
+        "docs/predict.md": 2,
+        "docs/models.md": 1,
+    }
 
 
 def test_the_readme_s_pictures_are_predicted_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,3 +79,8 @@ def test_the_page_s_pictures_and_video_are_predicted_on(capsys: pytest.CaptureFi
     run(BLOCKS["docs/predict.md"][1], names)
     numbers = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert numbers == [["15", "3.0"], ["20", "4.0"]]
+
+
+def test_a_model_is_published_from_python(tmp_path: Path) -> None:
+    run(BLOCKS["docs/models.md"][0], {})
+    assert {"model.safetensors"} <= {path.name for path in (tmp_path / "models/half").iterdir()}

@@ -29,6 +29,7 @@ PAGES = sorted(name for name in pages() if name != "CHANGELOG.md")
 PYTHON_RUN_BY = {
     "README.md": "tests/diffusion_perception/test_predicting_pages.py",
     "docs/predict.md": "tests/diffusion_perception/test_predicting_pages.py",
+    "docs/models.md": "tests/diffusion_perception/test_predicting_pages.py",
     "docs/baking.md": "tests/diffusion_perception/baking/test_baking_page.py",
     "docs/extending.md": "tests/test_docs.py",  # the shown files are those in examples/, which have tests
     "docs/features.md": "tests/diffusion_perception/features/test_features_page.py",
@@ -40,12 +41,13 @@ PYTHON_RUN_BY = {
 JOBS = re.compile(r"(?:ray job submit )?(?:--working-dir \S+ )?(?:-- )?(?:python )?jobs/(\w+)\.py\b(.*)")
 COMMAND = re.compile(r"diffusion-perception (\w+)\b(.*)")
 FIRST = {"jobs.check": "config", "jobs.init": "task"}  # the setting that a command's first word may be
-OF_RUNS = ("jobs.report", "jobs.ui")  # their first words are runs
+FIRST_ONES = {"jobs.report": "runs", "jobs.ui": "runs"}  # and its first words, as the tools' `sets` are
 # First words of lines that are no command of ours, and why they are not read here.
 OTHERS = {
     "make": "a target of the Makefile: looked up there",
     "python": "-m shards.inspect, shards.verify, website: the module is looked up",
     "ray": "ray start: Ray's own",
+    "pip": "installs, over the network",
     "cp": "copies a configuration: the file is looked up",
     "git": "fetches the repository",
     "uv": "writes constraints-lowest.txt, over the network",
@@ -65,6 +67,7 @@ NO_CODE = {
     "docs/methods/data_layouts.md": (6, "layouts of folders"),
     "docs/own_data_refer.md": (1, "a layout"),
     "docs/quick_start.md": (1, "what init prints"),
+    "docs/sets.md": (1, "what verify prints"),
     "docs/running.md": (1, "what a dry run prints"),
 }
 OTHER_LANGUAGES = {  # parts of configurations: where their settings are bound or compared
@@ -111,8 +114,8 @@ def read_command(line: str) -> object:
     job = importlib.import_module(module)
     if (setting := FIRST.get(module)) and "=" not in words[0] and not words[0].startswith("-"):
         words = [f"{setting}={words[0]}", *words[1:]]
-    elif module.startswith("jobs.sets.") or module in OF_RUNS:
-        words = places_first(words, "runs" if module in OF_RUNS else "sets")
+    elif module.startswith("jobs.sets.") or module in FIRST_ONES:
+        words = places_first(words, FIRST_ONES.get(module, "sets"))
     draft = getattr(job, "draft", of_a_tool)
     return settings.bind(job.JOB, draft(CommandLine.parse(words, flags=job.FLAGS)))
 
