@@ -1,4 +1,5 @@
-"""Layers and words of a frozen model for the page: principal components of features, heat maps of words.
+"""Layers and words of a frozen model for the page: principal components of features, heat maps of words, the same
+places in two pictures.
 
 Owns sizes and captions. Features are `diffusion_perception.features`', drawing `vpd.drawing`'s.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MULTIPLE_PX = 64  # of the sides of what a model of any family takes
 MOST_WORDS = 12
+GRID_PX = 256  # longer side of the pictures that points are matched on
 Captioned = tuple[np.ndarray, str]  # uint8 [H, W, 3]
 
 
@@ -76,6 +78,40 @@ class Looking:
         seen = self.features([image], prompt, attention="cross", timestep=timestep, noise=noise, size_px=seen_px)
         sizes = image.shape[0], image.shape[1]
         return [(glowing(image, seen.heat_of(word, size=sizes).cpu().numpy()), word) for word in asked]
+
+    def matched(
+        self,
+        image: np.ndarray | None,
+        other: np.ndarray | None,
+        points_px: Sequence[tuple[int, int]],
+        layer: str,
+        timestep: float = 1,
+    ) -> np.ndarray:
+        """Both pictures with lines from points of the one, (x, y), to where the layer finds them in the other.
+
+        Raises:
+            ConfigError: a picture is missing, or no such layer.
+        """
+        import torch
+
+        from vpd.drawing.match_lines import with_lines
+        from vpd.features.matching import matches
+
+        maps, shown, grids = [], [], []
+        for picture in (image, other):
+            seen_px, small = self._sized(picture)
+            noise = "ddpm" if timestep > 1 else "none"
+            seen = self.features([small], "", layers=[layer], timestep=timestep, noise=noise, size_px=seen_px)
+            maps.append(seen[layer].values[0])
+            shown.append(small)
+            scale = min(GRID_PX / max(small.shape[:2]), 1)  # every pixel of a grid holds all channels
+            grids.append((max(round(small.shape[0] * scale), 1), max(round(small.shape[1] * scale), 1)))
+        assert image is not None
+        points = np.array(points_px, np.float64).reshape(-1, 2) / image.shape[1::-1]  # shares of width and height
+        asked = torch.from_numpy(points * grids[0][::-1]).long().to(maps[0].device)
+        found = matches(maps[0], maps[1], asked, *grids).cpu().numpy()
+        there = (found + 0.5) / grids[1][::-1] * shown[1].shape[1::-1]
+        return with_lines(shown[0], shown[1], points * shown[0].shape[1::-1], there)
 
     def _sized(self, image: np.ndarray | None) -> tuple[tuple[int, int], np.ndarray]:
         """The size that the model is shown a picture in, and the picture no larger than it is shown to people."""

@@ -52,6 +52,7 @@ def page_of(job: UiJob) -> Any:
         looking = Looking(job.features, job.device, job.side_px)
         looking.layers()
         tabs.append(("Features", functools.partial(_features_tab, gradio, looking)))
+        tabs.append(("Match", functools.partial(_match_tab, gradio, looking)))
     if job.set:
         from diffusion_perception.ui.browsing import Browsing
 
@@ -127,9 +128,9 @@ def _columns(gradio: Any) -> Iterator[tuple[Any, Any]]:
     yield left, right
 
 
-def _picture_input(gradio: Any, name: str) -> Any:
+def _picture_input(gradio: Any, name: str, label: str = "Picture") -> Any:
     return gradio.Image(
-        label="Picture", sources=["upload", "webcam", "clipboard"], height=SHOWN_PX, elem_id=f"{name}-picture"
+        label=label, sources=["upload", "webcam", "clipboard"], height=SHOWN_PX, elem_id=f"{name}-picture"
     )
 
 
@@ -227,6 +228,34 @@ def _features_tab(gradio: Any, looking: Looking) -> None:
     how: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
     see_layers.click(_told(gradio, looking.components), [picture, prompt, chosen, timestep], shown, **how)
     see_words.click(_told(gradio, looking.heats), [picture, prompt, words, timestep], shown, **how)
+
+
+def _match_tab(gradio: Any, looking: Looking) -> None:
+    layers = looking.layers()
+    gradio.Markdown(
+        "Choose two pictures, then click in the first: a line leads to the place in the second that looks most alike."
+    )
+    with _columns(gradio) as (left, right):
+        with left:
+            picture = _picture_input(gradio, "match")
+        with right:
+            other = _picture_input(gradio, "match-other", "Second picture")
+    with gradio.Row():
+        layer = gradio.Dropdown(layers, value=_at_first(layers)[0], label="Layer", elem_id="match-layer", min_width=100)
+        timestep = gradio.Slider(1, 999, value=1, step=1, label="Timestep", min_width=100)
+        clear = gradio.Button("Clear", elem_id="match-clear", min_width=100)
+    points = gradio.State([])
+    drawn = _picture_shown(gradio, "Matches", "match-drawn")
+
+    def clicked(image: Any, second: Any, known: Any, name: str, step: float, event: Any) -> tuple[Any, Any]:
+        there = [*known, (int(event.index[0]), int(event.index[1]))]
+        return looking.matched(image, second, there, name, step), there
+
+    clicked.__annotations__ = {"event": gradio.SelectData}  # by which Gradio knows that it is to tell the place
+    inputs, outputs = [picture, other, points, layer, timestep], [drawn, points]
+    picture.select(_told(gradio, clicked), inputs, outputs, concurrency_id="model", concurrency_limit=1)
+    clear.click(lambda: (None, []), None, outputs)
+    picture.input(lambda: (None, []), None, outputs)
 
 
 def _set_tab(gradio: Any, browsing: Browsing) -> None:

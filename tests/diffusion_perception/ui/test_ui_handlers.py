@@ -19,6 +19,7 @@ from diffusion_perception.ui.predicting import KEPT, Predicting
 from shards.errors import ConfigError, ContractError
 from tests.tiny_pipelines import tiny_pipeline
 from vpd.drawing.components import glowing, in_three_colours
+from vpd.drawing.match_lines import GAP_PX
 
 Models = Callable[[str], str]
 PICTURE = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
@@ -99,6 +100,22 @@ def test_layers_are_shown_as_large_as_the_picture_and_words_over_it(looking: Loo
         looking.components(PICTURE, "", [])
     with pytest.raises(ConfigError, match="Write a prompt"):
         looking.heats(PICTURE, " ")
+
+
+def test_a_point_is_drawn_to_its_own_place_in_the_same_picture(looking: Looking) -> None:
+    smooth = np.asarray(Image.fromarray(PICTURE[::12, ::15]).resize((160, 96)))
+    drawn = looking.matched(smooth, smooth, [(20, 30), (120, 60)], "up_blocks.3")
+    height, width = 77, 128
+    assert drawn.shape == (height, 2 * width + GAP_PX, 3)
+    asked, there = drawn[:, :width].astype(int), drawn[:, width + GAP_PX :].astype(int)
+    for number, (x, y) in enumerate([(16, 24), (96, 48)]):
+        colour = drawn[y, x].astype(int)
+        assert (colour != np.asarray(Image.fromarray(smooth).resize((width, height)))[y, x]).any(), number
+        near = (np.abs(there - colour).sum(-1) < 40)[y - 3 : y + 4, x - 3 : x + 4]
+        assert near.any(), f"point {number}: its mark is where it is in the other"
+    assert asked.shape == there.shape
+    with pytest.raises(ConfigError, match="no picture yet"):
+        looking.matched(smooth, None, [(1, 1)], "up_blocks.3")
 
 
 def test_components_are_the_directions_in_which_features_vary_most() -> None:

@@ -88,10 +88,17 @@ def test_a_picture_becomes_a_prediction_and_files(width: int, browser: Any, addr
     page.locator("#features-go").click()
     page.locator("#features-shown img").first.wait_for()
 
+    page.get_by_role("tab", name="Match").click()
+    for name in ("match", "match-other"):
+        page.locator(f"#{name}-picture input[type=file]").set_input_files(tmp_path / "a.png")
+        page.locator(f"#{name}-picture img").wait_for()
+    page.locator("#match-picture img").click()  # in its middle
+    page.locator("#match-drawn img").wait_for()
+
     page.get_by_role("tab", name="Set").click()
     page.locator("#set-next").click()
     page.get_by_text("image1", exact=True).wait_for()
-    for tab in ("Set", "Features", "Predict"):
+    for tab in ("Set", "Match", "Features", "Predict"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{tab} is wider than the screen"
     page.close()
