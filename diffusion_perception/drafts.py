@@ -105,7 +105,18 @@ def train_text(task: str, guess: Guess, name: str, sets: str, folder: Path) -> s
         f"  val: {plain(val)} # {splits.why}",
         f"  batch_size: {batch}{few}",
     ]
+    if pictures := _pictures(guess):
+        lines.append(f"loop: {{pictures_from: {plain(pictures)}}} # some are drawn with their predictions as it learns")
     return "\n".join(lines) + "\n"
+
+
+def _pictures(guess: Guess) -> str:
+    """The folder of the validation pictures, where a source has one for a split; empty elsewhere."""
+    images = guess.options.get("images")
+    if images is None or not isinstance(images.value, str) or not guess.splits.val:
+        return ""
+    folder = guess.root / images.value.replace("{split}", guess.splits.val)
+    return str(folder) if folder.is_dir() else ""
 
 
 def plain(value: Any) -> str:

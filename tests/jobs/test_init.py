@@ -66,6 +66,8 @@ def test_the_written_pair_passes_check_and_both_dry_runs(
     assert "wrote" in printed
     assert "no split was found" in printed
     build, run = tmp_path / "mine.build.yaml", tmp_path / "mine.train.yaml"
+    drawn_on = settings.read_file(run)["loop"]["pictures_from"]
+    assert list(Path(drawn_on).iterdir()), "predictions are drawn on the validation pictures as it learns"
     check.run([str(build), f"page={tmp_path / 'look.html'}"])
     model = [f"{part}.model={tiny_sd}" for part in ("image", "text")]
     build_shards.run([f"config={build}", *model, "--dry-run"])
