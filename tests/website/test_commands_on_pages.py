@@ -33,7 +33,6 @@ PYTHON_RUN_BY = {
     "docs/baking.md": "tests/diffusion_perception/baking/test_baking_page.py",
     "docs/extending.md": "tests/test_docs.py",  # the shown files are those in examples/, which have tests
     "docs/features.md": "tests/diffusion_perception/features/test_features_page.py",
-    "docs/models.md": "tests/diffusion_perception/zoo/test_published_models.py",
     "docs/probes.md": "tests/diffusion_perception/probing/test_probes_page.py",
     "docs/reading_sets.md": "tests/diffusion_perception/torch_data/test_reading_sets_page.py",
     "docs/recipes.md": "tests/diffusion_perception/probing/test_recipes_page.py",
