@@ -35,7 +35,7 @@ def run(stages: Stages, out: Path) -> Outcome:
     stages.say("seg: a world in the official ADE20K layout")
     stages.submit("seg: shards", build_seg="jobs/build_shards.py --config configs/demo/build_seg.yaml")
     stages.train("seg")
-    prompted = f"jobs/train.py --task seg {stages.starts[0].settings} --config configs/demo/train_seg_meta_prompts.yaml"
+    prompted = "jobs/train.py --task seg --config configs/demo/train_seg_meta_prompts.yaml"
     stages.submit("seg: training by the other method, Meta Prompts", train_seg_meta_prompts=prompted)
     return outcome(out, stages.starts, pictures(out))
 
