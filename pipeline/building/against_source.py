@@ -117,7 +117,8 @@ def against_source(
     told = [part.origins for part in finished_of_set(shards.folder, shards.manifest).values() if part.origins]
     origins = {one.key: one for part in told for one in part.records}
     rejected = {str(line.get("key")): None for line in read_rejects(shards.folder) if line.get("whole", True)}
-    before = list(origins) or [*numbers, *(key for key in rejected if key not in numbers)]
+    before = list(dict.fromkeys([*origins, *numbers, *rejected]))  # origins.jsonl has no hash, and may be cut
+    is_in_order = bool(origins) and numbers.keys() <= origins.keys()
     now = source.keys(split)
     there, known = set(now), set(before)
     kept = [key for key in before if key in there]
@@ -139,7 +140,7 @@ def against_source(
         changed={key: reason for key, reason in found.items() if reason},
         missing=tuple(key for key in before if key not in there),
         new=() if PART in recipe else tuple(key for key in now if key not in known),
-        reordered=bool(origins) and kept == before and len(now) == len(before) and now != before,
+        reordered=is_in_order and kept == before and len(now) == len(before) and now != before,
         drawn=tuple(drawn),
         differing={key: reason for key, reason in zip(drawn, came_out, strict=True) if reason},
     )

@@ -28,10 +28,10 @@ from pipeline.building.plan import PlannedShard, is_in_place, plan_shards
 from pipeline.building.recipe import LABEL_FORMS
 from pipeline.building.shard import seal_finished
 from shards.contract.manifest import Manifest
-from shards.contract.origins import ShardOrigins
+from shards.contract.origins import ORIGINS_NAME, TIMES_NAME, ShardOrigins
 from shards.contract.parts import PART, recipe_of, whole
-from shards.contract.schema import Record, Schema
-from shards.errors import ConfigError, CorruptShard
+from shards.contract.schema import Record, Schema, check_key
+from shards.errors import ConfigError, CorruptShard, SchemaMismatch
 from shards.reading.reader import ShardSet
 from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions
@@ -42,7 +42,7 @@ from shards.upkeep.whole_records import check_same_bytes, opened_here, whole_rec
 from shards.writing.writer import read_rejects, write_shard
 
 Report = Callable[[int, int], None]
-TEXT = "text"  # the field of sentence states
+TEXT, TOKENS = "text", "tokens"  # the fields of sentence states, and of what they are made from
 REPACKED = "repacked"  # of a recipe's labels: small PNGs that were quick ones, in other bytes than a build's
 
 
@@ -84,8 +84,9 @@ def convert_set(
     Without any choice it is written as sets are today, if it is older. Killed, the same call goes on.
 
     Raises:
-        ConfigError: nothing would change, the set has no sentence states, or something is at `to`.
-        CorruptShard: a row is not as its index says, or a label cannot be decoded.
+        ConfigError: nothing would change, the set has no sentence states or no token ids beside them, something is at
+            `to`, or its name can be no shard's.
+        CorruptShard: a row is not as its index says, a label cannot be decoded, or `origins.jsonl` is of other records.
     """
     with opened_here(place, storage_options) as shards:
         work = _Work(shards, open_folder(to, storage_options=storage_options), conversion)
@@ -120,7 +121,7 @@ class _Work:
     def __init__(self, shards: ShardSet, target: Folder, conversion: Conversion) -> None:
         self.shards, self.target = shards, target
         before = shards.manifest.recipe
-        self._text = conversion.text
+        self._text = _text_of(shards, conversion.text)
         self._labels = conversion.labels if conversion.labels != before.get("labels", "small") else ""
         if self._labels == "small" and before.get("labels") == REPACKED:
             self._labels = ""
@@ -148,16 +149,21 @@ class _Work:
         self.recipe = self._recipe(before, most)
 
     def check(self) -> None:
-        """ConfigError unless there is something to convert."""
+        """ConfigError unless there is something to convert; CorruptShard if a record would be lost."""
         manifest = self.shards.manifest
-        if self._text and manifest.recipe.get("text") == "tokens":
-            self._text = ""
-        elif self._text and TEXT not in {field.name for field in self.shards.schema.fields}:
-            raise ConfigError(f"{self.shards.folder} has no sentence states to leave out (text=tokens).")
+        try:
+            check_key(self.target.name)
+        except SchemaMismatch as error:
+            raise ConfigError(f"to: {error}; the folder's name is the set's and its shards'.") from error
         if not (self._text or self._labels or self._cut_anew) and manifest.files:
             raise ConfigError(
                 f"{self.shards.folder} is what was asked for already; nothing was written. `set push` copies sets. To "
                 "convert, say labels=quick, labels=small, text=tokens or records_per_shard=N."
+            )
+        if [key for shard in self.planned for key in shard.keys if key in self._numbers] != list(self._numbers):
+            raise CorruptShard(
+                f"{ORIGINS_NAME} of {self.shards.folder} does not name the set's records in their order: it is cut or "
+                f"of another set. Delete it and {TIMES_NAME}; nothing was written."
             )
 
     def write(self, shard: PlannedShard) -> FinishedShard:
@@ -219,6 +225,21 @@ class _Work:
             rejected = [key for shard, key in lines if shard == name or (shard not in names and name == names[-1])]
             yield [*keys[start:end], *dict.fromkeys(key for key in rejected if key not in self._numbers)]
             start = end
+
+
+def _text_of(shards: ShardSet, text: str) -> str:
+    """What becomes of sentence states; "" where nothing does. ConfigError unless they can be made again."""
+    if not text or shards.manifest.recipe.get("text") == text:
+        return ""
+    fields = {field.name for field in shards.schema.fields}
+    if TEXT not in fields:
+        raise ConfigError(f"{shards.folder} has no sentence states to leave out (text={text}).")
+    if TOKENS not in fields:
+        raise ConfigError(
+            f"{shards.folder} has sentence states and no token ids (text={text}): without the states nobody could say "
+            "what its sentences are."
+        )
+    return text
 
 
 def _converted(labels: Mapping[str, Any], form: str, where: str) -> dict[str, Any]:

@@ -124,6 +124,17 @@ def test_of_a_part_nothing_is_new_and_its_files_are_not_known(world: World) -> N
     assert "4 of which nobody says what files are theirs" in list(found.lines())[-1]
 
 
+def test_records_that_origins_do_not_name_are_counted_and_not_new(world: World) -> None:
+    origins = world.out / "set" / "toys" / "origins.jsonl"
+    lines = origins.read_bytes().splitlines(keepends=True)
+    origins.chmod(0o644)
+    origins.write_bytes(b"".join(lines[1:]))
+    found = look(world, sample=99)
+    assert (found.is_current, found.new, len(found.drawn)) == (True, (), 9)
+    assert len(found.same) + len(found.untold) == 10
+    assert found.untold
+
+
 def test_a_source_that_names_no_files_is_drawn_again_alone(tmp_path: Path) -> None:
     source: Any = ToySource(broken={"image003": "torn"})
     build = Build(tmp_path / "toys", source)

@@ -16,13 +16,14 @@ from pipeline.building.label_forms import pixels_of
 from pipeline.files.label_png import encode_label
 from shards.contract.manifest import Manifest
 from shards.contract.quick_png import row_runs
+from shards.contract.schema import Field, Record, Schema
 from shards.errors import ConfigError, CorruptShard, FingerprintMismatch
 from shards.reading.reader import ShardSet
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_set
 from shards.upkeep.splitting import split_set
 from shards.verify import find_faults
-from shards.writing.writer import read_rejects
+from shards.writing.writer import read_rejects, seal_set, write_shard
 from tests.pipeline.building.test_incremental import World
 from tests.pipeline.toys import SETTINGS, Build, ToySource, ToyVae, digests
 from tests.shards.upkeep.conftest import somewhere
@@ -169,6 +170,33 @@ def test_what_cannot_be_is_one_message_and_nothing_is_written(
         convert_set(folder, world.out / "new" / "toys", Conversion(**conversion))
     assert said in str(error.value)
     assert not (world.out / "new").exists()
+
+
+def test_records_that_origins_do_not_name_are_not_lost(world: World) -> None:
+    folder = built(world, "set")
+    lines = (folder / "origins.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "origins.jsonl").chmod(0o644)
+    (folder / "origins.jsonl").write_bytes(b"".join(lines[:1]))  # the manifest has no hash of it
+    with pytest.raises(CorruptShard, match=r"origins\.jsonl of .* does not name the set's records"):
+        convert_set(folder, world.out / "new" / "toys", Conversion(labels="quick"))
+    assert not (world.out / "new").exists()
+
+
+def test_states_without_token_ids_are_not_left_out(tmp_path: Path) -> None:
+    schema = Schema((Field("text", "npy", "float16", ("S", 2), "sentence"), Field("meta", "json")), "sentence")
+    folder = open_folder(tmp_path / "toys")
+    record = Record("a", {"text": np.zeros((1, 2), np.float16), "meta": {"items": [[0, 1]]}})
+    shard = write_shard(folder, "toys-000000", schema, [record])
+    seal_set(folder, name="toys", split="train", recipe={}, schema=schema, shards=[shard], rejects=[])
+    with pytest.raises(ConfigError, match="has sentence states and no token ids"):
+        convert_set(tmp_path / "toys", tmp_path / "new" / "toys", Conversion(text="tokens"))
+
+
+def test_a_name_that_no_shard_can_have_is_refused_before_anything_is_there(world: World) -> None:
+    folder = built(world, "set")
+    with pytest.raises(ConfigError, match=r"'toys\.v2': expected visible ASCII .*; the folder's name is the set's"):
+        convert_set(folder, world.out / "toys.v2", Conversion(labels="quick"))
+    assert not (world.out / "toys.v2").exists()
 
 
 def test_a_flipped_byte_of_what_is_read_is_found(world: World) -> None:
