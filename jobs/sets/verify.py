@@ -18,8 +18,10 @@ from typing import Any
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
+from diffusion_perception.settings.layers import laid_over
 from diffusion_perception.source_standing import compare_with_source
 from jobs.sets import words as grammar
+from pipeline.building.against_source import Standing
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError, ContractError, CorruptShard, FingerprintMismatch
 from shards.progress import reports
@@ -57,17 +59,26 @@ def run(words: list[str]) -> None:
     faulty = [place for place in job.sets if _faults_said(grammar.folder(place, job.storage), quick)]
     if faulty:
         raise CorruptShard(f"faults in {', '.join(faulty)}: named above. `set repair` says what mends them.")
-    if job.against_source and (behind := [place for place in job.sets if not _source_said(job, place, quick)]):
+    if not job.against_source:
+        return
+    found = {place: _source_said(job, place, quick) for place in job.sets}
+    if behind := [place for place, standing in found.items() if not standing.is_current]:
+        chosen = any(found[place].choices for place in behind)
         raise FingerprintMismatch(
             f"{', '.join(behind)}: not what the source is now, as named above. "
-            f"`diffusion-perception build --config {job.against_source}` brings sets up to date."
+            + (
+                "Other choices make another set: give the configuration of the build."
+                if chosen
+                else f"`diffusion-perception build --config {job.against_source}` brings sets up to date."
+            )
         )
 
 
-def _source_said(job: VerifyJob, place: str, quick: bool) -> bool:
-    """Whether a set is as its source is now; what is not, is said."""
+def _source_said(job: VerifyJob, place: str, quick: bool) -> Standing:
+    """How a set stands to its source; what is not as it was, is said."""
     plain = settings.read_file(job.against_source)
-    plain["source"] = {**plain.get("source", {}), **job.source}
+    if job.source:
+        plain = laid_over(plain, {"source": {"name": settings.plugin_name(plain.get("source")), **job.source}})
     found = compare_with_source(
         resolve_path(place, "sets"),
         plain,
@@ -78,7 +89,7 @@ def _source_said(job: VerifyJob, place: str, quick: bool) -> bool:
     )
     *lines, numbers = found.lines()
     print("\n".join([*lines, f"{place} against its source: {numbers}"]), flush=True)
-    return found.is_current
+    return found
 
 
 def _faults_said(folder: Folder, quick: bool) -> int:

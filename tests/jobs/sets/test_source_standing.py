@@ -58,6 +58,34 @@ def test_the_source_may_lie_elsewhere_by_now(world: World, ended: Ended, capsys:
     assert ended(*words, f"source.root={world.out / 'moved'}") == 0
 
 
+def test_options_lie_over_a_source_however_it_is_written(
+    world: World, ended: Ended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build, place = world.out.parent / "build.yaml", str(world.out / "set" / "toys")
+    own = yaml.safe_load(build.read_text())
+    (world.out.parent / "other.yaml").write_text(yaml.safe_dump({"source": {"name": "nyuv2", "root": "elsewhere"}}))
+    build.write_text(yaml.safe_dump({**own, "base": "other.yaml"}))  # whose source has another name
+    assert ended("verify", place, "--against-source", str(build), f"source.root={world.root}") == 0
+    build.write_text(yaml.safe_dump({**own, "source": "image_folders"}))
+    options = [f"source.root={world.root}", "source.classes=[sound, crack]", "source.splits=[train]"]
+    assert ended("verify", place, "--against-source", str(build), *options) == 0
+    capsys.readouterr()
+    build.write_text(yaml.safe_dump({**own, "source": None}))
+    assert ended("verify", place, "--against-source", str(build), *options) == 1
+    assert "source" in capsys.readouterr().err
+
+
+def test_other_choices_are_not_said_to_be_brought_up_to_date(
+    world: World, ended: Ended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = world.out.parent / "build.yaml"
+    build.write_text(build.read_text().replace("size: 8", "size: 16"))
+    assert ended("verify", str(world.out / "set" / "toys"), "--against-source", str(build)) == 1
+    said = capsys.readouterr()
+    assert "CHOICE" in said.out
+    assert "up to date" not in said.err
+
+
 def test_the_same_is_a_function(world: World) -> None:
     found = compare_with_source(world.out / "set" / "toys", world.out.parent / "build.yaml", sample=2, seed=1)
     assert (found.is_current, len(found.drawn)) == (True, 2)
