@@ -54,8 +54,11 @@ class ShardSet:
 
     mixing: Mixing | None = None  # how often each is drawn from, of several sets that are read as one
 
-    def __init__(self, folder: Folder, manifest: Manifest, pages: Pages, *, verify: bool) -> None:
+    def __init__(
+        self, folder: Folder, manifest: Manifest, pages: Pages, *, verify: bool, index_bytes: int = INDEX_BYTES
+    ) -> None:
         self.folder = folder
+        self.index_bytes = index_bytes  # of indexes that are kept
         self.manifest = manifest
         self.schema = manifest.schema
         self.paged = PagedIndex(manifest, Layout(manifest.schema), pages)
@@ -109,7 +112,8 @@ class ShardSet:
         if not folder.is_remote:  # a round trip a shard; what is fetched is checked then
             for shard in manifest.shards:
                 folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
-        shards = ShardSet(folder, manifest, KeptPages(load, index_bytes, in_parallel=folder.is_remote), verify=verify)
+        pages = KeptPages(load, index_bytes, in_parallel=folder.is_remote)
+        shards = ShardSet(folder, manifest, pages, verify=verify, index_bytes=index_bytes)
         if shards.n_records <= _SMALL_RECORDS:
             shards.paged.check()
         return shards

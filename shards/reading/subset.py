@@ -22,7 +22,7 @@ from shards.errors import ConfigError, FingerprintMismatch, did_you_mean
 from shards.reading.conditions import check_conditions, fitting
 from shards.reading.page import Page
 from shards.reading.paged_index import KeptPages
-from shards.reading.reader import INDEX_BYTES, ShardSet
+from shards.reading.reader import ShardSet
 
 _SPELLINGS = 10_000  # keys that an unknown one is compared with
 
@@ -117,8 +117,8 @@ def subset_of(shards: ShardSet, records: np.ndarray) -> ShardSet:
         keys += page.key_list()
         rows.update(_rows_of(shards, page))
     manifest = _manifest_of(shards.manifest, tuple(entries), keys, rows)
-    pages = KeptPages(load, INDEX_BYTES, in_parallel=shards.folder.is_remote)
-    return ShardSet(shards.folder, manifest, pages, verify=shards.verify)
+    pages = KeptPages(load, shards.index_bytes, in_parallel=shards.folder.is_remote)
+    return ShardSet(shards.folder, manifest, pages, verify=shards.verify, index_bytes=shards.index_bytes)
 
 
 def _rows_of(shards: ShardSet, page: Page) -> dict[str, int]:

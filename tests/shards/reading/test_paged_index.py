@@ -15,7 +15,7 @@ from shards.reading import reader
 from shards.reading.joined import JoinedSet
 from shards.reading.mixing import Mixing
 from shards.reading.order import Order, order_of
-from shards.reading.page import Columns
+from shards.reading.page import Columns, Page
 from shards.reading.paged_index import KeptPages
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
@@ -97,6 +97,19 @@ def test_a_subset_and_a_mixture_are_read_page_by_page(kept: ShardSet, dropped: S
         assert few.record(few.item(item).record).meta["number"] in numbers
     both = JoinedSet([few, dropped], Mixing(weights=(1, 2)))
     assert given_out(both) == given_out(JoinedSet([same, kept], Mixing(weights=(1, 2))))
+
+
+def test_a_subset_keeps_as_much_of_indexes_as_its_set(
+    kept: ShardSet, dropped: ShardSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    cut = Page.of
+    monkeypatch.setattr(Page, "of", lambda page, records: made.append(len(records)) or cut(page, records))
+    for shards, pages in ((kept, 2 + 2), (dropped, 2 + 3)):  # when it is chosen, and when it is read
+        few = subset_of(shards, np.array([0, 1, 4]))
+        assert [few.record(number).key for number in (0, 2, 1)] == ["image0000", "image0004", "image0001"]
+        assert len(made) == pages
+        made.clear()
 
 
 def test_the_whole_index_says_what_the_pages_say(kept: ShardSet, dropped: ShardSet) -> None:
