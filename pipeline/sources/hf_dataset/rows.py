@@ -188,7 +188,7 @@ class RowContent:
         return json.dumps(row, sort_keys=True, default=str).encode()
 
     def _plain(self, value: Any, role: str) -> Any:
-        if isinstance(value, Mapping) and value.get("bytes", value.get("path")) is not None:
+        if isinstance(value, Mapping) and "bytes" in value and (value["bytes"] or value.get("path")):
             value = file_in(value, RowFile(self.rows, self.index, role))
         if isinstance(value, bytes):
             return hashlib.sha256(value).hexdigest()

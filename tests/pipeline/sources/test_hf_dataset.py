@@ -395,6 +395,25 @@ def test_all_that_a_row_holds_is_its_content(tmp_path: Path) -> None:
     assert contents(mask=[png(mask(1))] * ROWS) == before  # a column that is not read
 
 
+def test_pictures_that_lie_in_files_of_their_own_are_followed_by_their_content(tmp_path: Path) -> None:
+    def contents(folder: Path) -> list[bytes]:
+        source = build(str(folder), columns={"image": "image"})
+        found = [source.files_of("train", key) for key in source.keys("train")]
+        return [files["row"].read_bytes() for files in found if files]  # type: ignore[union-attr]
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for row in range(3):
+        (folder / f"{row}.png").write_bytes(png(photo(row))["bytes"])
+    before = contents(folder)
+    (folder / "1.png").write_bytes(png(photo(9))["bytes"])
+    after = contents(folder)
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
+    assert contents(folder.rename(tmp_path / "moved")) == after
+    (tmp_path / "moved" / "2.png").unlink()
+    assert contents(tmp_path / "moved") == after[:2]
+
+
 def test_of_a_stream_no_row_is_followed(parquet: Path) -> None:
     source = build(str(parquet), streaming=True, limit=ROWS, **SEGMENTATION)
     assert source.files_of("train", "000000000") is None
