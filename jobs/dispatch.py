@@ -146,14 +146,15 @@ def progress_line(work: Progress, records: int, rejects: int) -> str:
 
 
 def _within(actors: list[Any]) -> tuple[int, int]:
-    """(records, rejects) of the shards being built; of an actor that is being started again none."""
+    """(records, rejects) of the shards being built; of actors that are being started again, or do not answer within
+    `REST_S` all together, none."""
     import ray
     from ray.exceptions import RayError
 
-    records = rejects = 0
-    for actor in set(actors):
+    records, rejects, until = 0, 0, time.monotonic() + REST_S
+    for answer in [actor.progress.remote() for actor in set(actors)]:
         try:
-            told = ray.get(actor.progress.remote(), timeout=REST_S)
+            told = ray.get(answer, timeout=max(0.0, until - time.monotonic()))
         except RayError:  # what it was building says so
             continue
         records, rejects = records + told[0], rejects + told[1]

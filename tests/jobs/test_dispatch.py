@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError
 
 from diffusion_perception.assignment import Assignment
 from jobs import dispatch as handing_out
@@ -101,6 +101,20 @@ def test_one_that_died_is_asked_for_nothing_more() -> None:
     with pytest.raises(ContractError, match="1 of 6 shards could not be built"):
         run([died, other])
     assert len(died.built + other.built) == 5
+
+
+def test_many_that_do_not_answer_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def silent(answer: Answer, timeout: float) -> tuple[int, int]:
+        waited.append(timeout)
+        handing_out.time.sleep(timeout)
+        raise GetTimeoutError
+
+    monkeypatch.setattr(ray, "get", silent)
+    assert handing_out._within([Actor() for _ in range(20)]) == (0, 0)
+    assert len(waited) == 20
+    assert sum(waited) <= 2 * handing_out.REST_S
 
 
 def test_several_failures_in_a_row_end_it() -> None:
