@@ -49,7 +49,7 @@ class Browsing:
 
     @cached_property
     def keys(self) -> list[str]:
-        return [self.shards.index.key(number) for number in range(self.shards.n_records)]
+        return list(self.shards.paged.keys())
 
     def found(self, text: str) -> list[str]:
         """Keys that have a text in them, in any case, the first of them."""

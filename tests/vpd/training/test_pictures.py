@@ -49,6 +49,14 @@ def test_a_run_draws_the_same_pictures_at_every_evaluation(depth_set: Path, tmp_
         assert (shown[0].width, shown[0].height) == (48, len(pictures[0]))
 
 
+def test_a_run_never_puts_the_whole_index_together(
+    depth_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShardSet, "index", property(lambda shards: pytest.fail("400 bytes for every record")))
+    toy_train(tmp_path, toy_config(depth_set, pictures=2), evaluated=True)
+    assert len(read(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("settings", [{"pictures": 0}, {"pictures": 2, "eval_every_steps": 0}])
 def test_none_are_drawn_where_none_are_asked_for(depth_set: Path, tmp_path: Path, settings: dict[str, int]) -> None:
     toy_train(tmp_path, toy_config(depth_set, **settings), evaluated=settings["pictures"] == 0)
