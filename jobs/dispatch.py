@@ -77,7 +77,7 @@ def dispatch(
                 cause = getattr(error, "cause", None)
                 if isinstance(cause, _CONCERNS_ALL):
                     raise cause from None
-                if isinstance(error, ActorUnavailableError) and crew.rest(actor):
+                if isinstance(error, ActorUnavailableError) and (crew.rest(actor) or crew.leave_to_others(actor)):
                     queue.insert(0, shard)  # its node may be lost, which Ray takes a while to notice
                     continue
                 done.failed[shard.name], done.in_a_row = _words(error, cause), done.in_a_row + 1
@@ -97,6 +97,7 @@ class Crew:
     """The actors, each as often as it builds at once: idle, building, resting since it was not reached, or lost."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
+        self._actors = tuple(actors)
         self._idle = [actor for _ in range(BUILDS_AT_ONCE) for actor in actors]
         self._resting: list[tuple[float, Any]] = []  # until when
         self._unreached: dict[Any, float] = {}  # since when
@@ -132,6 +133,13 @@ class Crew:
             return False
         self._resting.append((now + REST_S, actor))
         return True
+
+    def leave_to_others(self, actor: Any) -> bool:
+        """Ask one that stays away for nothing more; False where there is no other to build its shards."""
+        others = any(other is not actor and other not in self._lost for other in self._actors)
+        if others:
+            self.lose(actor)
+        return others
 
     def lose(self, actor: Any) -> None:
         """It builds nothing any more."""

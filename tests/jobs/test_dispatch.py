@@ -96,6 +96,14 @@ def test_one_that_stays_away_ends_its_shard_at_last(monkeypatch: pytest.MonkeyPa
         run([Actor(*(unreached() for _ in range(1000)))])
 
 
+def test_one_that_stays_away_leaves_its_shards_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(handing_out.time, "monotonic", lambda: next(moments))
+    away, other = Actor(*(unreached() for _ in range(1000))), Actor()
+    run([other, away])
+    assert sorted(other.built) == [f"s{number}" for number in range(6)]
+
+
 def test_one_that_died_is_asked_for_nothing_more() -> None:
     died, other = Actor(ActorDiedError()), Actor()
     with pytest.raises(ContractError, match="1 of 6 shards could not be built"):
