@@ -48,7 +48,7 @@ def model_folder(name: str, revision: str | None = None, storage_options: Storag
     return _from_hub(name, revision)
 
 
-def at_hand(place: str) -> str:
+def at_hand(place: str, storage_options: StorageOptions | None = None) -> str:
     """A run's place as it is; of a model that was published at a URL, its folder on this machine.
 
     Raises:
@@ -56,7 +56,7 @@ def at_hand(place: str) -> str:
     """
     if place.startswith(HUB):
         return model_folder(place)
-    return (_from_url(place, None) or place) if "://" in place else place
+    return (_from_url(place, storage_options or None) or place) if "://" in place else place
 
 
 def _id_of(url: str, revision: str | None) -> tuple[str, str | None]:

@@ -102,7 +102,8 @@ def place_of(job: PublishJob) -> str:
     """As `from_pretrained` takes it: a hub id, a URL, or the folder's own name."""
     if job.out.startswith("hf://"):
         return job.out.removeprefix("hf://").rstrip("/").partition("@")[0]
-    return job.out if "://" in job.out else job.out.rstrip("/").rpartition("/")[2]
+    place = job.out.removeprefix("file://")
+    return place if "://" in place else place.rstrip("/").rpartition("/")[2]
 
 
 def licence_of(job: PublishJob, record: Record) -> str:

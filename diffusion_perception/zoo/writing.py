@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
-from diffusion_perception.hub import HUB, at_hand
+from diffusion_perception.hub import FILES, HUB, NEEDED, at_hand
 from diffusion_perception.zoo.card import CARD, card
 from diffusion_perception.zoo.job import PublishJob
 from shards.errors import ConfigError
@@ -25,6 +26,7 @@ from shards.storage.staging import staging_folder
 from shards.storage.storage import Folder, open_folder
 
 Say = Callable[[str], None]
+LOCAL = "file://"
 
 
 def publish(job: PublishJob, *, replace_there: bool = False, private: bool = True, say: Say = lambda line: None) -> str:
@@ -41,29 +43,30 @@ def publish(job: PublishJob, *, replace_there: bool = False, private: bool = Tru
     """
     from vpd.exchange.pretrained import is_pretrained
 
-    source = at_hand(job.run)
+    source = at_hand(job.run, job.storage)
     if job.out.startswith(HUB):
         repository, _, revision = job.out.removeprefix(HUB).rstrip("/").partition("@")
         if not is_hub_id(repository) or "/" not in repository:
             raise ConfigError(f"out={job.out}: expected a repository of models on the hub, hf://owner/name.")
+        replaced = frozenset(NEEDED) if replace_there else None
         with staging_folder() as here:
             write(job, source, here / "model", is_pretrained(source), say)
             say(f"sending {_size(here / 'model')} to {job.out}, in one commit")
             try:
-                push_folder(here / "model", repository, revision or None, private=private, replace=replace_there)
+                push_folder(here / "model", repository, revision or None, private=private, replaced=replaced)
             except NotOnHub as error:
                 raise ConfigError(
                     f"out={job.out}: not published, {error}. Choose another name, or --replace what is there."
                 ) from error
-    elif "://" in job.out:
+    elif "://" in job.out and not job.out.startswith(LOCAL):
         place = open_folder(job.out, storage_options=job.storage)
         place.check_writable()
         _check_free(place, shown_url(job.out), replace_there)
         with staging_folder() as here:
             write(job, source, here / "model", is_pretrained(source), say)
-            _send(here / "model", place, say)
+            _send(here / "model", place, shown_url(job.out), replace_there, say)
     else:
-        with _new_folder(Path(os.path.expanduser(job.out)), replace_there) as here:
+        with _new_folder(Path(os.path.expanduser(job.out.removeprefix(LOCAL))), replace_there) as here:
             write(job, source, here, is_pretrained(source), say)
     say(f"published at {shown_url(job.out)}")
     return job.out
@@ -110,36 +113,61 @@ def _new_folder(target: Path, replace_there: bool) -> Iterator[Path]:
                     flush(file.fileno())
         if occupied:
             target.rename(old)
-        here.rename(target)
+        try:
+            here.rename(target)
+        except OSError:
+            if occupied:
+                old.rename(target)
+            raise
     finally:
         shutil.rmtree(here, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_free(place: Folder, shown: str, replace_there: bool) -> None:
-    from vpd.exchange.digests import DIGESTS
+    """That nothing is there but a model that may be replaced, or a part of one from a publishing that was cut short."""
+    from vpd.exchange.digests import DIGESTS, UNCHECKED
 
-    if not place.exists(DIGESTS):
+    if place.exists(DIGESTS):
+        if not replace_there:
+            raise ConfigError(f"out={shown}: a model is published there. Give a new place, or --replace it.")
         return
-    if not replace_there:
-        raise ConfigError(f"out={shown}: a model is published there. Give a new place, or --replace it.")
-    place.remove(DIGESTS)
+    ours = (*FILES, *UNCHECKED)
+    if strange := [name for name in place.names("*") if not any(fnmatch(name, one) for one in ours)]:
+        raise ConfigError(
+            f"out={shown}: there is something already ({', '.join(strange[:3])}), and it is no model. Give a new place."
+        )
 
 
-def _send(folder: Path, place: Folder, say: Say) -> None:
-    """Every file that is not there yet, and last what says that all are."""
+def _send(folder: Path, place: Folder, shown: str, replace_there: bool, say: Say) -> None:
+    """Every file that is not there yet, and last what says that all are.
+
+    Raises:
+        ConfigError: a file is there with other bytes, and may not be replaced. Nothing is sent then.
+    """
     from vpd.exchange.digests import DIGESTS
 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DIGESTS)
-    sent = 0
+    lacking: list[tuple[Folder, Path, str]] = []
+    changed: list[str] = []
     for path in [*files, folder / DIGESTS]:
         below, _, name = path.relative_to(folder).as_posix().rpartition("/")
         target, sha256 = place.below(below) if below else place, sha256_file(path)
-        if target.exists(name) and target.sha256(name) == sha256:
+        there = target.exists(name)
+        if there and target.sha256(name) == sha256:
             continue
-        target.publish(path, name, sha256)
-        sent += 1
-    say(f"{sent} files sent, {len(files) + 1 - sent} were there; each compared")
+        lacking.append((target, path, sha256))
+        if there:
+            changed.append(path.relative_to(folder).as_posix())
+    if changed and not replace_there:
+        raise ConfigError(
+            f"out={shown}: {', '.join(changed[:3])} is there with other bytes. Give a new place, or --replace it."
+        )
+    if changed and place.exists(DIGESTS):
+        place.remove(DIGESTS)  # until the new ones are there, none is whole
+    for target, path, sha256 in lacking:
+        target.publish(path, path.name, sha256)
+    say(f"{len(lacking)} files sent, {len(files) + 1 - len(lacking)} were there; each compared")
 
 
 def _size(folder: Path) -> str:

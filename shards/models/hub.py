@@ -9,7 +9,7 @@ network has in its cache is found without asking. Which files of a repository ar
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -68,7 +68,12 @@ def fetch(repository: str, names: Sequence[str], revision: str | None = None) ->
 
 
 def push_folder(
-    folder: Path, repository: str, revision: str | None = None, *, private: bool = True, replace: bool = False
+    folder: Path,
+    repository: str,
+    revision: str | None = None,
+    *,
+    private: bool = True,
+    replaced: Set[str] | None = None,
 ) -> str:
     """Make a folder the content of a repository, in one commit, so that it is there whole or not at all; returns the
     address of the commit. A repository that does not exist is made. Large files that an interrupted push had sent are
@@ -76,7 +81,7 @@ def push_folder(
 
     Args:
         private: of a repository that is made.
-        replace: files may be there already, and are removed by the same commit.
+        replaced: files may be there already, if these are among them, and are removed by the same commit.
 
     Raises:
         NotOnHub: the hub refuses, cannot be asked, or has files there that were not to be replaced.
@@ -87,8 +92,10 @@ def push_folder(
     try:
         api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
         there = [name for name in api.list_repo_files(repository, revision=revision) if name != ".gitattributes"]
-        if there and not replace:
+        if there and replaced is None:
             raise NotOnHub(f"it has files there already ({', '.join(there[:3])})")
+        if set(there) - {"README.md"} and not (replaced or frozenset()) <= set(there):
+            raise NotOnHub(f"what it has there is no model ({', '.join(there[:3])}), which nothing replaces")
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,

@@ -203,6 +203,55 @@ def test_a_url_holds_a_model_only_when_it_is_whole_and_a_second_start_goes_on(
         publish(job)
 
 
+def test_at_a_url_nothing_is_overwritten_unasked_and_a_failure_leaves_what_was_there(
+    depth_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    memory, root = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
+    for folder, name in (("set", "manifest.json"), ("converted", "config.json")):
+        memory.pipe_file(f"{root}/{folder}/{name}", b"mine")
+        why = r"something already \(manifest\.json\)" if folder == "set" else r"config\.json is there with other bytes"
+        with pytest.raises(ConfigError, match=why):
+            publish(PublishJob(run=str(depth_run), out=f"{root}/{folder}"))
+        assert [Path(path).name for path in memory.find(f"{root}/{folder}")] == [name]
+        assert memory.cat_file(f"{root}/{folder}/{name}") == b"mine"
+    with pytest.raises(ConfigError, match="and it is no model"):
+        publish(PublishJob(run=str(depth_run), out=f"{root}/set"), replace_there=True)
+    url = f"{root}/depth"
+    publish(PublishJob(run=str(depth_run), out=url))
+    with pytest.raises(ConfigError, match="encoders=named"):  # found after the place was looked at
+        publish(PublishJob(run=str(depth_run), out=url, encoders="named"), replace_there=True)
+    assert Predictor.from_pretrained(url, device="cpu").trained.model
+    publish(PublishJob(run=str(depth_run), out=url, dtype="float16"), replace_there=True)
+    found = Path(Predictor.from_pretrained(url, device="cpu").trained.home)
+    assert load_file(found / "model.safetensors")["backbone.unet.conv_in.weight"].dtype == torch.float16
+
+
+def test_a_folder_named_as_a_url_is_a_folder(depth_run: Path, tmp_path: Path) -> None:
+    publish(PublishJob(run=str(depth_run), out=f"file://{tmp_path}/made"))
+    assert (tmp_path / "made/vae/config.json").is_file()
+    assert str(tmp_path) not in (tmp_path / "made/README.md").read_text()
+
+
+def test_what_was_replaced_comes_back_where_the_new_cannot_take_its_name(
+    depth_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = released(depth_run, tmp_path / "made")
+    before = (out / DIGESTS).read_bytes()
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == out and (self / DIGESTS).read_bytes() != before:
+            raise OSError("no such luck")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="no such luck"):
+        publish(PublishJob(run=str(depth_run), out=str(out), dtype="float16"), replace_there=True)
+    assert (out / DIGESTS).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 class StandIn:
     """What `HfApi` is asked for, with one repository in a folder."""
 
@@ -243,6 +292,10 @@ def test_a_repository_of_the_hub_gets_one_commit_and_is_loaded_by_its_id(
     assert stand_in.commits == ["me/depth", "me/depth"]
     with pytest.raises(ConfigError, match="expected a repository of models on the hub"):
         trained.push_to_hub("depth")
+    (stand_in.folder / "config.json").unlink()  # somebody's other files
+    with pytest.raises(ConfigError, match=r"what it has there is no model \(.*which nothing replaces"):
+        trained.push_to_hub("me/depth", replace=True)
+    assert stand_in.commits == ["me/depth", "me/depth"]
 
 
 def test_the_page_s_python_runs_as_it_is_shown(
