@@ -42,7 +42,7 @@ class EvaluateJob:
     gpus_per_worker: float = -1  # -1: one if the cluster has GPUs, else none
     cpus_per_worker: float = 1  # CPUs that the scheduler reserves; threads of a worker without GPU
     export: str = ""  # folder for every prediction, in the format of the benchmark's labels: <export>/<set>/
-    out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json
+    out: str = ""  # JSON file of the results; empty = <run>/evaluation-step-N.json, of a model from elsewhere: none
 
     def __post_init__(self) -> None:
         check_workers(self.workers, self.gpus_per_worker, self.cpus_per_worker)
@@ -89,7 +89,12 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
         print(f"{tag} done", flush=True)
         if table_of_classes := task.report(metric, names):
             print(table_of_classes, flush=True)
-    _write(job.out or f"{job.run}/evaluation-step-{trained.step}.json", results, trained.data.storage)
+    if job.limit:
+        results["limit"] = job.limit
+    if job.out or trained.home == job.run:
+        _write(job.out or f"{job.run}/evaluation-step-{trained.step}.json", results, trained.data.storage)
+    else:  # a copy of what was published, which nothing is added to, here or there
+        print("[evaluate] wrote no file: the model is a published one; name a file, out=FILE", flush=True)
     return results
 
 

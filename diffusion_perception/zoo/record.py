@@ -133,9 +133,10 @@ def _scores(place: str, checkpoint: Checkpoint, job: TrainJob) -> list[Score]:
     if folder.exists(file):
         try:
             written = json.loads(folder.read(file))
-            prints = written.get("fingerprints", {})
+            prints, whole = written.get("fingerprints", {}), not written.get("limit")
             for name, values in written["sets"].items():
-                found[name] = Score(name, str(prints.get(name, "")), _finite(values))
+                if whole or name not in found:
+                    found[name] = Score(name, str(prints.get(name, "")) if whole else "", _finite(values), whole)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{place}/{file}: is not what `evaluate` writes ({type(error).__name__}: {error}). Take it away, or "

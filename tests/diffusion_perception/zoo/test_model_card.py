@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +59,18 @@ def test_people_read_recipe_scores_environment_and_terms(folders: dict[str, Path
     assert "Trained on NYU Depth V2, whose terms are: " in text
     assert "whose licence holds for these weights, too" in text
     assert "low-rank additions of rank 16, which are merged" in (folders["refer"] / "README.md").read_text()
+
+
+def test_scores_on_some_records_are_said_to_be_so(run_of: RunOf, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_of("depth"), tmp_path / "run"))
+    (file,) = run.glob("evaluation-step-*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "limit": 7}))
+    publish.run([f"run={run}", f"out={tmp_path / 'made'}"])
+    record = read_record(tmp_path / "made")
+    assert record is not None
+    (score,) = (score for score in record.scores if score.set == "toy-test")
+    assert (score.whole, score.fingerprint) == (False, "")
+    assert "| toy-test, a part of it | not known |" in (tmp_path / "made/README.md").read_text()
 
 
 def test_a_base_whose_licence_is_known_is_named_with_what_it_asks(folders: dict[str, Path]) -> None:
