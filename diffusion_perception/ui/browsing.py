@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -47,21 +47,17 @@ class Browsing:
         self._show, how, self._notes = shown(self.shards, pictures)
         self.how = f"{self.shards.manifest.name}, {self.shards.n_records:,} records. {how}"
 
-    @cached_property
-    def keys(self) -> list[str]:
-        return list(self.shards.paged.keys())
-
     def found(self, text: str) -> list[str]:
-        """Keys that have a text in them, in any case, the first of them."""
+        """Keys that have a text in them, in any case, the first of them; of a large set no more than these are read."""
         wanted = text.strip().lower()
-        return [key for key in self.keys if wanted in key.lower()][:MOST_KEYS]
+        return list(islice(filter(lambda key: wanted in key.lower(), self.shards.paged.keys()), MOST_KEYS))
 
     def number_of(self, key: str) -> int:
         """Raises ConfigError: no such key."""
-        try:
-            return self.keys.index(key)
-        except ValueError:
-            raise ConfigError(f"{key}: no key of this set, whose first is {self.keys[0]}.") from None
+        for number, known in enumerate(self.shards.paged.keys()):
+            if known == key:
+                return number
+        raise ConfigError(f"{key}: no key of this set, whose first is {self.shards.paged.key(0)}.")
 
     def record(self, number: int) -> Shown:
         """A record by its number; beyond either end, the one there.

@@ -5,13 +5,15 @@ Owns the layout alone; what a button does is its neighbours'. Gradio is imported
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shards.errors import ConfigError, ContractError
+from shards.storage.staging import staging_folder
 
 if TYPE_CHECKING:
     from diffusion_perception.ui.browsing import Browsing
@@ -23,6 +25,7 @@ TITLE = "Diffusion perception"
 SHOWN_PX = 380  # height of a picture on the page
 MESSAGE_S = 20  # how long a refusal is shown, which can be closed
 KEPT_S = 3600  # how long the page keeps files of its answers
+MOST_MB = 100  # of an upload
 BUTTONS = ["download", "fullscreen"]
 COLORMAPS = ("dusk", "spectral", "grey")
 CSS = """
@@ -81,6 +84,7 @@ def serve(page: Any, job: UiJob, *, wait: bool = True) -> str:
             show_error=True,
             share=False,
             ssr_mode=False,
+            max_file_size=f"{MOST_MB}mb",
             quiet=not wait,
             css=CSS,
             footer_links=[],
@@ -95,6 +99,7 @@ def serve(page: Any, job: UiJob, *, wait: bool = True) -> str:
 
 def _gradio() -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it would ask its makers for the newest version
+    os.environ.setdefault("GRADIO_TEMP_DIR", _folder())
     try:
         import gradio
     except ImportError as error:
@@ -102,6 +107,15 @@ def _gradio() -> Any:
             f"ui needs Gradio, which cannot be imported ({error}): pip install 'diffusion-perception[ui]'."
         ) from error
     return gradio
+
+
+@functools.cache
+def _folder() -> str:
+    """Where uploads and answers lie while this process lives. Gradio's own choice is one folder for all pages and users
+    of a machine, which the first of them owns and nobody empties."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return str(stack.enter_context(staging_folder()) / "gradio")
 
 
 def _told(gradio: Any, action: Callable[..., Any]) -> Callable[..., Any]:
@@ -259,6 +273,8 @@ def _match_tab(gradio: Any, looking: Looking) -> None:
 
 
 def _set_tab(gradio: Any, browsing: Browsing) -> None:
+    from diffusion_perception.ui.browsing import MOST_KEYS
+
     first = browsing.record(0)
     gradio.Markdown(browsing.how)
     with gradio.Row():
@@ -286,7 +302,8 @@ def _set_tab(gradio: Any, browsing: Browsing) -> None:
 
     def found(text: str) -> Any:
         hits = browsing.found(text)
-        return gradio.Dropdown(hits, value=None, label=f"Keys ({len(hits)})" if hits else "Keys (none)")
+        said = len(hits) if len(hits) < MOST_KEYS else f"the first {MOST_KEYS}"
+        return gradio.Dropdown(hits, value=None, label=f"Keys ({said})" if hits else "Keys (none)")
 
     shown = [number, picture, overlay, caption, meta]
     back.click(_told(gradio, lambda at: record((at or 0) - 1)), number, shown)

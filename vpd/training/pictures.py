@@ -64,7 +64,7 @@ class FixedPictures:
         say: Callable[[str], None],
     ) -> None:
         numbers = fixed_records(shards.n_records, count, world) if isinstance(task, Pictured) else []
-        self.keys = {shards.record(number).key for number in numbers}
+        self.keys = {shards.paged.key(number) for number in numbers}
         self._task, self._names, self._canvas = task, tuple(class_names), canvas or paper
         self._show, self._say = show, say
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion_perception import Predictor
 from diffusion_perception.set_page import PictureOptions
-from diffusion_perception.ui.browsing import Browsing
+from diffusion_perception.ui.browsing import MOST_KEYS, Browsing
 from diffusion_perception.ui.job import UiJob
 from diffusion_perception.ui.looking import Looking
 from diffusion_perception.ui.predicting import KEPT, Predicting
@@ -145,3 +145,12 @@ def test_records_are_found_by_number_and_key_and_drawn(toy_sets: Path) -> None:
         browsing.number_of("nothing")
     refer = Browsing(f"file://{toy_sets}/refer", PictureOptions()).record(0)  # a URL is read by ranges
     assert len(refer.picture)
+
+
+def test_no_more_of_a_set_is_read_than_what_is_shown(toy_sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browsing = Browsing(str(toy_sets / "seg"), PictureOptions())
+    given = iter([*(f"image{number}" for number in range(MOST_KEYS)), None])
+    monkeypatch.setattr(browsing.shards.paged, "keys", lambda: (key or pytest.fail("read on") for key in given))
+    monkeypatch.setattr(type(browsing.shards), "index", property(lambda self: pytest.fail("read the whole index")))
+    assert len(browsing.found("")) == MOST_KEYS
+    assert browsing.record(5).number == 5

@@ -15,9 +15,10 @@ from PIL import Image
 from test_ui_handlers import PICTURE
 
 from diffusion_perception.ui.job import UiJob
-from diffusion_perception.ui.page import page_of, serve
+from diffusion_perception.ui.page import MOST_MB, page_of, serve
 from jobs import ui
 from shards.errors import ConfigError, ContractError
+from shards.storage.staging import staging_root
 from tests.tiny_pipelines import tiny_pipeline
 
 Models = Callable[[str], str]
@@ -131,3 +132,16 @@ def test_an_address_that_is_taken_is_refused(address: str, job: UiJob) -> None:
     taken = UiJob(set=job.set, port=int(address.rstrip("/").rpartition(":")[2]))
     with pytest.raises(ConfigError, match="cannot listen there"):
         serve(page_of(taken), taken, wait=False)
+
+
+def test_a_large_upload_is_refused_and_others_lie_in_a_folder_of_this_process(
+    address: str,
+) -> None:
+    import httpx
+
+    def upload(size: int) -> httpx.Response:
+        return httpx.post(f"{address}gradio_api/upload", files={"files": ("a.bin", b"x" * size)}, timeout=60)
+
+    (kept,) = upload(10).json()
+    assert Path(kept).is_relative_to(staging_root())
+    assert upload(MOST_MB * 1_100_000).status_code == 413
