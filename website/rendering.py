@@ -33,15 +33,16 @@ def missing() -> list[str]:
 
 
 def build(into: Path) -> int:
-    """Render all pages into a folder, whose content is replaced; returns how many there are.
+    """Render all pages into a folder, in place of an earlier site; returns how many there are.
 
     Raises:
-        NotBuilt: zensical warned of something, as of a link without an end, or is missing.
+        NotBuilt: something else is there, or zensical is missing or warned of something, as of a link without an end.
         DeadLink: a page links to a file that is not there.
         Undocumented: an exported name has no docstring.
     """
     if absent := missing():
         raise NotBuilt(f"{', '.join(absent)}: not installed. pip install 'diffusion-perception[docs]'")
+    check_replaceable(into)
     with tempfile.TemporaryDirectory(prefix="site-") as temporary:
         folder = Path(temporary)
         staging = Staging(ROOT, folder / "pages", pages())
@@ -58,6 +59,12 @@ def build(into: Path) -> int:
         shutil.rmtree(into, ignore_errors=True)
         shutil.move(folder / "out", into)
     return sum(1 for _ in into.rglob("*.html"))
+
+
+def check_replaceable(into: Path) -> None:
+    """That a folder is a site of ours, empty, or not there. Raises NotBuilt."""
+    if into.exists() and not (into / STYLE.name).is_file() and (not into.is_dir() or any(into.iterdir())):
+        raise NotBuilt(f"{into}: there is something already, and it is no site. Give a new folder.")
 
 
 def _navigation() -> list[dict[str, list[dict[str, str]]]]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from website.navigation import NAVIGATION, REFERENCE, pages, site_place
-from website.rendering import ROOT, NotBuilt, build, missing
+from website.rendering import ROOT, NotBuilt, build, check_replaceable, missing
 from website.staging import DeadLink, Staging
 
 MD, OWN = "md", "#y"  # links that lead nowhere are put together: tests/test_citations.py follows them
@@ -120,6 +120,19 @@ def test_a_planted_fault_ends_the_build(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Staging, "write", planted)
     with pytest.raises(NotBuilt, match="anchor does not exist"):
         build(tmp_path / "out")
+
+
+def test_a_folder_that_is_no_site_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    for taken in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(NotBuilt, match="it is no site"):
+            check_replaceable(taken)
+    for free in (tmp_path / "new", tmp_path / "empty", tmp_path / "site"):
+        if free.name != "new":
+            free.mkdir()
+        if free.name == "site":
+            (free / "site.css").touch()
+        check_replaceable(free)
 
 
 def test_links_lead_within_the_site_and_dead_ones_are_refused(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ class Tracker(Protocol):
 def identity_of(files: Any, root: str) -> str:
     """The identity of the run in a folder of an fsspec file system, made at its first start."""
     path = f"{root}/{IDENTITY}"
-    if files.exists(path):
-        return files.cat_file(path).decode().strip()
+    if files.exists(path) and (known := files.cat_file(path).decode().strip()):  # empty: of a start that was killed
+        return known
     made = secrets.token_hex(8)
     files.makedirs(root, exist_ok=True)
     files.pipe_file(path, made.encode())

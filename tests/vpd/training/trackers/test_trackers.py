@@ -15,7 +15,7 @@ from PIL import Image
 
 from shards.errors import ConfigError
 from vpd.training.log import RunLog
-from vpd.training.trackers import AboutRun, identity_of, wandb
+from vpd.training.trackers import IDENTITY, AboutRun, identity_of, wandb
 
 
 class Told:
@@ -85,6 +85,10 @@ def test_a_run_is_the_same_at_every_start_and_no_other(tmp_path: Path) -> None:
     files = fsspec.filesystem("file")
     first, other = (identity_of(files, str(tmp_path / name)) for name in ("a", "b"))
     assert identity_of(files, str(tmp_path / "a")) == first != other
+    (tmp_path / "a" / IDENTITY).write_text("")  # killed as it was written
+    made = identity_of(files, str(tmp_path / "a"))
+    assert made
+    assert identity_of(files, str(tmp_path / "a")) == made
 
 
 @pytest.fixture
