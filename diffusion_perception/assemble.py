@@ -226,7 +226,6 @@ def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarr
 
 def build_parts(job: TrainJob, device: torch.device) -> Parts:
     """Everything the training loop needs."""
-    from diffusion_perception.canvases import canvas_of
     from vpd.exchange.pretrained import initialise
     from vpd.model.regimes import apply_regime
     from vpd.training.feeding import Parts
@@ -252,7 +251,6 @@ def build_parts(job: TrainJob, device: torch.device) -> Parts:
         val_set=val_set,
         encoders=build_encoders(job, facts.companions, train_set.schema, train_set.manifest.recipe, device),
         load_pixels=load_pixels,
-        canvas=canvas_of(job.loop.pictures_from) if job.loop.pictures and val_set else None,
     )
 
 

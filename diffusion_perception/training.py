@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 from diffusion_perception import plugins, settings
 from diffusion_perception.assemble import build_parts
 from diffusion_perception.changed_settings import check_unchanged
+from shards.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from diffusion_perception.train_job import TrainJob
+    from shards.reading.reader import StoredRecord
     from vpd.training.checkpoint import Checkpoint, CheckpointStore
     from vpd.training.log import RunLog
     from vpd.training.trackers import Tracker
@@ -64,6 +68,8 @@ def train(
     if worker.rank == 0:
         log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=_say)
     try:
+        if log and job.loop.pictures and parts.val_set:  # nobody else draws
+            parts.canvas = _canvas_of(job.loop.pictures_from, log)
         if log and job.run.track:
             log.track(_tracker_of(job, store, log))
         return loop.train(
@@ -80,6 +86,17 @@ def train(
     finally:
         if log:
             log.close()
+
+
+def _canvas_of(folder: str, log: RunLog) -> Callable[[StoredRecord], np.ndarray]:
+    """What predictions are drawn on. A folder that this machine lacks is said and keeps no run from its training."""
+    from diffusion_perception.canvases import canvas_of
+
+    try:
+        return canvas_of(folder)
+    except ConfigError as error:
+        log.say(f"loop.pictures_from: {error}")
+        return canvas_of("")
 
 
 def _tracker_of(job: TrainJob, store: CheckpointStore, log: RunLog) -> Tracker:

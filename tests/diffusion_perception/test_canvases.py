@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from diffusion_perception.canvases import canvas, canvas_of
+from diffusion_perception.training import _canvas_of
 from shards.errors import ConfigError
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from tests.toy_runs import write_set
+from vpd.training.log import RunLog
 
 
 class Stored:
@@ -79,3 +81,16 @@ def test_every_record_of_a_set_has_one(tmp_path: Path) -> None:
     shards = ShardSet.open(str(write_set(tmp_path / "refer", "refer")))
     on = canvas_of("")
     assert {on(shards.record(number)).shape for number in range(shards.n_records)} == {(40, 48, 3)}
+
+
+def test_a_folder_that_a_machine_lacks_keeps_no_run_from_training(tmp_path: Path) -> None:
+    said: list[str] = []
+    log = RunLog(tmp_path / "run", echo=said.append)
+    shards = ShardSet.open(str(write_set(tmp_path / "refer", "refer")))
+    on = _canvas_of(str(tmp_path / "none"), log)
+    log.close()
+    assert on(shards.record(0)).shape == (40, 48, 3)
+    assert said == [
+        f"loop.pictures_from: {tmp_path}/none is no folder of pictures. Name one, or leave it out: latents are shown "
+        "instead."
+    ]
