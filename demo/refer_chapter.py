@@ -63,7 +63,7 @@ def outcome(out: Path, starts: Sequence[Start]) -> Outcome:
     known = baselines(ShardSet.open(out / "shards/refcoco-val"))
     rows: dict[str, tuple[float | None, ...]] = {name: (score, None) for name, score in known.items()}
     scores = trainings(out / "runs/refer", starts)
-    scores |= {f"  the first on {split}": after[f"refcoco-{split}"] for split in ("testA", "testB")}
+    scores |= {f"  {starts[0].weights}, on {split}": after[f"refcoco-{split}"] for split in ("testA", "testB")}
     rows |= {what: (row["oIoU"], row["mIoU"]) for what, row in scores.items()}
     return Outcome(
         "Referring segmentation: which object does a sentence mean?",
@@ -76,10 +76,13 @@ def outcome(out: Path, starts: Sequence[Start]) -> Outcome:
 
 
 def trainings(run: Path, starts: Sequence[Start]) -> dict[str, dict[str, Any]]:
-    """The last validation of a training from every start; before them, that of the first start itself."""
+    """Validations half way and at the end of a training from every start, after that of the first start itself."""
     scores = {f"{starts[0].weights}, not trained": validations(run)[0]}
     for start in starts:
-        scores[f"from {start.weights}"] = validations(run.with_name(run.name + start.suffix))[-1]
+        *before, last = validations(run.with_name(run.name + start.suffix))
+        halves = [entry for entry in before if 2 * entry["step"] == last["step"]]
+        scores |= {f"  {entry['step']} of {last['step']} steps from {start.weights}": entry for entry in halves}
+        scores[f"from {start.weights}"] = last
     return scores
 
 
