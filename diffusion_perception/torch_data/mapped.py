@@ -52,7 +52,7 @@ class SetDataset(Dataset[dict[str, Any]]):
         draw, seed: how rows of items are drawn, `random` or in a `cycle`.
         verify: check the hash of every row that is read.
         subset: some records of the set.
-        index_bytes: of indexes that each process keeps (`ShardSet.open`).
+        index_bytes: of indexes that each process keeps (`ShardSet.open`); of a mixture, of each of its sets.
     """
 
     def __init__(

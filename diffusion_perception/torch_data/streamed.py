@@ -54,7 +54,7 @@ class SetStream(IterableDataset[dict[str, Any]]):
         reuse_buffers: tensors are the stream's own buffers, valid until the batch after the next is asked for. Saves a
             copy. Not in DataLoader workers, which would overwrite what is still on its way.
         subset: some records of the set, read as the whole set is.
-        index_bytes: of indexes that each process keeps (`ShardSet.open`).
+        index_bytes: of indexes that each process keeps (`ShardSet.open`); of a mixture, of each of its sets.
 
     Raises:
         ConfigError: settings that do not fit each other or the set.

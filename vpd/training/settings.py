@@ -52,7 +52,7 @@ class DataConfig:
     )  # remote sets: endpoint, region and such of their store, but no secret (docs/storage.md)
     cache_dir: str = ""  # remote sets: folder on a local disk for all workers of a node; empty = a temporary one
     cache_gb: float = 50.0  # remote sets: of a node; shards that nobody uses are evicted above this size
-    index_mb: float = 64.0  # of the set's indexes that each worker keeps; more for a large set with window_shards=0
+    index_mb: float = 64.0  # of each set's indexes that a worker keeps; more for a large set with window_shards=0
     order: Literal["new", "fixed"] = "new"  # new: shuffled anew for every epoch; fixed: once (VPD's published depth)
     window_shards: int = 0  # >0: shuffle inside a moving window of this many shards (remote sets); 0 = whole set
 
