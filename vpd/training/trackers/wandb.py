@@ -17,6 +17,7 @@ from shards.errors import ConfigError
 from vpd.training.trackers import AboutRun, Tracker
 
 SECONDS = 60  # that the service has to answer at the start
+SECONDS_AT_END = 300  # and to take what is not sent yet; by itself the library would wait for it without an end
 
 
 def build(
@@ -44,10 +45,17 @@ def build(
         raise ConfigError(
             f"run.track: wandb cannot be imported ({error}): pip install 'diffusion-perception[wandb]'."
         ) from error
-    quiet = wandb.Settings(
-        console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True, init_timeout=SECONDS
-    )
     try:
+        quiet = wandb.Settings(
+            console="off",
+            silent=True,
+            disable_git=True,
+            disable_code=True,
+            x_disable_stats=True,
+            init_timeout=SECONDS,
+            finish_timeout=SECONDS_AT_END,
+            finish_timeout_raises=True,
+        )
         begun = wandb.init(
             project=project,
             entity=entity or None,
@@ -60,10 +68,10 @@ def build(
             mode=mode,
             settings=quiet,
         )
-    except wandb.Error as error:
+    except Exception as error:  # its service answers with errors of many kinds, not all of them wandb.Error
         raise ConfigError(
-            f"run.track: wandb does not begin a run ({error}). Log in (wandb login, or WANDB_API_KEY), or write files "
-            "that are sent later: run.track={name: wandb, mode: offline}."
+            f"run.track: wandb does not begin a run ({type(error).__name__}: {error}). Log in (wandb login, or "
+            "WANDB_API_KEY), or write files that are sent later: run.track={name: wandb, mode: offline}."
         ) from error
     begun.define_metric("*", step_metric="step")
     return _Run(wandb, begun)
