@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from test_published_models import PICTURE
 
-from diffusion_perception.zoo.card import card
+from diffusion_perception.zoo.card import CARD, card
 from diffusion_perception.zoo.job import PublishJob
 from diffusion_perception.zoo.record import read_record, without_places
 from jobs import predict, publish
@@ -70,7 +70,7 @@ def test_scores_on_some_records_are_said_to_be_so(run_of: RunOf, tmp_path: Path)
     assert record is not None
     (score,) = (score for score in record.scores if score.set == "toy-test")
     assert (score.whole, score.fingerprint) == (False, "")
-    assert "| toy-test, a part of it | not known |" in (tmp_path / "made/README.md").read_text()
+    assert "| toy-test, a part of it | not known |" in (tmp_path / "made" / CARD).read_text()
 
 
 def test_a_base_whose_licence_is_known_is_named_with_what_it_asks(folders: dict[str, Path]) -> None:

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffusion_perception import Predictor, hub
+from diffusion_perception.zoo.card import CARD
 from diffusion_perception.zoo.job import PublishJob
 from diffusion_perception.zoo.writing import publish
 from shards.errors import ConfigError, CorruptCheckpoint, FingerprintMismatch
@@ -230,7 +231,7 @@ def test_at_a_url_nothing_is_overwritten_unasked_and_a_failure_leaves_what_was_t
 def test_a_folder_named_as_a_url_is_a_folder(depth_run: Path, tmp_path: Path) -> None:
     publish(PublishJob(run=str(depth_run), out=f"file://{tmp_path}/made"))
     assert (tmp_path / "made/vae/config.json").is_file()
-    assert str(tmp_path) not in (tmp_path / "made/README.md").read_text()
+    assert str(tmp_path) not in (tmp_path / "made" / CARD).read_text()
 
 
 def test_what_was_replaced_comes_back_where_the_new_cannot_take_its_name(
