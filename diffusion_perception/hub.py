@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from shards.storage.storage import Folder, open_folder
 FILES = ("config.json", "*.safetensors", "digests.json", "training.json", "vae/*", "text_encoder/*", "tokenizer/*")
 NEEDED = ("config.json", "model.safetensors")
 HUB = "hf://"
+FETCHING = ".fetching-"  # what folders of models on their way here begin with
+ABANDONED_S = 86_400  # after which nothing came into one of them
 
 
 def model_folder(name: str, revision: str | None = None, storage_options: StorageOptions | None = None) -> str:
@@ -103,7 +107,8 @@ def _from_url(url: str, storage_options: StorageOptions | None) -> str | None:
     if home.is_dir():  # it got its name when it was whole
         return str(home)
     home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".fetching-") as made:
+    _sweep(home.parent)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=FETCHING) as made:
         here = Path(made, "model")
         here.mkdir()
         for name, sha256 in parse_digests(listed, str(place)).items():
@@ -116,6 +121,14 @@ def _from_url(url: str, storage_options: StorageOptions | None) -> str | None:
                 raise
             shutil.rmtree(here)
     return str(home)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left half fetched."""
+    for left in cache.glob(f"{FETCHING}*"):
+        with suppress(OSError):  # another process finished it, or removes it, too
+            if time.time() - max(path.stat().st_mtime for path in (left, *left.rglob("*"))) > ABANDONED_S:
+                shutil.rmtree(left)
 
 
 def _bring(place: Folder, name: str, path: Path, sha256: str) -> None:

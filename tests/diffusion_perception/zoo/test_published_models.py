@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -220,9 +222,15 @@ def test_at_a_url_nothing_is_overwritten_unasked_and_a_failure_leaves_what_was_t
         publish(PublishJob(run=str(depth_run), out=f"{root}/set"), replace_there=True)
     url = f"{root}/depth"
     publish(PublishJob(run=str(depth_run), out=url))
+    kept = tmp_path / "cache/diffusion-perception/models"
+    for name, age_s in (("killed", 2 * hub.ABANDONED_S), ("running", 60)):
+        (kept / f".fetching-{name}/model").mkdir(parents=True)
+        for folder in (kept / f".fetching-{name}/model", kept / f".fetching-{name}"):
+            os.utime(folder, (time.time() - age_s,) * 2)
     with pytest.raises(ConfigError, match="encoders=named"):  # found after the place was looked at
         publish(PublishJob(run=str(depth_run), out=url, encoders="named"), replace_there=True)
     assert Predictor.from_pretrained(url, device="cpu").trained.model
+    assert [path.name for path in kept.glob(".fetching-*")] == [".fetching-running"]
     publish(PublishJob(run=str(depth_run), out=url, dtype="float16"), replace_there=True)
     found = Path(Predictor.from_pretrained(url, device="cpu").trained.home)
     assert load_file(found / "model.safetensors")["backbone.unet.conv_in.weight"].dtype == torch.float16
