@@ -164,10 +164,15 @@ class CheckpointStore:
                 f"{self.url}: '{which}' may be step {damaged[-1].step}, which is damaged: {damaged[-1].what}. "
                 f"Name another one (steps {steps or 'none'}), train on from there, or copy this one again."
             )
+        if not steps:
+            raise ContractError(
+                f"{self.url}: no finished checkpoint there, and no model. Expected the folder or URL of a run or of a "
+                "model, or hf://owner/name for one of the hub. Check the name, or train first."
+            )
         if found is None:
             raise ContractError(
-                f"{self.url}: no finished checkpoint '{which}'; finished steps found: {steps or 'none'}. "
-                "Name one of them, 'last' or 'best', or train first."
+                f"{self.url}: no finished checkpoint '{which}'; finished steps found: {steps}. "
+                "Name one of them, 'last' or 'best'."
             )
         return found
 

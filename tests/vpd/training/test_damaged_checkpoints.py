@@ -207,6 +207,8 @@ def test_a_damaged_one_is_not_evaluated_for_another(run: Path, tmp_path: Path) -
     assert store.named("6", "rmse").step == 6
     with pytest.raises(ContractError, match=r"no finished checkpoint '4'"):
         store.named("4", "rmse")
+    with pytest.raises(ContractError, match=r"no finished checkpoint there, and no model\..*hf://owner/name"):
+        CheckpointStore(str(tmp_path / "owner/name")).named("last", "rmse")
     data = (folder / "step-000000006" / "model.safetensors").read_bytes()
     (folder / "step-000000006" / "model.safetensors").write_bytes(flip(data, random.Random(2)))
     with pytest.raises(CorruptCheckpoint, match=r"model\.safetensors"):
