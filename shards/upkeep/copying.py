@@ -171,7 +171,8 @@ def _already_there(source: Folder, target: Folder, manifest: Manifest) -> Copied
             f"{target} is a copy of this set, {len(faults)} of its shards are damaged. The first: {faults[0]}. "
             f"Mend it: set repair {target} from={source}"
         )
-    target.remove_folder(COPY_FOLDER)  # a copy may have been killed between its manifest and this
+    target.remove_folder(COPY_FOLDER)  # a copy may have been killed between its manifest and this,
+    target.sweep()  # or while it wrote a card
     return Copied(manifest, 0, 0, len(manifest.shards))
 
 

@@ -13,9 +13,11 @@ import pytest
 
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
+from shards.storage.atomic import temporary_path
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep import copying
 from shards.upkeep.copying import copy_set
+from shards.upkeep.publication import CARD
 from shards.verify import find_faults
 from tests.shards.toy_set import flip_byte, write_toy_set
 
@@ -74,6 +76,15 @@ def test_a_copy_killed_between_manifest_and_clean_up_is_cleaned_up(toy_root: Pat
     somewhere("toy").write("_copy/manifest.json", b"left")
     copy_set(open_folder(toy_root), somewhere("toy"))
     assert not somewhere("toy").exists("_copy/manifest.json")
+
+
+def test_what_a_killed_writer_of_a_card_left_goes_with_the_next_copy(toy_root: Path, tmp_path: Path) -> None:
+    target = open_folder(tmp_path / "copy")
+    copy_set(open_folder(toy_root), target)
+    left = temporary_path(tmp_path / "copy" / CARD)
+    left.write_bytes(b"half")
+    assert copy_set(open_folder(toy_root), target).shards == 0
+    assert not left.exists()
 
 
 def test_damage_on_either_side_is_named_and_nothing_half_is_left(
