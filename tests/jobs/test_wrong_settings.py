@@ -47,6 +47,7 @@ TRAIN_WORDS = [  # words of a training command; parts of its message
     (["loop.precision=float16"], ["'loop.precision' is 'float16'", "Did you mean 'bfloat16'?"]),
     (["data.latents=cache"], ["'data.latents' is 'cache'", "Did you mean 'cached'?"]),
     (["data.train="], ["'data.train' is empty"]),
+    (["data.index_mb=.inf"], ["data.index_mb is inf", "at least 0"]),
     (["run.name="], ["'run.name' is empty"]),
     (["run.name.x=1"], ["'run.name' is {", "expected str"]),
     (["model.prompts.count=-1"], ["model.prompts: count is -1"]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated, Any, Literal
 
 from shards.errors import ConfigError
@@ -162,10 +163,10 @@ class LoopConfig:
 
 
 def _at_least(where: str, settings: object, least: float, *names: str) -> None:
-    """ConfigError unless the named numbers reach `least`."""
+    """ConfigError unless the named numbers reach `least`, and are finite."""
     for name in names:
-        if not getattr(settings, name) >= least:
-            raise ConfigError(f"{where}.{name} is {getattr(settings, name)}; expected at least {least:g}.")
+        if not least <= getattr(settings, name) < inf:
+            raise ConfigError(f"{where}.{name} is {getattr(settings, name)}; expected a number, at least {least:g}.")
 
 
 @dataclass(frozen=True)
