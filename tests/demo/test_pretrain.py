@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,14 @@ def test_what_it_leaves_is_a_pipeline_of_diffusers_with_a_card_of_its_weights(ru
     assert re.search(r"\| unet \| 24 \| \d\.\d{4} \|", card)
 
 
-def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(run: Path) -> None:
-    before = digest_of(run / "tiny-sd")
+def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, clock = digest_of(run / "tiny-sd"), time.monotonic
+    monkeypatch.setattr("demo.pretrain.budget.time.monotonic", lambda: clock() + 1000)  # a while later
     *_, last, again = [entry for entry in pretrain(run, steps=24) if entry["stage"] == "unet"]
     assert last["step"] == again["step"] == 24
-    assert again["trained_s"] == pytest.approx(last["trained_s"], abs=0.3), "what is between two runs is no training"
+    assert again["trained_s"] < last["trained_s"] + 500, "what is between two runs is no training"
     assert digest_of(run / "tiny-sd") == before
     assert [entry["step"] for entry in pretrain(run, steps=28) if entry["stage"] == "unet"][-1] == 28
     assert digest_of(run / "tiny-sd") != before
