@@ -18,7 +18,7 @@ figcaption, .note { color: #57606a; font-size: 0.9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.9rem 0.25rem 0; text-align: right; border-bottom: 1px solid #e6e9ed; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
 tr.marked { font-weight: 600; background: #eef6ff; }
 @media (prefers-color-scheme: dark) {
   body { background: #14171a; color: #e3e6ea; } figcaption, .note { color: #9aa4ae; }
