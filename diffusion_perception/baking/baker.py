@@ -108,7 +108,8 @@ class Baker:
             stored = self.source.record(record)
             return stored, stored.array("latent")  # [V, C, h, w]
 
-        chosen = map(int, np.flatnonzero(np.asarray(self.source.index.shard) == number))
+        first = self.source.paged.first_record(number)
+        chosen = range(first, first + self.source.manifest.shards[number].records)
         computed = packed(read_ahead(chosen, read, READ_AHEAD), self.job.batch_size, self._computed)
         names = field_names(self.job)
         for stored, views in read_ahead(computed, lambda found: found, COMPUTE_AHEAD):

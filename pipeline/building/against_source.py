@@ -113,7 +113,7 @@ def against_source(
     """
     shards = ShardSet.open(place, by_range=True, storage_options=storage_options)
     split, recipe = shards.manifest.split, shards.manifest.recipe
-    numbers = {shards.index.key(number): number for number in range(shards.n_records)}
+    numbers = {key: number for number, key in enumerate(shards.paged.keys())}
     told = [part.origins for part in finished_of_set(shards.folder, shards.manifest).values() if part.origins]
     origins = {one.key: one for part in told for one in part.records}
     rejected = {str(line.get("key")): None for line in read_rejects(shards.folder) if line.get("whole", True)}

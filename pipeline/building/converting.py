@@ -127,7 +127,7 @@ class _Work:
             self._labels = ""
         fields = tuple(one for one in shards.schema.fields if one.name != TEXT or not self._text)
         self.schema = Schema(fields, shards.schema.item_axis)
-        self._numbers = {shards.index.key(number): number for number in range(shards.n_records)}
+        self._numbers = {key: number for number, key in enumerate(shards.paged.keys())}
         rejects: dict[str, list[Rejected]] = {}
         for line in read_rejects(shards.folder):
             _, reject = rejected_of({"shard": "", **line})
@@ -217,11 +217,10 @@ class _Work:
             for part in finished.values():
                 yield [origin.key for origin in part.origins.records] if part.origins else []
             return
-        ends = np.searchsorted(self.shards.index.shard, range(1, len(self.shards.manifest.shards) + 1))
         keys, start = list(self._numbers), 0
         lines = [(str(line.get("shard", "")), str(line.get("key", ""))) for line in read_rejects(self.shards.folder)]
         names = [shard.name for shard in self.shards.manifest.shards]
-        for name, end in zip(names, ends.tolist(), strict=True):
+        for name, end in zip(names, self.shards.paged.record_ends.tolist(), strict=True):
             rejected = [key for shard, key in lines if shard == name or (shard not in names and name == names[-1])]
             yield [*keys[start:end], *dict.fromkeys(key for key in rejected if key not in self._numbers)]
             start = end

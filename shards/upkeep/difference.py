@@ -185,7 +185,7 @@ def _table_lines(a: Manifest, b: Manifest) -> Iterator[str]:
 
 
 def _keys_of(shards: ShardSet) -> list[str]:
-    return [shards.index.key(record) for record in range(shards.n_records)]
+    return list(shards.paged.keys())
 
 
 def _rejects(shards: ShardSet) -> list[str]:

@@ -117,8 +117,8 @@ def _recipe(manifests: Sequence[Manifest], across_sources: bool) -> dict[str, An
 def _all_keys(sets: Sequence[ShardSet]) -> list[str]:
     owner: dict[str, int] = {}
     for number, one in enumerate(sets):
-        for record in range(one.n_records):
-            key = one.index.key(record)
+        keys = one.paged.keys()
+        for key in keys:
             if key in owner:
                 first = sets[owner[key]].folder
                 raise SchemaMismatch(

@@ -90,7 +90,7 @@ def split_set(
         except SchemaMismatch as error:
             raise ConfigError(f"parts: {error}; it becomes the name of a folder") from error
     with opened_here(place, storage_options) as shards:
-        keys = [shards.index.key(record) for record in range(shards.n_records)]
+        keys = list(shards.paged.keys())
         chosen = choose(keys, parts, seed)
         per_shard = records_per_shard or max(shard.records for shard in shards.manifest.shards)
         targets = {
