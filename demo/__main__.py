@@ -1,6 +1,6 @@
 """`make demo`: the main job end to end, offline, on this machine.
 
-Renders a small world in the official dataset layouts, writes a tiny Stable Diffusion (`demo.starts`), starts a private
+Renders a small world in the official dataset layouts, copies a tiny Stable Diffusion (`demo.starts`), starts a private
 Ray head, submits the real jobs with `ray job submit`, and leaves a page to look at in demo_out/. The same commands with
 other paths and a real model id serve real data; configs/demo/ differs from configs/ in sizes only.
 """
@@ -40,8 +40,7 @@ def main(names: list[str]) -> None:
         stages.say("a Ray head on this machine")
         outcomes = [CHAPTERS[name].run(stages, OUT) for name in chosen]
         minutes = (time.monotonic() - started) / 60
-        samples = OUT / "tiny-sd/samples.jpg"
-        write_page(OUT / "index.html", outcomes, samples if samples.exists() else None, minutes)
+        write_page(OUT / "index.html", outcomes, OUT / "tiny-sd/samples.jpg", minutes)
         stages.say("done\n")
     print("\n\n".join("\n".join(outcome.lines()) for outcome in outcomes))
     print(f"\nTo look at: {OUT.relative_to(ROOT)}/index.html. Shards, runs and logs are beside it.")

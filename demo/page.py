@@ -27,17 +27,16 @@ tr.marked { font-weight: 600; background: #eef6ff; }
 """
 
 
-def write_page(path: Path, outcomes: Sequence[Outcome], samples: Path | None, minutes: float) -> None:
+def write_page(path: Path, outcomes: Sequence[Outcome], samples: Path, minutes: float) -> None:
     """Args: `samples`, what the pre-trained model draws; pictures of the outcomes lie beside `path`."""
     parts = [
         "<h1>diffusion-perception: the demo</h1>",
         "<p>A tiny Stable Diffusion becomes a perception model of rendered rooms. The pictures are those of the row on "
         "a coloured ground; the other rows are what needs no learning, and other trainings. All of it took "
         f"{minutes:.1f} minutes on this machine.</p>",
+        "<section><h2>What was pre-trained</h2>"
+        f"{_figure(samples, 'Drawn by the model from captions, before any fine-tuning.')}</section>",
     ]
-    if samples is not None:
-        drawn = _figure(samples, "Drawn by the model from captions, before any fine-tuning.")
-        parts.append(f"<section><h2>What was pre-trained</h2>{drawn}</section>")
     for outcome in outcomes:
         note = f'<p class="note">{escape(outcome.note)}</p>' if outcome.note else ""
         parts.append(

@@ -43,10 +43,8 @@ class Stages:
         self.say(f"{what}: {time.monotonic() - began:.0f} s")
 
     def train(self, task: str) -> None:
-        """The task's training from every start; several of them side by side, on a worker each."""
-        words = f"jobs/train.py --task {task} --config configs/demo/train_{task}.yaml"
-        if len(self.starts) > 1:
-            words += " run.workers=1"
+        """The task's training from every start; side by side, on a worker each."""
+        words = f"jobs/train.py --task {task} --config configs/demo/train_{task}.yaml run.workers=1"
         weights = " and from ".join(start.weights for start in self.starts)
         jobs = {
             f"train_{task}{start.suffix}": f"{words} {start.settings} run.name={task}{start.suffix}"

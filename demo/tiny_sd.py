@@ -4,8 +4,8 @@ Owns the folder `write_tiny_sd` makes: model_index.json, unet, vae, text_encoder
 and transformers read them. Block types, strides, tap points and tokenizer rules are those of SD v1.5
 (docs/methods/vpd.md#components), widths a tenth.
 
-The U-Net is plain random initialisation: the demo trains it. The VAE and the text encoder stay frozen, so random is not
-enough for them:
+The U-Net is plain random initialisation, as tests train it; the demo starts from what `demo.pretrain` made of the rest.
+The VAE and the text encoder stay frozen here, so random is not enough for them:
   vae           brightness, red-green, blue-yellow and an edge signal of each 8 x 8 patch, plus a little noise from the
                 random residual branches. Signals travel as a pair (x, -x), because silu(x) - silu(-x) = x lets them
                 pass the last activation unchanged; a constant pair keeps the group norm from rescaling by contrast.

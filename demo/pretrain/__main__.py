@@ -93,7 +93,8 @@ def decoder_of(asked: argparse.Namespace, vae: AutoencoderKL) -> AutoencoderKL:
         log = partial(_log, asked, "decoder", budget)
         autoencoder.train_decoder(vae, budget, asked.seed, scenes, held_out, log)
         vae.save_pretrained(folder)
-    return AutoencoderKL.from_pretrained(folder).eval()
+    vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())  # itself would tell its path for ever
+    return vae.eval()
 
 
 def _log(asked: argparse.Namespace, stage: str, budget: Budget, step: int, loss: float) -> None:

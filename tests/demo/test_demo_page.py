@@ -40,9 +40,3 @@ def test_the_page_holds_scores_and_pictures_and_loads_nothing(tmp_path: Path) ->
     assert re.search(r'<tr class="marked"><td>from random weights</td><td>0.500</td><td>0.250</td></tr>', page)
     assert re.findall(r'src="(data:image/\w+)', page) == ["data:image/jpeg", "data:image/png"]
     assert not re.search(r'(src|href)="(?!data:)', page)
-
-
-def test_without_pre_trained_weights_there_are_no_samples(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 3), "red").save(tmp_path / "drawn.png")
-    write_page(tmp_path / "index.html", [FOUND], None, minutes=1)
-    assert "pre-trained" not in (tmp_path / "index.html").read_text()

@@ -63,6 +63,7 @@ def test_what_it_leaves_is_a_pipeline_of_diffusers_with_a_card_of_its_weights(ru
     drawn = pipeline("a red circle", num_inference_steps=1, height=64, width=64, output_type="np").images[0]
     assert drawn.shape == (64, 64, 3)
     assert np.isfinite(drawn).all()
+    assert not [path for path in run.rglob("tiny-sd/**/*.json") if str(run) in path.read_text()]
     card = (run / "tiny-sd" / "README.md").read_text()
     assert digest_of(run / "tiny-sd") in card
     assert re.search(r"\| unet \| 24 \| \d\.\d{4} \|", card)

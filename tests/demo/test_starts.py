@@ -40,6 +40,7 @@ def test_a_random_unet_of_the_same_shape_stands_beside_the_pre_trained_one(tmp_p
 
 
 def test_the_pre_trained_weights_are_small_load_and_are_those_of_their_card() -> None:
+    assert not [path for path in PRETRAINED.rglob("*.json") if "_name_or_path" in path.read_text()], "of one machine"
     assert sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file()) < 10e6
     assert digest_of(PRETRAINED) in (PRETRAINED / "README.md").read_text()
     assert json.loads((PRETRAINED / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
