@@ -157,6 +157,7 @@ def build_around(backbone: Backbone, job: TrainJob, task: Task, tokens: int, tab
         job.model.prompts,
         gamma_init=job.model.gamma_init,
         latent_scale=job.model.latent_scale,
+        latent_shift=job.model.latent_shift,
         class_embeddings=table,
         tokens=tokens,
     )

@@ -46,6 +46,7 @@ def assembled(blueprint: Blueprint) -> Perception:
             head,
             PromptConfig(**blueprint.prompts),
             latent_scale=blueprint.latent_scale,
+            latent_shift=blueprint.latent_shift,
             class_embeddings=table,
             tokens=blueprint.tokens,
         )

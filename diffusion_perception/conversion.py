@@ -148,6 +148,7 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         head=dict(trained.model.head),
         class_table=list(table.shape) if table is not None else None,
         latent_scale=trained.model.latent_scale,
+        latent_shift=trained.model.latent_shift,
         size_px=facts.latents.size_px(int(sides[0]), int(sides[1])),
         encoders=encoders,
         class_names=list(state["class_names"]),

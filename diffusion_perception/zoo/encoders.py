@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from diffusion_perception.zoo.sources import Source
     from vpd.exchange.pretrained import Blueprint
 
-PARTS: Mapping[str, tuple[str, ...]] = {"sd_vae": ("vae",), "clip_text": ("text_encoder", "tokenizer")}
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "sd_vae": ("vae",),
+    "clip_text": ("text_encoder", "tokenizer"),
+    "sdxl_text": ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    "pixart_text": ("text_encoder", "tokenizer"),
+    "flux_text": ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+}
 
 
 def place_encoders(source: Source, job: PublishJob, folder: Path) -> Blueprint:

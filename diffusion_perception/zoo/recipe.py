@@ -57,6 +57,8 @@ def _sentences(blueprint: Blueprint, record: Record, said: Mapping[str, Any]) ->
     )
     if record.averaged:
         yield f"The weights are the moving average of those that learned (decay {said.get('optim.ema_decay'):g})."
+    if blueprint.latent_shift:
+        yield f"{blueprint.latent_shift:g} is taken off latents."
     if blueprint.latent_scale != 1:
         yield f"Latents are multiplied by {blueprint.latent_scale:g}."
     yield "Every setting in force is in `training.json`."

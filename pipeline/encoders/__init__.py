@@ -60,14 +60,17 @@ class TextFacts:
     Attributes:
         encoder: name of the plug-in, which its fingerprint has under "encoder".
         length: tokens per sentence.
-        width: numbers per token state.
+        width: numbers per token.
         assumed: as of `ImageFacts`.
+        carried_width: how many of these, at the end, are no state: what else a family's backbone is told of a text,
+            pooled states or whether a token is a word. Each token carries them, so that any tokens make a context.
     """
 
     encoder: str
     length: int
     width: int
     assumed: str = ""
+    carried_width: int = 0
 
 
 class ImageEncoder(Protocol):
@@ -130,7 +133,7 @@ class TextEncoder(Protocol):
     Attributes:
         fingerprint, exact: as of an image encoder; the tokenizer is part of it.
         length: tokens per sentence, L.
-        width: numbers per token state, D.
+        width: numbers per token, D, those that it carries beside its state included.
     """
 
     fingerprint: dict[str, Any]

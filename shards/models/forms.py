@@ -51,16 +51,27 @@ class Form:
 
 _DIFFUSERS = ("diffusion_pytorch_model", "diffusion_pytorch_model")
 _WORDS = "tokenizer_config.json"
+_TEXT = Form(((CONFIG,),), CONFIG, ("clip_text_model", "clip", "t5"), ("model", "pytorch_model"))
+_TOKENIZER = Form(
+    (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",)),
+    _WORDS,
+    ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
+    also=(
+        *(_WORDS, "tokenizer.json", "vocab.json", "merges.txt", "spiece.model"),
+        *("special_tokens_map.json", "added_tokens.json"),
+    ),
+)
 FORMS: Mapping[str, Form] = {
     "vae": Form(((CONFIG,),), CONFIG, ("AutoencoderKL",), _DIFFUSERS),
     "unet": Form(((CONFIG,),), CONFIG, ("UNet2DConditionModel",), _DIFFUSERS),
-    "text_encoder": Form(((CONFIG,),), CONFIG, ("clip_text_model", "clip"), ("model", "pytorch_model")),
-    "tokenizer": Form(
-        (("tokenizer.json",), ("vocab.json", "merges.txt")),
-        _WORDS,
-        ("CLIPTokenizer", "CLIPTokenizerFast"),
-        also=(_WORDS, "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    "transformer": Form(
+        ((CONFIG,),),
+        CONFIG,
+        ("SD3Transformer2DModel", "PixArtTransformer2DModel", "FluxTransformer2DModel"),
+        _DIFFUSERS,
     ),
+    **dict.fromkeys(("text_encoder", "text_encoder_2", "text_encoder_3"), _TEXT),  # later families have several
+    **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _TOKENIZER),
 }
 
 

@@ -24,7 +24,9 @@ FAMILIES = {  # strides of the levels; SD-Turbo is an SD 2, CleanDIFT's weights 
     "sd21": (8, 16, 32, 64),
     "bk_small": (8, 16, 32, 64),
     "bk_tiny": (8, 16, 32),
+    "sdxl": (8, 16, 32),
 }
+POOLED = 32  # numbers of SDXL's pooled text, which its tokens carry
 
 
 def write_unet(family: str, folder: Path) -> Path:
@@ -56,7 +58,8 @@ def test_a_task_learns_on_a_family(task: str, family: str, tmp_path: Path) -> No
 def test_levels_are_read_off_the_config_and_are_the_networks_own(family: str, tmp_path: Path) -> None:
     """Against hooks on an untouched network of diffusers."""
     model = write_unet(family, tmp_path)
-    backbone: Any = sd_unet.build(str(model), attention_maps="").eval()
+    backbone: Any = sd_unet.build(str(model), attention_maps="")
+    backbone.eval()
     assert tuple(level.stride for level in backbone.facts.levels) == FAMILIES[family]
     reference: Any = UNet2DConditionModel.from_pretrained(model / "unet").eval()
     kept: list[torch.Tensor] = []
@@ -65,9 +68,13 @@ def test_levels_are_read_off_the_config_and_are_the_networks_own(family: str, tm
         tap = layers[-1] if number == len(reference.up_blocks) - 1 else layers[-2]
         tap.register_forward_hook(lambda _m, _i, out: kept.append(out[0] if isinstance(out, tuple) else out))
     latents, context = torch.randn(2, 4, 16, 8), torch.randn(2, 7, UNETS[family]["cross_attention_dim"])
+    added, carried = None, torch.empty(2, 0)
+    if family == "sdxl":
+        carried = torch.randn(2, POOLED)
+        added = {"text_embeds": carried, "time_ids": torch.tensor([[128.0, 64, 0, 0, 128, 64]]).repeat(2, 1)}
     with torch.no_grad():
-        reference(latents, 1, context)
-        found = backbone(latents, context)
+        reference(latents, 1, context, added_cond_kwargs=added)
+        found = backbone(latents, torch.cat([context, carried[:, None].expand(-1, 7, -1)], dim=-1))
     for level, expected, values in zip(backbone.facts.levels, reversed(kept), found, strict=True):
         torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
         assert values.shape[1:] == (level.channels, 128 // level.stride, 64 // level.stride)

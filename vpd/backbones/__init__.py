@@ -116,6 +116,8 @@ class BackboneFacts:
         latents: what it reads.
         context_width: channels of a context token.
         levels: what it gives, finest first, without maps.
+        carried_width: channels at the end of a context token that are no text state, which nothing adapts: what else a
+            family is told of a text (`pipeline.encoders.TextFacts.carried_width`).
         assumed: for facts that nothing at hand says: which were assumed, and why; empty for facts that were read.
         config: what the module's `from_config` makes a network of this size from; empty where it has no such function.
     """
@@ -126,6 +128,7 @@ class BackboneFacts:
     levels: tuple[Level, ...]
     assumed: str = ""
     config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    carried_width: int = 0
 
     def spec(self, tokens: int, maps: Mapping[str, int] | None = None) -> FeatureSpec:
         """The output for a context of `tokens` tokens; `maps`: channels of attention maps by the level's name."""

@@ -39,6 +39,7 @@ ADDED = {
     "prompts",
     "predict_views",
     "precision",
+    "latent_shift",
 }  # settings of the blueprint that folders written before they existed lack
 Plugin = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Blueprint:
         tokens: context tokens of a sample.
         head: options of the task's head.
         class_table: shape of the class embeddings, or None.
-        latent_scale: factor on the raw latents.
+        latent_scale, latent_shift: of the raw latents, as of a run's `model`.
         size_px: (h, w) of the views the model is made for.
         encoders: `image` and `text`: `name` and options of the frozen encoders; a model that begins with "./" lies in
             the folder itself.
@@ -79,6 +80,7 @@ class Blueprint:
     prompts: Mapping[str, Any] = field(default_factory=dict)
     predict_views: Plugin = field(default_factory=dict)
     precision: str = "auto"
+    latent_shift: float = 0.0
 
 
 def with_weights(model: Perception, weights: Mapping[str, torch.Tensor]) -> Perception:

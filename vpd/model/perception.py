@@ -28,6 +28,7 @@ class Perception(nn.Module):
         head: see `vpd.heads.Head`.
         latent_scale: factor on the stored, raw latents. 1.0 is VPD; Stable Diffusion itself was trained at 0.18215
             (docs/methods/vpd.md#latents).
+        latent_shift: taken off them before (docs/methods/families.md#transformers).
         class_embeddings: text state of every class, `[C, D]` pooled or `[C, T, D]` token by token. It becomes a buffer,
             so that checkpoints carry the very rows they were trained with; it is not trained.
         tokens: context tokens of a sample, if the task has a fixed number. 1 freezes the parts of the backbone that
@@ -51,6 +52,7 @@ class Perception(nn.Module):
         *,
         tokens: int | None = None,
         prompts: LearnedPrompts | None = None,
+        latent_shift: float = 0.0,
     ) -> None:
         super().__init__()
         if class_embeddings is not None:
@@ -70,7 +72,7 @@ class Perception(nn.Module):
         self.adapter = adapter
         self.prompts = prompts
         self.head = head
-        self.latent_scale = latent_scale
+        self.latent_scale, self.latent_shift = latent_scale, latent_shift
         self.register_buffer("class_embeddings", class_embeddings)
         backbone.check_passes(prompts.config.passes if prompts is not None else None)
         if tokens == 1:
@@ -90,7 +92,8 @@ class Perception(nn.Module):
         if prompts.count:
             learned = LearnedPrompts(prompts, backbone.context_width, backbone.time_width)
             return cls(backbone, None, head, prompts=learned, **options)
-        return cls(backbone, TextAdapter(backbone.context_width, gamma_init), head, **options)
+        carried: int = backbone.facts.carried_width
+        return cls(backbone, TextAdapter(backbone.context_width - carried, gamma_init, carried), head, **options)
 
     def forward(
         self, latents: torch.Tensor, context: torch.Tensor | None, out_size_px: Sequence[int] | None
@@ -114,8 +117,9 @@ class Perception(nn.Module):
         Pass k > 1 reads the noise that pass k - 1 predicts, as a latent (docs/methods/meta_prompts.md#passes);
         gradients go all the way. Arguments as of `forward`.
         """
-        if self.latent_scale != 1.0:
-            latents = latents.float() * self.latent_scale
+        if self.latent_scale != 1.0 or self.latent_shift:
+            latents = latents.float() - self.latent_shift if self.latent_shift else latents.float()
+            latents = latents * self.latent_scale
         if self.prompts is None:
             states = self.text_states(context)
             return self.backbone(latents, states), states

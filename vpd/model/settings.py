@@ -68,6 +68,7 @@ class ModelConfig:
     init: str = ""  # model folder (jobs/convert_checkpoint.py) whose weights, all of them, the run starts from
     gamma_init: float = 1e-4  # start value of the text adapter's gain (docs/methods/vpd.md#text-adapter)
     latent_scale: float = 1.0  # factor on the raw latent; 0.18215 in SD (docs/methods/vpd.md#latents)
+    latent_shift: float = 0.0  # taken off the raw latent before; 0.0609 in SD 3 (docs/methods/families.md#transformers)
     head: HeadPlugin = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
     # synchronised: of the whole batch, over all GPUs; worker: of each GPU's share. One process, or CPUs: its own

@@ -16,14 +16,19 @@ class TextAdapter(nn.Module):
     Args:
         width: channels of a text state.
         gamma_init: start value of the gain; small, so that training starts from the pretrained conditioning.
+        carried: channels behind the state, such as pooled text, that pass unchanged.
     """
 
-    def __init__(self, width: int, gamma_init: float = 1e-4) -> None:
+    def __init__(self, width: int, gamma_init: float = 1e-4, carried: int = 0) -> None:
         super().__init__()
+        self.carried = carried
         self.fc = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.gamma = nn.Parameter(torch.full((width,), gamma_init))
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
-        """`[B, T, width]` of any float type to the same shape."""
+        """`[B, T, width + carried]` of any float type to the same shape."""
         text = text.to(self.gamma.dtype)
-        return text + self.gamma * self.fc(text)
+        if not self.carried:
+            return text + self.gamma * self.fc(text)
+        state, carried = text.tensor_split([text.shape[-1] - self.carried], dim=-1)
+        return torch.cat([state + self.gamma * self.fc(state), carried], dim=-1)

@@ -17,18 +17,18 @@ from shards.models.parts import ModelPart, find_config, find_part, part_at_hand
 KINDS = tuple(FORMS)
 WITH_WEIGHTS = tuple(kind for kind, form in FORMS.items() if form.stems)
 HUB_MODEL, COMMIT = "somebody/some-model", "c" * 40
-CLASS = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel", "text_encoder": "clip_text_model"}
+CLASS = {kind: FORMS[kind].classes[0] for kind in WITH_WEIGHTS}
 
 
 def write_part(folder: Path, kind: str, suffix: str = "safetensors", variant: str = "") -> None:
     """Files of a part by name; nothing in them but what a finder reads."""
     folder.mkdir(parents=True)
-    if kind == "tokenizer":
+    if kind.startswith("tokenizer"):
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer"}')
         (folder / "vocab.json").write_text("{}")
         (folder / "merges.txt").write_text("")
         return
-    key = "model_type" if kind == "text_encoder" else "_class_name"
+    key = "model_type" if kind.startswith("text_encoder") else "_class_name"
     (folder / "config.json").write_text(json.dumps({key: CLASS[kind], "size": 3}))
     stem = dict(zip(("safetensors", "bin"), FORMS[kind].stems or (), strict=True))[suffix]
     (folder / ".".join(filter(None, (stem, variant, suffix)))).write_text("weights")
@@ -126,7 +126,7 @@ def test_halves_and_bin_are_taken_where_there_is_nothing_better(
         "use_safetensors": suffix == "safetensors",
         "variant": variant or None,
     }
-    better = "model" if kind == "text_encoder" else "diffusion_pytorch_model"
+    better = "model" if kind.startswith("text_encoder") else "diffusion_pytorch_model"
     (tmp_path / kind / f"{better}.safetensors").touch()
     assert find_part("tester", str(tmp_path), kind).weights == (tmp_path / kind / f"{better}.safetensors",)
 

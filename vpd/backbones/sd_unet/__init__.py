@@ -3,6 +3,7 @@
 unet        the forward pass, its taps and passes          layers      one layer of it, and which give maps
 attention   cross-attention that keeps its probabilities   load        weights from a folder or hub id, checked
 sizes       a configuration read off the weights           keys        names in original (LDM) checkpoints
+added       what SDXL is told beside text and time
 folder      a part written as a diffusers folder           facts       what its config says without the weights
 """
 

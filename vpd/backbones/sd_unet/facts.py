@@ -16,8 +16,12 @@ from vpd.backbones import BackboneFacts, Companions, LatentLayout, Level
 
 WHO = "backbone sd_unet"  # in messages
 COMPANIONS = Companions(image="sd_vae", text="clip_text")
-STRIDE_PX = 8  # of the VAE of every Stable Diffusion 1 and 2
+XL_COMPANIONS = Companions(image="sd_vae", text="sdxl_text")
+STRIDE_PX = 8  # of the VAE of every Stable Diffusion 1, 2 and XL
 SCALE = 0.18215  # which its latents were trained at; published perception methods leave it out
+XL_SCALE = 0.13025
+ADDED = "text_time"  # how a config says that the network is told pooled text and sizes, too
+SIZES = 6  # height, width, crop's offset, and again height, width
 SD1 = {"in_channels": 4, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768}
 
 
@@ -36,7 +40,12 @@ def facts_of(config: Mapping[str, Any]) -> BackboneFacts:
         )
     levels = tuple(Level(f"f{i + 1}", int(wide), STRIDE_PX << i) for i, wide in enumerate(channels))
     said = {key: value for key, value in config.items() if not key.startswith("_")}
-    return BackboneFacts(COMPANIONS, LatentLayout(inputs, STRIDE_PX, SCALE), width, levels, config=said)
+    if config.get("addition_embed_type") != ADDED:
+        return BackboneFacts(COMPANIONS, LatentLayout(inputs, STRIDE_PX, SCALE), width, levels, config=said)
+    # SDXL: each token carries the pooled text behind its state
+    pooled = int(config["projection_class_embeddings_input_dim"]) - SIZES * int(config["addition_time_embed_dim"])
+    latents = LatentLayout(inputs, STRIDE_PX, XL_SCALE)
+    return BackboneFacts(XL_COMPANIONS, latents, width + pooled, levels, config=said, carried_width=pooled)
 
 
 def read_facts(model: str, revision: str | None = None) -> BackboneFacts:

@@ -13,11 +13,10 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from shards.errors import ConfigError
 from shards.models.parts import find_part
-from vpd.backbones.sd_unet.facts import WHO
+from vpd.backbones.sd_unet.facts import ADDED, WHO
 
 PLAIN_CONFIG = {  # what the forward pass leaves out, and so must be absent from a config
     "class_embed_type": None,
-    "addition_embed_type": None,
     "encoder_hid_dim_type": None,
     "time_embedding_act_fn": None,
     "time_cond_proj_dim": None,
@@ -62,12 +61,14 @@ def unet_config(model: str, revision: str | None = None) -> dict[str, Any]:
 
 
 def check_plain(unet: UNet2DConditionModel) -> None:
-    """ConfigError if the model has blocks or conditioning beyond Stable Diffusion 1 and 2."""
+    """ConfigError if the model has blocks or conditioning beyond Stable Diffusion 1, 2 and XL."""
     found = {k: unet.config[k] for k, plain in PLAIN_CONFIG.items() if unet.config.get(k, plain) != plain}
+    if unet.config.get("addition_embed_type") not in (None, ADDED):
+        found["addition_embed_type"] = unet.config["addition_embed_type"]
     blocks = [*unet.down_blocks, *unet.up_blocks, *([] if unet.mid_block is None else [unet.mid_block])]
     kinds = {type(block).__name__ for block in blocks}
     if found or kinds - BLOCKS or not isinstance(unet.config["cross_attention_dim"], int):
         raise ConfigError(
-            f"backbone sd_unet: cannot run a model with {found} and blocks {sorted(kinds - BLOCKS)}; expected a Stable "
-            f"Diffusion 1 or 2 UNet (blocks {sorted(BLOCKS)}, one context width, no extra conditioning)."
+            f"backbone sd_unet: cannot run a model with {found} and blocks {sorted(kinds - BLOCKS)}; expected the UNet "
+            f"of a Stable Diffusion 1, 2 or XL (blocks {sorted(BLOCKS)}, one context width, no other conditioning)."
         )

@@ -7,8 +7,8 @@ of every up block and after the whole finest one (docs/methods/vpd.md#taps); map
 the down and up path averaged and placed after the features (docs/methods/vpd.md#attention-maps); several passes, each
 on the noise predicted by the one before, at learned times (docs/methods/meta_prompts.md#passes).
 
-Written for models of the shape of Stable Diffusion 1 and 2, such as SD-Turbo and BK-SDM; widths, number of levels and
-layers, heads and context come from the model's config.
+Written for models of the shape of Stable Diffusion 1, 2 and XL, such as SD-Turbo and BK-SDM; widths, number of levels
+and layers, heads and context come from the model's config. What XL is told beside text states is `added`'s.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from shards.errors import ConfigError
 from vpd.backbones import Backbone, FeatureSpec
+from vpd.backbones.sd_unet.added import added_embedding, split_context
 from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean
 from vpd.backbones.sd_unet.facts import facts_of
 from vpd.backbones.sd_unet.layers import SkippedNorm, kept_layers, layers_of, run_layer, upsampled
@@ -174,6 +175,9 @@ class SdUnet(nn.Module, Backbone):
         if time is None:
             time = self._time_embedding(latents.device)
         time = time.to(dtype)  # [1, E], broadcast over the batch by every resnet
+        if self.facts.carried_width:  # SDXL
+            context, pooled = split_context(context, self.facts.carried_width)
+            time = time + added_embedding(unet, pooled, self.facts.latents.size_px(*latents.shape[-2:]))  # [B or 1, E]
 
         x = unet.conv_in(latents.to(dtype))
         skips = [x]

@@ -1,0 +1,49 @@
+"""Stable Diffusion 3's two CLIP text models and T5: the plug-in `sd3_text`, sentences -> token ids -> states that carry
+both pooled texts.
+
+Owns its settings. Sizes are `_words.facts`', the networks `_words.sd3`'s, which is imported when one is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pipeline.encoders import TextEncoder, TextFacts
+from pipeline.encoders._words.facts import sd3_facts
+from shards.models.libraries import undisturbed
+
+LENGTH = 333  # tokens per sentence: 77 of CLIP and 256 of T5, as the family was trained
+
+
+def build(
+    model: str,
+    revision: str | None = None,
+    length: int = LENGTH,
+    dtype: Literal["float32", "float16"] = "float32",
+    device: str = "cpu",
+) -> TextEncoder:
+    """Load tokenizers and text models.
+
+    Args:
+        model: hub id or diffusers folder of a whole Stable Diffusion 3 model.
+        revision: branch, tag or commit of a hub model.
+        length: tokens per sentence.
+        dtype: of the computation, float32 or float16.
+        device: cpu, cuda or cuda:<number>.
+
+    Raises:
+        ConfigError: nothing loads from there, or a setting does not fit the model.
+    """
+    with undisturbed():
+        from pipeline.encoders._words.sd3 import load
+
+    return load(model, revision, length=length, dtype=dtype, device=device)
+
+
+def describe(model: str, revision: str | None = None, length: int = LENGTH, **other: Any) -> TextFacts:
+    """What the configs of the text models say; other options of `build` change nothing here.
+
+    Raises:
+        ConfigError: no such text models there.
+    """
+    return sd3_facts("sd3_text", model, revision, length)

@@ -1,0 +1,93 @@
+"""Text encoders of later families: tokens with what they carry, as diffusers' own pipelines encode a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.encoders import flux_text, pixart_text, sd3_text, sdxl_text
+from shards.errors import ConfigError
+from tests.tiny_pipelines import tiny_pipeline
+
+PROMPTS = ["a photo of a cat", "two dogs", "a cat " * 60]  # the last is cut
+ENCODERS: dict[str, tuple[Any, int]] = {  # and the length the family was trained with
+    "sdxl": (sdxl_text, 77),
+    "pixart": (pixart_text, 300),
+    "sd3": (sd3_text, 333),
+    "flux": (flux_text, 512),
+}
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(family: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
+    """The pipeline, and its folder."""
+    folder = tmp_path_factory.mktemp(family)
+    pipeline = tiny_pipeline(family, folder / "words")
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()  # made and not loaded, T5 would drop values out
+    pipeline.save_pretrained(folder / "model")
+    return pipeline, str(folder / "model")
+
+
+def of_the_pipeline(family: str, pipeline: Any) -> tuple[np.ndarray, np.ndarray]:
+    """States [S, L, D], and what each token carries beside them [S, L, E]."""
+    if family == "pixart":
+        states, mask, _, _ = pipeline.encode_prompt(PROMPTS, do_classifier_free_guidance=False)
+        return states.detach().numpy(), mask[..., None].numpy()
+    if family == "flux":
+        states, pooled, _ = pipeline.encode_prompt(PROMPTS, None)
+    else:
+        others = (None, None) if family == "sd3" else ()
+        states, _, pooled, _ = pipeline.encode_prompt(PROMPTS, *others, do_classifier_free_guidance=False)
+    carried = pooled[:, None].expand(-1, states.shape[1], -1)
+    return states.detach().numpy(), carried.detach().numpy()
+
+
+def test_tokens_are_those_of_the_pipeline(family: str, model: tuple[Any, str]) -> None:
+    module, length = ENCODERS[family]
+    pipeline, folder = model
+    encoder, said = module.build(folder, length=length), module.describe(folder, length=length)
+    assert (encoder.length, encoder.width) == (said.length, said.width)
+    assert (said.encoder, said.assumed) == (encoder.fingerprint["encoder"], "")
+    tokens = encoder.tokenize(PROMPTS)
+    found = encoder.encode(tokens)
+    states, carried = of_the_pipeline(family, pipeline)
+    assert said.carried_width == carried.shape[-1]
+    np.testing.assert_allclose(found, np.concatenate([states, carried], axis=-1), rtol=0, atol=1e-5)
+    assert np.array_equal(encoder.encode_to_store(tokens), found.astype(np.float16))
+    np.testing.assert_allclose(encoder.states(torch.from_numpy(tokens)).numpy(), found, rtol=0, atol=1e-6)
+
+
+def test_a_class_is_one_token_whatever_the_length(family: str, model: tuple[Any, str]) -> None:
+    module, _ = ENCODERS[family]
+    rows = []
+    for length in (48, 60):
+        encoder = module.build(model[1], length=length)
+        rows.append(encoder.encode_pooled(encoder.tokenize(["a cat", "two dogs"])))
+        assert rows[-1].shape == (2, encoder.width)
+    np.testing.assert_allclose(rows[0], rows[1], rtol=0, atol=1e-5)
+    assert np.abs(rows[0][0] - rows[0][1]).max() > 1e-3
+
+
+def test_sentences_that_are_cut_are_counted(family: str, model: tuple[Any, str]) -> None:
+    module, _ = ENCODERS[family]
+    assert module.build(model[1], length=48).cut(PROMPTS) == 1
+    if hasattr(module, "cut_counter"):  # without weights
+        assert module.cut_counter(model[1], length=48)(PROMPTS) == 1
+
+
+def test_another_model_is_refused(family: str, tiny_sd: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no usable|lacks .* weights"):
+        ENCODERS[family][0].build(str(tiny_sd))
+    assumed = ENCODERS[family][0].describe("nobody/no-such-model")
+    assert "nobody/no-such-model is not in the local cache" in assumed.assumed
