@@ -60,7 +60,7 @@ docs: $(READY)
 install: $(READY)
 
 # pyright fetches its program on the first call: part of the installation, so that later calls need no network.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard shards/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch

@@ -48,7 +48,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         print(overview())
         sys.exit(0 if first else program.REFUSED)
     if first == "--version":
-        print(f"{NAME} {installed_version()}")
+        from shards.native.library import reading_with  # not before every command
+
+        print(f"{NAME} {installed_version()}\nrows are read with {reading_with()}")
         sys.exit(0)
     if first not in COMMANDS:
         known = f"Commands: {', '.join(COMMANDS)}. `{NAME} --help` says what they do."

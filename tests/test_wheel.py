@@ -15,8 +15,11 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from shutil import which
 
 import pytest
+
+from shards.native.compiling import library_name
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("shards", "pipeline", "vpd", "diffusion_perception", "jobs")
@@ -27,12 +30,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 USE = f"""
 import importlib, importlib.metadata, importlib.resources, json, pathlib, sys
 folders = {{name: list(importlib.import_module(name).__path__) for name in {PACKAGES}}}
+from shards.native.library import reading_with
 from shards import ShardSet  # a name with something behind it, not an empty namespace
 configs = importlib.resources.files("diffusion_perception") / "configs"
 found = {{f"{{kind.name}}/{{file.name}}": file.read_text() for kind in configs.iterdir() for file in kind.iterdir()}}
 print(json.dumps({{
     "folders": folders, "configs": found, "version": importlib.metadata.version("diffusion-perception"),
-    "left": [path.name for path in pathlib.Path().iterdir()],
+    "left": [path.name for path in pathlib.Path().iterdir()], "reading": reading_with(),
 }}))
 """
 
@@ -94,6 +98,10 @@ def test_the_wheel_holds_packages_configurations_licence_and_nothing_else(wheel:
     assert files[f"{info}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     assert {name.split("/")[0] for name in files} == {*PACKAGES, info}
     assert not [name for name in files if "__pycache__" in name]
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "shards/native").glob("*.[ch]")}
+    assert {name for name in files if name.endswith((".c", ".h"))} == sources
+    library = [f"shards/native/{library_name()}"] if which("cc") else []
+    assert [name for name in files if name.endswith(".so")] == library
 
 
 def test_a_wheel_made_from_the_source_archive_is_the_same(wheel: Path, tmp_path: Path) -> None:
@@ -113,6 +121,7 @@ def test_an_installed_copy_works_from_an_empty_folder(installed: Path, tmp_path:
         assert [Path(folder).is_relative_to(environment) for folder in folders] == [True], f"{name} is {folders}"
     assert seen["configs"] == {f"{p.parent.name}/{p.name}": p.read_text() for p in ROOT.glob("configs/*/*.yaml")}
     assert seen["version"] == PROJECT["version"]
+    assert seen["reading"].startswith(f"compiled C ({environment}" if which("cc") else "Python (nothing")
     assert seen["left"] == [], "importing the packages wrote into the working folder"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import cache
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _HEADER = re.compile(
 )
 
 
+@cache
 def storage_dtype(name: str) -> np.dtype:
     """The little-endian dtype called `name`; SchemaMismatch unless it is a plain bool, integer or float."""
     try:

@@ -7,7 +7,7 @@ JSON is parsed only when asked for. Filling the arrays is `stream`'s work.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -36,7 +36,7 @@ class SampleBatch:
         shards: ShardSet,
         sources: list[TarBytes],
         n_samples: int,
-        held: Mapping[str, list[memoryview]] = MappingProxyType({}),
+        held: Mapping[str, Sequence[memoryview]] = MappingProxyType({}),
     ) -> None:
         self.arrays = arrays  # each [b, *row_shape]
         self._plan = plan
@@ -164,13 +164,13 @@ class Sample:
         member = batch._plan.members.get(field)
         if member is None:
             return self.record.payload(field)
-        starts, ends, hashes = member
         held = batch._held.get(field)
         if held is not None:
             return held[place]
         batch.asked[field] += 1
-        payload = batch._sources[place][starts[place] : ends[place]].data
-        if batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != hashes[place]:
+        start, length, wanted = member.at(place)
+        payload = batch._sources[place][start : start + length].data
+        if batch._shards.verify and xxhash.xxh3_64_intdigest(payload) != wanted:
             raise batch._shards.corrupt(batch._shards.schema.field(field), int(batch._plan.records[place]), 0)
         return payload
 

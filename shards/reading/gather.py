@@ -1,14 +1,15 @@
 """Plans what a stream reads next: from positions to items, rows, byte offsets and expected hashes, for many
 batches at once.
 
-NumPy does the arithmetic for thousands of samples together and hands over plain lists, so that the loop that
-copies touches each sample only to copy and to hash. Reads nothing itself.
+NumPy does the arithmetic for thousands of samples together and hands over arrays, a value for each sample, so that the
+loop that copies touches each sample only to copy and to hash. Reads nothing itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,24 @@ class Slice:
         return batches
 
 
+class Places(NamedTuple):
+    """Where the bytes of one member are, of each of b samples, and what they are."""
+
+    starts: np.ndarray  # i64 [b] in the tar
+    lengths: np.ndarray | int  # i64 [b]; one number where all have as many
+    hashes: np.ndarray  # u64 [b]
+
+    def of(self, part: slice) -> Places:
+        """Those of some of the samples."""
+        lengths = self.lengths if isinstance(self.lengths, int) else self.lengths[part]
+        return Places(self.starts[part], lengths, self.hashes[part])
+
+    def at(self, place: int) -> tuple[int, int, int]:
+        """Start, length and hash of one sample."""
+        length = self.lengths if isinstance(self.lengths, int) else int(self.lengths[place])
+        return int(self.starts[place]), length, int(self.hashes[place])
+
+
 @dataclass(frozen=True)
 class BatchPlan:
     """Everything needed to read one rank's batch of b samples; lists and arrays have b entries."""
@@ -76,8 +95,8 @@ class BatchPlan:
     keys: list[bytes]  # of the records
     dropped: np.ndarray | None  # bool [b] samples without their caption; None where none ever is
     shards: list[int]
-    reads: list[tuple[list[int], list[int]]]  # per field: offsets, hashes
-    members: dict[str, tuple[list[int], list[int], list[int]]]  # not npy: starts, ends, hashes
+    reads: list[Places]  # of the rows, per field
+    members: dict[str, Places]  # not npy
 
 
 def batch_field(shards: ShardSet, name: str) -> Field:
@@ -147,9 +166,8 @@ def plan_batches(
                     position, count, positions[here], found.items[here], found.records[here], found.rows[here],
                     found.runs[here], found.keys[here],
                     None if dropped is None else dropped[here], shard_list[here],
-                    [(offsets[here], hashes[here]) for offsets, hashes in reads],
-                    {name: (starts[here], ends[here], hashes[here])
-                     for name, (starts, ends, hashes) in members.items()},
+                    [places.of(here) for places in reads],
+                    {name: places.of(here) for name, places in members.items()},
                 )  # fmt: skip
         after = batches[-1][0] + part.batch_size * part.every
         part = replace(part, position=after if part.stop is None else min(after, part.stop))
@@ -174,16 +192,17 @@ def _find(
     return shards.paged.find(samples, rows_of), dropped
 
 
-def _read_of(shards: ShardSet, field: Field, found: Found, number: int) -> tuple[list[int], list[int]]:
-    """(offsets, hashes) of one row per sample; lists of [P]."""
-    offsets = found.columns[:, shards.paged.layout.offset(field.name)]
+def _read_of(shards: ShardSet, field: Field, found: Found, number: int) -> Places:
+    """One row of each of P samples."""
+    starts = found.columns[:, shards.paged.layout.offset(field.name)]
+    n_bytes = row_bytes(field)
     if field.axis == shards.schema.item_axis:
-        offsets = offsets + found.rows * row_bytes(field)
-    return offsets.tolist(), found.hashes[:, number].tolist()
+        starts = starts + found.rows * n_bytes
+    return Places(np.ascontiguousarray(starts), n_bytes, np.ascontiguousarray(found.hashes[:, number]))
 
 
-def _member_of(shards: ShardSet, field: Field, found: Found, number: int) -> tuple[list[int], list[int], list[int]]:
-    """(starts, ends, hashes) of one whole member per sample; lists of [P]."""
+def _member_of(shards: ShardSet, field: Field, found: Found, number: int) -> Places:
+    """One whole member of each of P samples."""
     offset = shards.paged.layout.offset(field.name)
-    starts, lengths = found.columns[:, offset], found.columns[:, offset + 1]
-    return starts.tolist(), (starts + lengths).tolist(), found.hashes[:, number].tolist()
+    starts, lengths = (np.ascontiguousarray(found.columns[:, column]) for column in (offset, offset + 1))
+    return Places(starts, lengths, np.ascontiguousarray(found.hashes[:, number]))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from shards.native.library import library
+
 _ROUNDS = 4
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -28,6 +30,13 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
     """i64 [P]: where a permutation of 0 .. size - 1, chosen by key, takes index; all three are [P], 0 <=
     index < size.
     """
+    native = library()
+    if native is not None:
+        places = np.array(index, np.int64, order="C")  # [P]: a copy
+        sizes = np.ascontiguousarray(size, np.int64)  # [P]
+        keys = np.ascontiguousarray(np.broadcast_to(key, places.shape))
+        native.permute(len(places), places.ctypes.data, sizes.ctypes.data, keys.ctypes.data)
+        return places
     result = index.astype(np.uint64)
     bits = np.frexp((size - 1).astype(np.float64))[1].astype(np.uint64)  # smallest with 2**bits >= size
     size, key = size.astype(np.uint64), np.broadcast_to(key, index.shape)

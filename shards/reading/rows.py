@@ -1,34 +1,27 @@
 """Reads the rows of a batch into their slots and checks them there: one read a sample, where its members lie together.
 
-Owns the hot loop of a stream. Which rows these are is planned in `shards.reading.gather`, buffers are the stream's, and
-how several places of a file become one read is `shards.storage.open_files`'.
+Owns what is read and the Python way to read it, which is also where every error comes from. The compiled way, which is
+tried first, is `shards.reading.native_rows`'s. Which rows these are is planned in `shards.reading.gather`, buffers are
+the stream's, and how several places of a file become one read is `shards.storage.open_files`'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import accumulate
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import xxhash
 
 from shards.contract.schema import META, Field
 from shards.errors import CorruptShard
-from shards.reading.gather import BatchPlan, row_bytes
+from shards.native.library import library
+from shards.reading.gather import BatchPlan
+from shards.reading.member_column import MemberColumn, rows_column, whole_column
+from shards.reading.native_rows import n_read
 from shards.reading.reader import ShardSet
 from shards.storage.open_files import TarBytes, wasted
-
-
-class _Column(NamedTuple):
-    """One member of all samples of a batch: where its bytes lie, where they go, what they are."""
-
-    place: int  # in the record
-    field: Field
-    starts: Sequence[int]
-    ends: Sequence[int]
-    hashes: Sequence[int]
-    targets: Sequence[memoryview]
 
 
 class RowReader:
@@ -37,18 +30,19 @@ class RowReader:
     def __init__(self, shards: ShardSet, fields: Sequence[Field]) -> None:
         self._places = {field.name: place for place, field in enumerate(shards.schema.fields)}  # in the tar
         self._shards, self._fields = shards, fields
-        self._row_bytes = [row_bytes(field) for field in fields]
+        self._by_name = {field.name: field for field in shards.schema.fields}
         self._verify = shards.verify
 
     def read(
         self,
         plan: BatchPlan,
         sources: Sequence[TarBytes],
+        arrays: Sequence[np.ndarray],
         slots: Sequence[Sequence[memoryview]],
         members: Collection[str] = (),
-    ) -> dict[str, list[memoryview]]:
-        """Fill the slots of every field, a row for each sample; and give the bytes of these members, which are no
-        tensors, of each sample.
+    ) -> dict[str, Sequence[memoryview]]:
+        """Fill the rows of every field's array, whose bytes are its slots, one for each sample; and give the bytes of
+        these members, which are no tensors, of each sample.
 
         With `verify` every row is hashed where it came to lie, and so is every meta, used or not: it says what the
         tensors are.
@@ -56,31 +50,35 @@ class RowReader:
         Raises:
             CorruptShard: bytes have another hash than the index says.
         """
-        columns: list[_Column] = []
-        for field, n_bytes, (starts, hashes), targets in zip(
-            self._fields, self._row_bytes, plan.reads, slots, strict=True
-        ):
-            ends = [start + n_bytes for start in starts]
-            columns.append(_Column(self._places[field.name], field, starts, ends, hashes, targets))
-        held = {}
+        columns = [
+            rows_column(self._places[field.name], field, places, array, rows)
+            for field, places, array, rows in zip(self._fields, plan.reads, arrays, slots, strict=True)
+        ]
+        held: dict[str, Sequence[memoryview]] = {}
         for name in {*members, META} if self._verify else members:
-            starts, ends, hashes = plan.members[name]
-            held[name] = _room_for([end - start for start, end in zip(starts, ends, strict=True)])
-            field = self._shards.schema.field(name)
-            columns.append(_Column(self._places[name], field, starts, ends, hashes, held[name]))
+            column = whole_column(self._places[name], self._by_name[name], plan.members[name])
+            columns.append(column)
+            held[name] = column.targets
         columns.sort(key=attrgetter("place"))
         if not columns:
             return held
-        starts, targets = [one.starts for one in columns], [one.targets for one in columns]
+        native = library()
+        if native is None or n_read(native, columns, sources, verify=self._verify) < len(sources):
+            self._read_in_python(plan, sources, columns)
+        return held
+
+    def _read_in_python(self, plan: BatchPlan, sources: Sequence[TarBytes], columns: Sequence[MemberColumn]) -> None:
+        """All samples, from the first on."""
+        starts = [one.places.starts.tolist() for one in columns]
+        ends = [one.ends() for one in columns]
+        targets = [list(one.targets) for one in columns]
+        hashes = [one.places.hashes.tolist() for one in columns]
         digest, verify = xxhash.xxh3_64_intdigest, self._verify
-        runs = _runs(sources, starts, [one.ends for one in columns], targets) or _scattered(sources, starts, targets)
-        for place, (row, wanted) in enumerate(
-            zip(runs, zip(*(one.hashes for one in columns), strict=True), strict=True)
-        ):
+        runs = _runs(sources, starts, ends, targets) or _scattered(sources, starts, targets)
+        for place, (row, wanted) in enumerate(zip(runs, zip(*hashes, strict=True), strict=True)):
             if verify and tuple(map(digest, row)) != wanted:
                 number = next(k for k, expected in enumerate(wanted) if digest(row[k]) != expected)
                 raise self._corrupt(plan, place, columns[number].field)
-        return held
 
     def _corrupt(self, plan: BatchPlan, place: int, field: Field) -> CorruptShard:
         """The error of a sample's field."""
@@ -122,9 +120,3 @@ def _scattered(
     for source, starts, row in zip(sources, zip(*offsets, strict=True), zip(*targets, strict=False), strict=False):
         source.scatter(list(zip(starts, row, strict=True)))
         yield row
-
-
-def _room_for(lengths: Sequence[int]) -> list[memoryview]:
-    """Buffers of these lengths, of one piece of memory."""
-    room = memoryview(bytearray(sum(lengths)))
-    return [room[end - length : end] for end, length in zip(accumulate(lengths), lengths, strict=True)]

@@ -84,6 +84,10 @@ class BatchStream:
         self._order = order
         self._stop = stop
         self._fields = [batch_field(shards, name) for name in fields]
+        self._forms = [  # name, shape and dtype of a sample's row
+            (field.name, tuple(int(size) for size in field.row_shape), storage_dtype(field.dtype))
+            for field in self._fields
+        ]
         self._rows = RowReader(shards, self._fields)
         if labels is not None and batch_labels is not None:
             raise ConfigError("labels and batch_labels are given; expected one of them")
@@ -166,11 +170,10 @@ class BatchStream:
         tars = {shard: hold() for shard, hold in holds.items()}
         sources = [tars[shard] for shard in plan.shards]
         arrays, slots = {}, []
-        for field in self._fields:
-            shape = tuple(int(size) for size in field.row_shape)
-            arrays[field.name] = buffers.array(field.name, count, shape, storage_dtype(field.dtype))
-            slots.append(buffers.byte_rows(field.name))
-        held = self._rows.read(plan, sources, slots, self._members)
+        for name, shape, dtype in self._forms:
+            arrays[name] = buffers.array(name, count, shape, dtype)
+            slots.append(buffers.byte_rows(name))
+        held = self._rows.read(plan, sources, list(arrays.values()), slots, self._members)
         if self._drop is not None and plan.dropped is not None:
             self._drop.put(arrays, plan.dropped)
         batch = SampleBatch(arrays, plan, shards, sources, self._order.n_items, held)

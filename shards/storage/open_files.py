@@ -1,7 +1,8 @@
 """The bytes of tars, read at positions into memory of one's own, and the open files of a process behind them.
 
-Nothing is mapped: a file that is cut while it is mapped ends the process with SIGBUS, and what is mapped changes under
-whoever holds it. A read that finds less is an error, and what it found stays as it was checked.
+Nobody here looks into a mapped file: one that is cut meanwhile ends the process with SIGBUS, and what is mapped changes
+under whoever holds it. A read that finds less is an error, and what it found stays as it was checked. Files are mapped
+for the compiled reader alone (`shards.native`), which copies from the map and catches the signal.
 
 Every open file takes a descriptor, and a process has 1,024 of them by default. So all readers of a process share one
 bound; the least recently used file is let go first, and one that finds all of them in use is opened for each read.
@@ -13,6 +14,7 @@ import fcntl
 import os
 import resource
 import stat
+import struct
 import threading
 import weakref
 from collections import OrderedDict
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import CorruptShard
+from shards.native.library import library
 from shards.storage.faults import unreadable
 
 _SHARE = 4  # a quarter of the descriptors, the rest is the program's
@@ -31,6 +34,7 @@ _MOST_FILES = 4096
 _FEWEST_FILES = 8
 _MOST_WASTE = 8192  # bytes between two parts that one call reads over: copying them takes less than another call
 _WASTE = memoryview(bytearray(_MOST_WASTE))
+_FILE = struct.Struct("3q")
 
 
 Part = tuple[int, memoryview]  # where in a file, and what is to be filled with its bytes from there on
@@ -39,7 +43,10 @@ Part = tuple[int, memoryview]  # where in a file, and what is to be filled with 
 class TarBytes:
     """Bytes of a file, sliced like an array: each slice is a read of its own. `fill(target, start)` fills a buffer with
     the bytes from `start` on, or raises; `scatter(parts)` fills several, ascending, in as few reads as it can;
-    `run(buffers, start, end)`, if there is one, fills neighbours by one read."""
+    `run(buffers, start, end)`, if there is one, fills neighbours by one read; `mapped`, if it is not empty, is the
+    `struct file` of `shards/native/rows.c`: descriptor, address (0: of no map) and bytes."""
+
+    mapped = b""
 
     def __init__(
         self,
@@ -108,8 +115,15 @@ def of_descriptor(descriptor: int, name: Path) -> TarBytes:
     def run(buffers: Sequence[memoryview], start: int, end: int) -> None:
         _fill_all(descriptor, name, buffers, start, end)
 
-    found = TarBytes(os.fstat(descriptor).st_size, fill, scatter, run)
+    n_bytes = os.fstat(descriptor).st_size
+    found = TarBytes(n_bytes, fill, scatter, run)
     weakref.finalize(found, os.close, descriptor).atexit = False
+    native = library()
+    if native is not None:
+        address = native.map_file(descriptor, n_bytes)
+        found.mapped = _FILE.pack(descriptor, address, n_bytes)
+        if address:
+            weakref.finalize(found, native.unmap_file, address, n_bytes).atexit = False
     return found
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shards.contract.schema import Field, Record, Schema
 from shards.errors import ConfigError, CorruptShard, LabelsFailed, SchemaMismatch
+from shards.native.library import SWITCH
 from shards.reading.batch import Sample
 from shards.reading.labelling import Room
 from shards.reading.order import Order, order_of
@@ -384,6 +385,7 @@ def test_members_that_labels_ask_for_are_read_with_the_tensors(
 ) -> None:
     calls: list[int] = []
     preadv = os.preadv
+    monkeypatch.setenv(SWITCH, "0")  # the compiled reader calls nobody
     monkeypatch.setattr(os, "preadv", lambda *words: calls.append(1) or preadv(*words))
     shards = ShardSet.open(toy_root, verify=verify)
     seen: list[tuple[int, bytes]] = []
