@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -38,8 +39,12 @@ class CaptionDrop:
     empty: Mapping[str, np.ndarray]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ConfigError(f"a caption's drop is of share {self.share}; expected a number from 0 to 1")
+        if isinstance(self.share, bool) or not isinstance(self.share, Real) or not 0 <= float(self.share) <= 1:
+            raise ConfigError(f"a caption's drop is of share {self.share!r}; expected a number from 0 to 1")
+        if not isinstance(self.empty, Mapping):
+            raise ConfigError(
+                f"what a dropped caption has instead is {type(self.empty).__name__}; expected a row for each field"
+            )
         if not self.empty:
             raise ConfigError("a caption's drop names no field; give what dropped captions have in its place")
 

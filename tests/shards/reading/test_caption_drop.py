@@ -76,6 +76,9 @@ def test_about_as_many_as_asked_for_and_more_for_a_larger_share() -> None:
     ("make", "message"),
     [
         (lambda: CaptionDrop(1.5, {"tokens": EMPTY}), "share 1.5; expected a number from 0 to 1"),
+        (lambda: CaptionDrop("a", {"tokens": EMPTY}), "share 'a'; expected a number from 0 to 1"),  # type: ignore[arg-type]
+        (lambda: CaptionDrop(float("nan"), {"tokens": EMPTY}), "share nan; expected a number from 0 to 1"),
+        (lambda: CaptionDrop(0.5, EMPTY), "is ndarray; expected a row for each field"),  # type: ignore[arg-type]
         (lambda: CaptionDrop(0.1, {}), "names no field"),
     ],
 )
