@@ -1,15 +1,18 @@
 """How far a long piece of work is, in words: done of total, rate, time left.
 
-Owns the wording and how often something is said; where it is printed, the caller decides. It lies here because both
-sides report alike and know each other only through this package.
+Owns the wording and how often something is said; where it is printed, the caller decides. A terminal gets one moving
+line instead (tqdm's), a file or a job's log the plain ones. It lies here because both sides report alike and know each
+other only through this package.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 EVERY_S = 10.0
 
@@ -74,14 +77,31 @@ class Progress:
 def reports(tag: str, unit: str, say: Callable[[str], None] | None = None) -> Callable[[int, int], None]:
     """A function of (done, total) for work that reports itself: says `tag` and how far it is, every few seconds.
 
-    Time counts from here on. `say` prints by default.
+    Time counts from here on. By default lines are printed, and on a terminal a bar is drawn, once a second has passed;
+    a light installation, which has no tqdm, has the lines there, too.
     """
+    if say is None and sys.stdout.isatty() and find_spec("tqdm"):
+        return _bar(tag, unit)
     work = Progress(0, unit)
 
     def report(done: int, total: int) -> None:
         work.total = total
         if text := work.due(done):
             (say or _print)(f"{tag} {text}")
+
+    return report
+
+
+def _bar(tag: str, unit: str) -> Callable[[int, int], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(desc=tag, unit=f" {unit}", file=sys.stdout, delay=1, dynamic_ncols=True)
+
+    def report(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
 
     return report
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+import termios
+
 import pytest
 
 from shards.progress import Progress, duration
@@ -64,3 +70,30 @@ def test_reports_are_some_seconds_apart() -> None:
         said.append(bool(work.due(done)))
     assert said == [False, False, True] * 3 + [False]
     assert Progress(10, "frames", clock=clock).due(10) == ""
+
+
+REPORTS = """
+import time
+from shards.progress import reports
+report = reports("[verify]", "shards")
+for done in range(1, 5):
+    time.sleep(0.4)
+    report(done, 4)
+print("sound")
+"""
+
+
+def test_a_terminal_sees_one_moving_line_and_a_file_plain_ones() -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    subprocess.run([sys.executable, "-c", REPORTS], stdout=theirs, check=True)
+    os.close(theirs)
+    seen = os.read(ours, 100_000).decode()
+    os.close(ours)
+    *moving, last = seen.splitlines()
+    assert last == "sound"
+    assert "[verify]: 100%" in "".join(moving)
+    assert "4/4" in "".join(moving)
+    assert "\r" in seen.replace("\r\n", "")
+    plain = subprocess.run([sys.executable, "-c", REPORTS], stdout=subprocess.PIPE, check=True, text=True)
+    assert plain.stdout == "sound\n", "nothing is said of what takes less than ten seconds"
