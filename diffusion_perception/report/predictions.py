@@ -9,24 +9,21 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from diffusion_perception.canvases import canvas
 from diffusion_perception.set_page import PictureOptions, shown
-from pipeline.files.photos import read_picture
 from pipeline.inspection.drawing import SIDE_PX, Drawing, jpeg
 from pipeline.set_page.drawing import draw_record
-from shards.errors import ConfigError, ContractError
+from shards.errors import ConfigError
 from shards.progress import reports
 from shards.reading.reader import StoredRecord
 
 if TYPE_CHECKING:
     import torch
-
-_PAPER = 235  # grey, where there is no picture to draw an answer on
 
 
 @dataclass(frozen=True)
@@ -142,27 +139,8 @@ def _answered(
     options: PictureOptions,
 ) -> Answered:
     answer = next(task.answers(record, outputs))
-    canvas = _canvas(record, options)
-    picture = Image.fromarray(task.draw(canvas, answer))
+    picture = Image.fromarray(task.draw(canvas(record, options.pictures), answer))
     picture.thumbnail((SIDE_PX, SIDE_PX))
     sentences = record.meta.get("sentences", ())
     said = str(sentences[0]) if task.uses_text and sentences else ""
     return Answered(score, draw_record(record, seen), jpeg(picture), said)
-
-
-def _canvas(record: StoredRecord, options: PictureOptions) -> np.ndarray:
-    """The record's picture where its file is at hand, paper of its size elsewhere: uint8 [H, W, 3]."""
-    height, width = int(record.meta["height"]), int(record.meta["width"])
-    paper = np.full((height, width, 3), _PAPER, np.uint8)
-    name = str(record.meta.get("file_name", ""))
-    if not options.pictures or not name:
-        return paper
-    folder = Path(options.pictures).resolve()
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder):
-        return paper
-    try:
-        picture = read_picture(path)
-    except (ContractError, OSError):
-        return paper  # `shown` tells the first of them
-    return picture if picture.shape == paper.shape else paper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diffusion_perception.report.curves import check_installed
@@ -10,6 +11,7 @@ from diffusion_perception.report.over_time import drawn_over_time
 from diffusion_perception.report.page import page
 from diffusion_perception.report.predictions import ExampleOptions, extremes
 from diffusion_perception.report.runs import read_run
+from diffusion_perception.set_page import PictureOptions
 from shards.errors import ConfigError
 from shards.storage.atomic import write_atomic
 
@@ -45,9 +47,16 @@ def write_report(
     if options and options.count:
         for run in read:
             say(f"[report] {run.name}: predictions")
-            examples.append((run.name, *extremes(run.url, options, say)))
+            examples.append((run.name, *extremes(run.url, _own(options, run.job.loop.pictures_from), say)))
     drawn = {run.name: drawn_over_time(run.url, run.job.data.storage) for run in read}
     try:
         write_atomic(path, page(read, examples, drawn).encode())
     except OSError as error:
         raise ConfigError(f"html={path}: cannot be written ({error}). Name a file in a folder that exists.") from error
+
+
+def _own(options: ExampleOptions, pictures: str) -> ExampleOptions:
+    """With the folder of pictures that the run drew on, where it is here and nothing else was asked for."""
+    if options.pictures != PictureOptions() or not pictures or not Path(pictures).is_dir():
+        return options
+    return replace(options, pictures=replace(options.pictures, pictures=pictures))

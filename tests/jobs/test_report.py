@@ -47,6 +47,18 @@ def test_two_seeds_make_one_page_with_curves_scores_and_predictions(
     assert 'name="viewport"' in text, "a phone shows it at its own width"
 
 
+def test_a_run_that_drew_on_pictures_is_shown_on_them(sets: Path, tiny_sd: Path, world: Path, tmp_path: Path) -> None:
+    pictures = world / "images/mscoco/images/train2014"
+    over = {"loop.steps": 1, "loop.pictures_from": str(pictures), "run.name": "seen"}
+    train_here(train_settings(sets, tiny_sd, tmp_path, over=over))
+    pages = [tmp_path / "own.html", tmp_path / "asked.html"]
+    report.run([f"{tmp_path}/seen", f"html={pages[0]}", "examples=1", "limit=4"])
+    report.run([f"{tmp_path}/seen", f"html={pages[1]}", "examples=1", "limit=4", f"page.pictures={pictures}"])
+    own, asked = (page.read_text() for page in pages)
+    assert "false colours" not in own
+    assert own == asked
+
+
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="of which runs"):
         report.run([])
