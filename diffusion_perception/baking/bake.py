@@ -13,6 +13,8 @@ from itertools import islice
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from diffusion_perception.baking.baker import Baker, open_source
 from diffusion_perception.baking.contents import field_names
 from diffusion_perception.baking.job import BakeJob
@@ -112,9 +114,10 @@ def forecast(job: BakeJob, baker: Baker) -> list[str]:
     lines = [f"{views} views of {source.n_records} records in {len(source.manifest.shards)} shards"]
     total = 0
     for layer in job.layers:
-        shape = [int(size) for size in schema.field(names[layer]).row_shape]
-        total += (size := 2 * prod(shape) * views)
-        lines.append(f"{layer}: field {names[layer]}, float16 {shape} a view, {size / 1e9:.3g} GB")
+        field = schema.field(names[layer])
+        shape = [int(size) for size in field.row_shape]
+        total += (size := np.dtype(field.dtype).itemsize * prod(shape) * views)
+        lines.append(f"{layer}: field {names[layer]}, {field.dtype} {shape} a view, {size / 1e9:.3g} GB")
     latent_bytes = sum(shard.tar_bytes for shard in source.manifest.shards)
     lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {latent_bytes / 1e9:.3g} GB")
     lines.append(f"about {took_s / tried * views / 3600:.3g} h of this device, by {tried} view(s) tried here")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
+from diffusion_perception.baking.forms import stored_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.of_sets import check_same_vae, seen_in
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import recipe_difference
 from shards.contract.schema import META, Record, Schema
-from shards.errors import ConfigError, FingerprintMismatch
+from shards.errors import FingerprintMismatch
 from shards.reading.reader import ShardSet, StoredRecord
 from shards.storage.cache import CacheConfig
 from shards.storage.storage import open_folder
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from diffusion_perception.features.reading import Features
 
 READ_AHEAD, COMPUTE_AHEAD = 8, 4  # records
-FP16_MAX = 65504.0
 
 
 def open_source(job: BakeJob) -> ShardSet:
@@ -72,8 +72,8 @@ class Baker:
     @cached_property
     def schema(self) -> Schema:
         """Found by one pass over the first view."""
-        found = self._computed([self.source.record(0).array("latent")[0]])[0]
-        return schema_of(self.job, {layer: values.shape for layer, values in found.items()})
+        found, names = self._computed([self.source.record(0).array("latent")[0]])[0], field_names(self.job)
+        return schema_of(self.job, {layer: found[names[layer]].shape for layer in self.job.layers})
 
     def described(self) -> tuple[dict[str, Any], Any]:
         """(recipe, schema as JSON) of what it would make."""
@@ -95,7 +95,7 @@ class Baker:
         """Write the shard of the source's shard `number`; its entry as JSON.
 
         Raises:
-            ConfigError: a feature that float16 cannot hold.
+            ConfigError: a feature that the form cannot hold.
         """
         folder = open_folder(self.job.out, storage_options=self.job.storage)
         entry: ShardEntry = write_shard(folder, name, self.schema, self._records(number))
@@ -111,26 +111,18 @@ class Baker:
         first = self.source.paged.first_record(number)
         chosen = range(first, first + self.source.manifest.shards[number].records)
         computed = packed(read_ahead(chosen, read, READ_AHEAD), self.job.batch_size, self._computed)
-        names = field_names(self.job)
         for stored, views in read_ahead(computed, lambda found: found, COMPUTE_AHEAD):
-            values: dict[str, Any] = {
-                names[layer]: np.stack([view[layer] for view in views]) for layer in self.job.layers
-            }
+            values: dict[str, Any] = {name: np.stack([view[name] for view in views]) for name in views[0]}
             yield Record(stored.key, values | {META: meta_of(stored, len(views))})
 
     def _computed(self, latents: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """Float16 features `[C, h, w]` of every layer, for each of some latents `[C, h, w]`."""
+        """What is stored of every layer, by field, for each of some latents `[C, h, w]`."""
         import torch
 
         job = self.job
         seen = seen_in(job, self.features, job.timestep, job.prompt, torch.from_numpy(np.stack(latents)))
         found: dict[str, np.ndarray] = {}
+        names = field_names(job)
         for layer, features in seen.items():
-            values = features.values
-            if not values.abs().amax() <= FP16_MAX:  # NaN, too
-                raise ConfigError(
-                    f"layer {layer!r} gives numbers up to {values.abs().amax():g}, more than float16 holds "
-                    f"({FP16_MAX:g}): bake another layer, or a module inside it behind a normalisation."
-                )
-            found[layer] = values.half().cpu().numpy()
-        return [{layer: values[place] for layer, values in found.items()} for place in range(len(latents))]
+            found |= stored_of(job, layer, names[layer], features.values)
+        return [{name: values[place] for name, values in found.items()} for place in range(len(latents))]

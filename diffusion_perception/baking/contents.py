@@ -1,20 +1,21 @@
 """What a baked set is: a field for every layer, and the recipe that its fingerprint is of.
 
-Owns names and shapes of the fields, and what features depend on: the set, its bytes, the model's weights, the settings.
+Owns the names of the fields, and what features depend on: the set, its bytes, the model's weights, the settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
+from diffusion_perception.baking.forms import AXIS, ERRORS, fields_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.of_sets import tars_sha256
 from shards.contract.schema import META, Field, Schema
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet, StoredRecord
 
-AXIS = "view"  # of latents, and so of features
 SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "seed", "batch_size", "dtype")
 
 
@@ -32,12 +33,9 @@ def field_names(job: BakeJob) -> dict[str, str]:
 
 
 def schema_of(job: BakeJob, shapes: Mapping[str, tuple[int, ...]]) -> Schema:
-    """The schema, from the shape `[C, h, w]` of every layer."""
+    """The schema, from the stored shape `[C, h, w]` of every layer."""
     names = field_names(job)
-    unit = f"features, timestep {job.timestep:g}"
-    fields = [
-        Field(names[layer], "npy", "float16", ("V", *shapes[layer]), AXIS, f"{layer}: {unit}") for layer in job.layers
-    ]
+    fields = chain.from_iterable(fields_of(job, layer, names[layer], shapes[layer]) for layer in job.layers)
     return Schema((*fields, Field(META, "json")), AXIS)
 
 
@@ -56,7 +54,11 @@ def recipe_of(job: BakeJob, source: ShardSet, model: Mapping[str, Any]) -> dict[
     """
     manifest = source.manifest
     bytes_read = {"fingerprint": manifest.fingerprint, "tars_sha256": tars_sha256(manifest)}
-    said = {name: getattr(job, name) for name in SETTINGS}
+    said: dict[str, Any] = {name: getattr(job, name) for name in SETTINGS}
+    if job.pool > 1:  # no older set's recipe says it, nor the next
+        said["pool"] = job.pool
+    if job.store in ERRORS:
+        said |= {"store": job.store, "error": ERRORS[job.store]}
     return {
         "source": {"name": "features", "set": manifest.name, **bytes_read},
         "features": {**said, "layers": list(job.layers), **model},

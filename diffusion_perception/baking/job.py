@@ -25,9 +25,11 @@ class BakeJob:
     ensemble: int = 1  # passes, each with noise of its own, whose features are averaged
     latent_scale: float | None = None  # that latents are multiplied with; null: the model's own
     seed: int = 0  # of the noise
+    pool: int = 1  # rows and columns of features whose mean is stored; 1: every one
+    store: Literal["float16", "int8"] = "float16"  # int8: half the bytes, and a scale for each channel of a view
     batch_size: int = 8  # passes of the network at once
     revision: str = ""  # branch, tag or commit of a hub model
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the model's weights; features are float16
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the model's weights
     device: str = ""  # cpu, cuda, cuda:1 or mps; empty: a GPU if there is one
     storage: Mapping[str, Any] = field(
         default_factory=dict
@@ -45,7 +47,8 @@ class BakeJob:
         check_printable_url(self.out, "out")
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers is {list(self.layers)}; expected one at least, and none twice.")
-        if self.batch_size < 1 or self.ensemble < 1:
+        if self.batch_size < 1 or self.ensemble < 1 or self.pool < 1:
             raise ConfigError(
-                f"batch_size is {self.batch_size}, ensemble {self.ensemble}; expected 1 or more of either."
+                f"batch_size is {self.batch_size}, ensemble {self.ensemble}, pool {self.pool}; expected 1 or more of "
+                "each."
             )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from killed_bake import bake_until_killed
 
 from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
+from diffusion_perception.baking.forms import restored
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from jobs import features as command
@@ -21,6 +24,7 @@ from pipeline.encoders.sd_vae import decoder
 from shards.errors import ConfigError
 from shards.upkeep.splitting import split_set
 from shards.verify import find_faults
+from tests.forked import started
 from tests.tiny_pipelines import tiny_pipeline
 from tests.toy_runs import write_set
 
@@ -76,6 +80,26 @@ def test_a_set_with_sentences_has_its_views(world: Path, tmp_path: Path) -> None
     assert baked.record(0).key == ShardSet.open(world / "sentences").record(0).key
 
 
+def test_means_and_eight_bits_are_as_near_as_the_recipe_says(world: Path, baked: Path, tmp_path: Path) -> None:
+    command.run(words(world, tmp_path / "baked", "pool=3", "store=int8"))
+    small = ShardSet.open(tmp_path / "baked")
+    assert list(find_faults(tmp_path / "baked")) == []
+    said = small.manifest.recipe["features"]
+    assert (said["pool"], said["store"]) == (3, "int8")
+    assert "a 254th of its largest value" in said["error"]
+    whole = ShardSet.open(baked)
+    for number in range(small.n_records):
+        steps, scale = (small.record(number).array(name) for name in ("up_blocks_2", "up_blocks_2_scale"))
+        assert (steps.dtype, steps.shape) == (np.int8, (1, 32, 3, 3))  # of 8 x 8, the last cells cut
+        full = torch.from_numpy(whole.record(number).array("up_blocks_2").astype(np.float32))
+        cell = torch.stack([full[..., :3, 6:].mean((2, 3)), full[..., 6:, 6:].mean((2, 3))])
+        found = restored(steps.astype(np.float32), scale)
+        off = np.abs(found[..., [0, 2], [2, 2]] - cell.permute(1, 2, 0).numpy())
+        largest = np.abs(found).max((2, 3))
+        assert (off <= largest[..., None] / 254 + 2e-3).all()  # and float16's own error
+        assert np.abs(steps).max() == 127
+
+
 def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(
     world: Path, baked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +120,20 @@ def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(
     assert files(tmp_path / "killed" / "baked") == files(baked)
     command.run(broken)
     assert "already baked, nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("moment", "left"), [("shard", 2), ("seal", 0)])
+def test_after_a_kill_without_warning_a_bake_goes_on_to_the_same_bytes(
+    world: Path, baked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], moment: str, left: int
+) -> None:
+    broken = words(world, tmp_path / "baked")
+    process = started(bake_until_killed, broken, moment)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "baked" / "manifest.json").exists()
+    command.run(broken)
+    assert f"{left} of 3 shards to bake" in capsys.readouterr().out
+    assert files(tmp_path / "baked") == files(baked)
 
 
 def test_a_shard_that_was_damaged_meanwhile_is_baked_again(
