@@ -9,8 +9,8 @@
     ray job submit -- jobs/probe.py --config sweep.yaml workers=8
 
 A task's probes learn from the latents and labels of one shard set and are scored on another as the task is; pairs are
-matched by features alone. Writes `table.txt` and `table.json`; given again, it computes the trials that are missing.
-Owns the command and placement; a trial is `diffusion_perception.probing`'s.
+matched by features alone. Writes `table.txt`, `table.json` and, with matplotlib, `table.svg`; given again, it computes
+the trials that are missing. Owns the command and placement; a trial is `diffusion_perception.probing`'s.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A trial is a timestep and a prompt; all layers and probes share its passes. Owns the folder: `trials/<digest>.json` a
 trial, named by everything that it depends on, so that a sweep that was interrupted or widened computes what is missing;
-`table.json`, `table.txt`. Where trials run is the caller's.
+`table.json`, `table.txt`, `table.svg`. Where trials run is the caller's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins, settings
 from diffusion_perception.features.of_sets import check_same_vae, tars_sha256
+from diffusion_perception.probing import plot
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.on_pairs import ALPHAS, pairs_of, probe_pairs
 from diffusion_perception.probing.on_sets import opened, probe_sets
@@ -77,15 +78,22 @@ def sweep(job: ProbeJob, run: Run) -> list[Row]:
     rows = [row for trial in trials for row in done[trial]]
     write_atomic(folder / "table.json", _json({"settings": _plain(job), "rows": [row.to_json() for row in rows]}))
     write_atomic(folder / "table.txt", (text_of(job, rows) + "\n").encode())
+    if plot.is_installed():
+        write_atomic(folder / "table.svg", plot.drawn(rows, _chosen_by(job)[0]))
     return rows
 
 
 def text_of(job: ProbeJob, rows: Sequence[Row]) -> str:
     """The table in words, its best row by the score that chooses checkpoints."""
+    return in_words(rows, *_chosen_by(job))
+
+
+def _chosen_by(job: ProbeJob) -> tuple[str, bool]:
+    """The score that a row is best by, and whether higher is better."""
     if job.pairs:
-        return in_words(rows, f"PCK@{ALPHAS[0]:g} image")
+        return f"PCK@{ALPHAS[0]:g} image", True
     task = plugins.build_plugin(plugins.TASKS, job.task, "task")
-    return in_words(rows, task.metric_name, task.higher_is_better)
+    return task.metric_name, task.higher_is_better
 
 
 def trials_of(job: ProbeJob) -> list[Trial]:
