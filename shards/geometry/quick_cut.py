@@ -10,6 +10,7 @@ import numpy as np
 
 from shards.contract.quick_png import PlainRows, RowRuns
 from shards.geometry.view import View, check_inside, shown_lines
+from shards.native.library import library
 
 
 def cut_runs(runs: RowRuns, view: View, fill: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -56,6 +57,31 @@ def cut_rows(stored: PlainRows, view: View) -> np.ndarray:
     if len(columns) != right - left or not _is_whole(columns):
         pairs = pairs.take(columns - left, axis=1)
     return np.ascontiguousarray(pairs[:, ::-1]) if view.flip else pairs
+
+
+def cut_quotients(stored: PlainRows, view: View, divisor: float, out: np.ndarray) -> None:
+    """Write what `cut_rows` gives, divided, into float32 [h, w].
+
+    Raises:
+        Reject: the view's box does not lie inside the picture.
+    """
+    native = library()
+    if native is None or out.dtype != np.float32 or out.strides[1] != out.itemsize:
+        out[...] = cut_rows(stored, view)
+        out /= np.float32(divisor)
+        return
+    check_inside(stored.size_px, view)
+    rows, columns = shown_lines(view)
+    if out.shape != (len(rows), len(columns)):
+        raise ValueError(f"out is {list(out.shape)}, the view shows {[len(rows), len(columns)]}")
+    left, row_bytes = int(columns[0]), stored.blocks[0].strides[0]
+    starts = np.concatenate([block.ctypes.data + row_bytes * np.arange(len(block)) for block in stored.blocks])  # [H]
+    shown = starts.take(rows) + 2 * left  # i64 [h]
+    places = None if _is_whole(columns) else np.ascontiguousarray(columns - left, np.int64)  # [w]
+    native.cut_quotients(
+        len(rows), len(columns), shown.ctypes.data, None if places is None else places.ctypes.data, view.flip,
+        float(np.float32(divisor)), out.ctypes.data, out.strides[0],
+    )  # fmt: skip
 
 
 def _is_whole(lines: np.ndarray) -> bool:

@@ -46,6 +46,10 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         found.read_rows.argtypes = (c_int64, c_int64, c_char_p, c_char_p, c_int)
         found.read_rows.restype = c_int64
         found.permute.argtypes, found.permute.restype = (c_int64, c_void_p, c_void_p, c_void_p), None
+        found.cut_quotients.argtypes = (
+            c_int64, c_int64, c_void_p, c_void_p, c_int, ctypes.c_float, c_void_p, c_int64,
+        )  # fmt: skip
+        found.cut_quotients.restype = None
         found.copy_and_hash.argtypes = (c_void_p, c_void_p, c_int64, c_int)
         found.copy_and_hash.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:

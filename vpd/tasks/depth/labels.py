@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from shards.contract.lengths import per_metre
 from shards.contract.quick_png import plain_rows
 from shards.errors import CorruptShard, SchemaMismatch
-from shards.geometry.quick_cut import cut_rows
+from shards.geometry.quick_cut import cut_quotients, cut_rows
 from shards.geometry.view import View, cut_label
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ def fill_metres(depth: np.ndarray, sample: Sample, view: View) -> None:
     field, (height, width) = sample.record.shards.schema.field("depth"), view.content_px
     depth[height:], depth[:height, width:] = 0, 0
     shown = depth[:height, :width]
+    if field.codec == "png":
+        stored = plain_rows(sample.payload(field.name))
+        if stored is not None:
+            cut_quotients(stored, view, per_metre(field), shown)
+            return
     shown[...] = shown_depth(sample, field, view)
     shown /= np.float32(per_metre(field))  # divided, as `metres` does
 
