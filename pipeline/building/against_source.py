@@ -117,7 +117,7 @@ def against_source(
     told = [part.origins for part in finished_of_set(shards.folder, shards.manifest).values() if part.origins]
     origins = {one.key: one for part in told for one in part.records}
     rejected = {str(line.get("key")): None for line in read_rejects(shards.folder) if line.get("whole", True)}
-    before = list(dict.fromkeys([*origins, *numbers, *rejected]))  # origins.jsonl has no hash, and may be cut
+    before = list(dict.fromkeys([*origins, *numbers, *rejected]))  # origins.jsonl may be cut in a set without its hash
     is_in_order = bool(origins) and numbers.keys() <= origins.keys()
     now = source.keys(split)
     there, known = set(now), set(before)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.building import environments
-from pipeline.building.label_forms import pixels_of, quick_labels, repacked_labels
+from pipeline.building.label_forms import converted_labels
+from pipeline.building.lease import Lease
 from pipeline.building.ledger import (
     FinishedShard,
     Rejected,
@@ -84,6 +83,7 @@ def convert_set(
     Without any choice it is written as sets are today, if it is older. Killed, the same call goes on.
 
     Raises:
+        BeingBuilt: another process writes `to`.
         ConfigError: nothing would change, the set has no sentence states or no token ids beside them, something is at
             `to`, or its name can be no shard's.
         CorruptShard: a row is not as its index says, a label cannot be decoded, or `origins.jsonl` is of other records.
@@ -91,28 +91,38 @@ def convert_set(
     with opened_here(place, storage_options) as shards:
         work = _Work(shards, open_folder(to, storage_options=storage_options), conversion)
         work.check()
-        begin(work.target, {"recipe": work.recipe, "of": sha256_bytes(shards.manifest.to_bytes())})
-        if computed := environments.read(shards.folder, environments.BUILT):
-            environments.write(work.target, environments.BEGUN, computed)
-        known = read_all_finished(work.target, [shard.name for shard in work.planned])
-        finished, done = [], 0
-        for shard in work.planned:
-            part = known.get(shard.name)
-            if part is None or not _is_there(part, shard, work.target):
-                part = work.write(shard)
-                write_finished(work.target, part)
-            finished.append(part)
-            done += part.shard.records if part.shard else 0
-            report(done, shards.n_records)
-        return seal_finished(
-            work.target,
-            finished,
-            shards.manifest.split,
-            work.schema,
-            work.recipe,
-            copy_tables(shards.folder, work.target, shards.manifest),
-            facts_of([shards.folder]),
-        )
+        work.target.check_writable()
+        with Lease(work.target) as lease:
+            return _written(work, lease, report)
+
+
+def _written(work: _Work, lease: Lease, report: Report) -> Manifest:
+    """The new set, by the one process that holds its lease."""
+    shards = work.shards
+    begin(work.target, {"recipe": work.recipe, "of": sha256_bytes(shards.manifest.to_bytes())})
+    if computed := environments.read(shards.folder, environments.BUILT):
+        environments.write(work.target, environments.BEGUN, computed)
+    known = read_all_finished(work.target, [shard.name for shard in work.planned])
+    finished, done = [], 0
+    for shard in work.planned:
+        lease.check()
+        part = known.get(shard.name)
+        if part is None or not _is_there(part, shard, work.target):
+            part = work.write(shard)
+            write_finished(work.target, part)
+        finished.append(part)
+        done += part.shard.records if part.shard else 0
+        report(done, shards.n_records)
+    lease.check()
+    return seal_finished(
+        work.target,
+        finished,
+        shards.manifest.split,
+        work.schema,
+        work.recipe,
+        copy_tables(shards.folder, work.target, shards.manifest),
+        facts_of([shards.folder]),
+    )
 
 
 class _Work:
@@ -191,7 +201,9 @@ class _Work:
         values = {field.name: record.values[field.name] for field in self.schema.fields}
         if self._labels:
             labels: dict[str, Any] = {name: values[name] for name in self._label_fields}
-            values |= _converted(labels, self._labels, f"{record.key} of {self.shards.folder}")
+            values |= converted_labels(
+                labels, "quick" if self._labels == "quick" else "small", f"{record.key} of {self.shards.folder}"
+            )
         return Record(record.key, values)
 
     def _recipe(self, before: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -239,18 +251,6 @@ def _text_of(shards: ShardSet, text: str) -> str:
             "what its sentences are."
         )
     return text
-
-
-def _converted(labels: Mapping[str, Any], form: str, where: str) -> dict[str, Any]:
-    """Labels in another form, of the same pixels."""
-    try:
-        found = quick_labels(labels) if form == "quick" else repacked_labels(labels)
-        for name, label in found.items():
-            if label is not labels[name] and not np.array_equal(pixels_of(labels[name]), pixels_of(bytes(label))):
-                raise CorruptShard(f"{name} of {where}: its pixels would not be the same; nothing of it was kept")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise CorruptShard(f"a label of {where} cannot be decoded ({error}); rebuild its shard") from error
-    return found
 
 
 def _is_there(part: FinishedShard, shard: PlannedShard, target: Folder) -> bool:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from pipeline.building.recipe import LabelForm
 from shards.contract.quick_png import SIGNATURE, plain_rows, quick_png, row_runs
+from shards.errors import CorruptShard
 
 _DEEP = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for a grey picture of 16 bits
 
@@ -25,6 +28,18 @@ def repacked_labels(labels: Mapping[str, np.ndarray | bytes]) -> dict[str, np.nd
     """Quick PNGs as small ones, of the same pixels; everything else as it is. Their bytes are not those of the source
     where another program wrote its files."""
     return {name: _repacked(label) if isinstance(label, bytes) else label for name, label in labels.items()}
+
+
+def converted_labels(labels: Mapping[str, Any], form: LabelForm, where: str) -> dict[str, Any]:
+    """Labels in another form, made sure to be of the same pixels. CorruptShard for one that cannot be decoded."""
+    try:
+        found = quick_labels(labels) if form == "quick" else repacked_labels(labels)
+        for name, label in found.items():
+            if label is not labels[name] and not np.array_equal(pixels_of(labels[name]), pixels_of(bytes(label))):
+                raise CorruptShard(f"{name} of {where}: its pixels would not be the same; nothing of it was kept")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorruptShard(f"a label of {where} cannot be decoded ({error}); rebuild its shard") from error
+    return found
 
 
 def pixels_of(label: bytes) -> np.ndarray:

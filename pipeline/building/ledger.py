@@ -162,9 +162,10 @@ def read_manifest(place: Place) -> Manifest | None:
 
 def finished_of_set(folder: Folder, manifest: Manifest) -> dict[str, FinishedShard]:
     """The planned shards of a finished set by name, as their entries in the ledger were; none of a set that does not
-    say what its records were made of."""
+    say what its records were made of. CorruptShard: what it says is not what the manifest has a hash of."""
     if not folder.exists(ORIGINS_NAME):
         return {}
+    origins_lines = folder.read(ORIGINS_NAME, manifest.files.get(ORIGINS_NAME, ""))
     times = folder.read(TIMES_NAME) if folder.exists(TIMES_NAME) else b""
     rejects: dict[str, list[Rejected]] = {}
     for line in read_rejects(folder):
@@ -172,7 +173,7 @@ def finished_of_set(folder: Folder, manifest: Manifest) -> dict[str, FinishedSha
         rejects.setdefault(shard, []).append(reject)
     entries = {entry.name: entry for entry in manifest.shards}
     found: dict[str, FinishedShard] = {}
-    for name, origins in from_lines(folder.read(ORIGINS_NAME), times).items():
+    for name, origins in from_lines(origins_lines, times).items():
         left_out, entry = tuple(rejects.get(name, ())), entries.get(name)
         keys = keys_sha256([origin.key for origin in origins.records])
         cut = sum(origin.cut_sentences for origin in origins.records)

@@ -44,11 +44,12 @@ from shards.contract.manifest import Manifest, ShardEntry, TableEntry
 from shards.contract.origins import ORIGINS_NAME, TIMES_NAME, Origin, ShardOrigins, to_lines
 from shards.contract.schema import PackedRecord, Record, Schema
 from shards.errors import CorruptShard, IncompleteSet
+from shards.storage.atomic import sha256_bytes
 from shards.storage.storage import Folder, open_folder
 from shards.writing.writer import seal_set, write_rejects, write_shard
 
 Progress = Callable[[int, int], None]  # (records written, examples rejected) of this shard so far
-_BATCHES_AHEAD = 2
+BATCHES_AHEAD = 2
 
 
 def build_shard(
@@ -83,7 +84,7 @@ def build_shard(
         shared = shared or shared_sha256(source, split)
         first_stage = FirstStage(source, split, view_plan, shared, earlier, taken, settings.labels)
         examples = map_ahead(first_stage, planned.keys, settings.decoders, settings.decode_ahead)
-        batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), _BATCHES_AHEAD, "batch")
+        batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), BATCHES_AHEAD, "batch")
         outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
         told = _Told(first_stage.origins, progress)
         with closing(examples), closing(batches), closing(outcomes), closing(told.records(outcomes)) as accepted:
@@ -212,7 +213,7 @@ def seal_finished(
     card: Mapping[str, Any],
 ) -> Manifest:
     """Turns all shards of a set, in their order, into a set named after its folder, the manifest last."""
-    _write_origins(folder, finished)
+    files = _write_origins(folder, finished)
     _remove_unplanned(folder, finished)
     return seal_set(
         folder,
@@ -224,17 +225,21 @@ def seal_finished(
         rejects=reject_lines(finished),
         tables=tables,
         card=card,
+        files=files,
     )
 
 
-def _write_origins(folder: Folder, finished: Sequence[FinishedShard]) -> None:
-    """What every record was made from, and by what; nothing where an older version built some of it."""
+def _write_origins(folder: Folder, finished: Sequence[FinishedShard]) -> dict[str, str]:
+    """What every record was made from, and by what; nothing where an older version built some of it. Hashes of what
+    equal sets have in common."""
     known = [part.origins for part in finished if part.origins is not None]
     if len(known) == len(finished) and (environment := environments.read(folder, environments.BEGUN)):
         origins, times = to_lines(known)
         folder.write(ORIGINS_NAME, origins)
         folder.write(TIMES_NAME, times)
         environments.write(folder, environments.BUILT, environment)
+        return {ORIGINS_NAME: sha256_bytes(origins)}
+    return {}
 
 
 def _remove_unplanned(folder: Folder, finished: Sequence[FinishedShard]) -> None:

@@ -76,7 +76,7 @@ def copy_set(
         replaced = _begin(target, payload, manifest, replace)
         copied = _copy_shards(source, target, manifest.shards, replaced, threads, report)
         copy_tables(source, target, manifest)
-        beside = dict.fromkeys((*BESIDE, *_of_the_build(source)))
+        beside = dict.fromkeys((*BESIDE, *manifest.files, *_of_the_build(source)))
         for name in beside:
             target.write(name, source.read(name, manifest.files.get(name, "")))
         for name in _of_the_build(target) if replaced else ():

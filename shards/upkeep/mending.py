@@ -59,7 +59,7 @@ def find_damage(folder: Folder, manifest: Manifest, report: Report = lambda done
             name = f"{TABLES}/{table.name}.{suffix}"
             if reason := _fault(folder, name, sha256):
                 yield Damage(name, reason, sha256, table=table)
-    for name in BESIDE:
+    for name in dict.fromkeys((*BESIDE, *manifest.files)):
         sha256 = manifest.files.get(name, "")
         if reason := _fault(folder, name, sha256):
             yield Damage(name, reason, sha256)

@@ -100,11 +100,13 @@ def seal_set(
     rejects: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[TableEntry] = (),
     card: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Turn finished shards in `root` into a set: rejects, card, wids index, manifest last, then drop
     `_build/`.
 
-    `rejects` are one JSON object per example left out, in shard order; `card` the facts about the source.
+    `rejects` are one JSON object per example left out, in shard order; `card` the facts about the source; `files` the
+    sha256 of other files that lie beside the shards already.
     Raises IncompleteSet or CorruptShard if a shard is not as recorded, SchemaMismatch if counts or keys do
     not add up.
     """
@@ -124,7 +126,8 @@ def seal_set(
     }
     for file_name, payload in beside.items():
         folder.write(file_name, payload)
-    manifest = replace(manifest, files={file_name: sha256_bytes(payload) for file_name, payload in beside.items()})
+    hashes = {file_name: sha256_bytes(payload) for file_name, payload in beside.items()}
+    manifest = replace(manifest, files={**hashes, **(files or {})})
     manifest.write(folder)
     folder.remove_folder(BUILD_FOLDER)
     return manifest

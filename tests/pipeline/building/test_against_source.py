@@ -15,6 +15,8 @@ from pipeline.building.against_source import Standing, against_source
 from pipeline.building.converting import Conversion, convert_set
 from pipeline.sources import image_folders
 from pipeline.views import exact
+from shards.contract.manifest import Manifest
+from shards.errors import CorruptShard
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_set
 from shards.upkeep.splitting import split_set
@@ -129,6 +131,9 @@ def test_records_that_origins_do_not_name_are_counted_and_not_new(world: World) 
     lines = origins.read_bytes().splitlines(keepends=True)
     origins.chmod(0o644)
     origins.write_bytes(b"".join(lines[1:]))
+    with pytest.raises(CorruptShard, match=r"origins\.jsonl: sha256 is"):
+        look(world)
+    replace(Manifest.load(origins.parent), files={}).write(origins.parent)  # of an older version: it has no hash
     found = look(world, sample=99)
     assert (found.is_current, found.new, len(found.drawn)) == (True, (), 9)
     assert len(found.same) + len(found.untold) == 10

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.building import converting
+from pipeline.building import converting, label_forms
 from pipeline.building.converting import Conversion, convert_set
 from pipeline.building.label_forms import pixels_of
+from pipeline.building.lease import Lease
 from pipeline.files.label_png import encode_label
 from shards.contract.manifest import Manifest
 from shards.contract.quick_png import row_runs
 from shards.contract.schema import Field, Record, Schema
-from shards.errors import ConfigError, CorruptShard, FingerprintMismatch
+from shards.errors import BeingBuilt, ConfigError, CorruptShard, FingerprintMismatch
 from shards.reading.reader import ShardSet
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.copying import copy_set
@@ -176,10 +177,41 @@ def test_records_that_origins_do_not_name_are_not_lost(world: World) -> None:
     folder = built(world, "set")
     lines = (folder / "origins.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "origins.jsonl").chmod(0o644)
-    (folder / "origins.jsonl").write_bytes(b"".join(lines[:1]))  # the manifest has no hash of it
+    (folder / "origins.jsonl").write_bytes(b"".join(lines[:1]))
+    assert len(list(find_faults(folder))) == 1
+    with pytest.raises(CorruptShard, match=r"origins\.jsonl.*sha256"):
+        convert_set(folder, world.out / "new" / "toys", Conversion(labels="quick"))
+    manifest = Manifest.load(folder)  # of an older version: without a hash of it
+    replace(manifest, files={}).write(folder)
     with pytest.raises(CorruptShard, match=r"origins\.jsonl of .* does not name the set's records"):
         convert_set(folder, world.out / "new" / "toys", Conversion(labels="quick"))
     assert not (world.out / "new").exists()
+
+
+def test_of_two_conversions_to_one_place_one_is_told_of_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the second begins while the first is in the middle of it."""
+    folder, target = built(world, "set"), world.out / "new" / "toys"
+    refused: list[str] = []
+
+    def write_shard_and_begin_another(*args: Any, **more: Any) -> Any:
+        if not refused:
+            refused.append("")
+            before = digests(target)
+            with pytest.raises(BeingBuilt, match="is being built by process") as error:
+                convert_set(folder, target, Conversion(records_per_shard=2))
+            refused.append(str(error.value))
+            assert digests(target) == before
+        return write_shard(*args, **more)
+
+    monkeypatch.setattr(converting, "write_shard", write_shard_and_begin_another)
+    convert_set(folder, target, Conversion(labels="quick"))
+    assert len(refused) == 2
+    built(world, "fresh", labels="quick")
+    assert digests(target) == digests(world.out / "fresh" / "toys")
+    with Lease(open_folder(target)), pytest.raises(BeingBuilt):  # nor do a build and a conversion meet
+        convert_set(folder, target, Conversion(labels="quick"))
 
 
 def test_states_without_token_ids_are_not_left_out(tmp_path: Path) -> None:
@@ -217,7 +249,7 @@ def test_pixels_that_would_change_stop_it(world: World, monkeypatch: pytest.Monk
     folder = built(world, "set")
 
     monkeypatch.setattr(
-        converting, "quick_labels", lambda labels: {"label": encode_label(np.zeros((6, 8), np.uint8) + 9)}
+        label_forms, "quick_labels", lambda labels: {"label": encode_label(np.zeros((6, 8), np.uint8) + 9)}
     )
     with pytest.raises(CorruptShard, match="its pixels would not be the same"):
         convert_set(folder, world.out / "new" / "toys", Conversion(labels="quick"))
