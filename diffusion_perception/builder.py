@@ -43,7 +43,7 @@ class Resources:
 
     actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
     gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
-    cpus_per_actor: float = 0  # CPUs that the scheduler reserves; 0: up to 4 beside a GPU, 2 without
+    cpus_per_actor: float = 0  # CPUs that the scheduler reserves; 0: up to 6 beside a GPU, 2 without
 
     def __post_init__(self) -> None:
         check_actors(self, least_cpus=0)
@@ -133,7 +133,7 @@ class ShardBuilder:
         if source is not None:
             self.source = source
         self.device = device
-        self._loading, self._turn = threading.Lock(), threading.Lock()
+        self._loading, self._turn = threading.RLock(), threading.Lock()
         self._progress: dict[str, tuple[int, int]] = {}
         self._described: dict[str, Described] = {}
         self._shared: dict[str, str] = {}
@@ -164,8 +164,17 @@ class ShardBuilder:
             return None
         return class_table(names, self.text, self.job.prompts)
 
+    def load_encoders(self) -> None:
+        """Ahead of the first question, in a thread: what the encoders need is loaded while others read the source."""
+        with self._loading:
+            _ = self.image, self.text
+
     def describe(self, split: str) -> Described:
         """What it would make of a split; made once, so that what it built with and what it says stay the same."""
+        with self._loading:
+            return self._describe(split)
+
+    def _describe(self, split: str) -> Described:
         from pipeline.building.recipe import recipe_of, schema_of
 
         if split not in self._described:
