@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks.networks import TOKENS, VAE, build, loss_of, unet_config
+from vpd.backbones.sd_unet.gates import GatedGelu, gated
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.training.numerics import float32_of
@@ -63,6 +64,16 @@ class StoringAttention:
         return attn.to_out[0]((probabilities @ value).transpose(1, 2).flatten(2))
 
 
+class PlainGate:
+    """The gated activation as the published code writes it: autograd keeps what it likes."""
+
+    def __init__(self, proj: nn.Module) -> None:
+        self.proj = proj
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return gated(self.proj(x))
+
+
 class PublishedStep(nn.Module):
     """Pictures and token ids to the loss, at the published cost.
 
@@ -80,6 +91,9 @@ class PublishedStep(nn.Module):
         self.network, self.task = build("refer", width, device, gradient_checkpointing=True)
         self.attention = StoringAttention()
         self.network.backbone.unet.set_attn_processor(self.attention)
+        for layer in self.network.backbone.unet.modules():
+            if isinstance(layer, GatedGelu):
+                layer.forward = PlainGate(layer.proj)  # its names stay: weights are ours
         config = CLIPTextConfig(**clip_shape(width), max_position_embeddings=TOKENS)
         widths = tuple(channels * width // 320 // 32 * 32 or 32 for channels in VAE["block_out_channels"])
         shape: dict[str, Any] = VAE | {"block_out_channels": widths}

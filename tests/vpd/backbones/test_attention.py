@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from shards.errors import ConfigError
+from vpd.backbones.sd_unet import attention
 from vpd.backbones.sd_unet.attention import (
-    LEAST_CHANNELS,
     LEAST_PIXELS,
     AttentionProcessor,
     MapMean,
@@ -105,13 +105,17 @@ def test_the_mean_is_plain_over_layers_and_laid_out_by_rows():
     assert maps.append_to(features, 1) is features
 
 
-@pytest.mark.parametrize("channels", [4, LEAST_CHANNELS, 24])
-def test_narrow_heads_are_widened_without_changing_an_output_or_a_gradient(channels: int):
+@pytest.mark.parametrize("least", [1, 16])  # of a CPU with AVX-512, and of one without
+@pytest.mark.parametrize("channels", [4, 16, 24])
+@pytest.mark.parametrize("tokens", [5, LEAST_PIXELS])
+def test_no_layout_of_narrow_heads_changes_an_output_or_a_gradient(least: int, channels: int, tokens: int, monkeypatch):
+    monkeypatch.setattr(attention, "LEAST_CHANNELS", least)
     torch.manual_seed(0)
     given = [
-        torch.randn(2, 3, length, channels, dtype=torch.float64, requires_grad=True) for length in (LEAST_PIXELS, 5, 5)
+        torch.randn(1, length, 2, channels, dtype=torch.float64, requires_grad=True)
+        for length in (LEAST_PIXELS, tokens, tokens)
     ]
-    query, key, value = given
+    query, key, value = (x.transpose(1, 2) for x in given)  # as a projection leaves them
     found = fused_attention(query, key, value, 0.3)
     expected = (query @ key.transpose(-1, -2) * 0.3).softmax(-1) @ value
     torch.testing.assert_close(found, expected)

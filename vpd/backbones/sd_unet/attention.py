@@ -29,7 +29,8 @@ import torch.nn.functional as F
 
 from shards.errors import ConfigError
 
-LEAST_CHANNELS, LEAST_PIXELS = 16, 512  # of a head on a CPU, and that attend for the former to matter
+LEAST_CHANNELS = 1 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 16  # of a head on a CPU
+LEAST_PIXELS = 512  # that attend, and are attended to, for the layout to matter there
 
 
 def attention_probabilities(query: torch.Tensor, key: torch.Tensor, scale: float) -> torch.Tensor:
@@ -104,15 +105,20 @@ class AttentionProcessor:
 def fused_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
     """`[B, H, N, d]` by the fused kernel, from queries `[B, H, N, d]`, keys and values `[B, H, T, d]`.
 
-    On a CPU heads of fewer than LEAST_CHANNELS are widened with zeros, which change no score: the backward pass of its
-    kernel takes 1.6 times as long for 8 channels as for 16 (docs/methods/performance.md#attention). Where few pixels
-    attend that is not worth a copy.
+    On a CPU heads of fewer than LEAST_CHANNELS are widened with zeros, which change no score: on AVX2 the backward pass
+    of its kernel takes 1.6 times as long for 8 channels as for 16. Where many pixels attend to many, every head is laid
+    out in one piece first: its rows are read again for every block of the others. Where few do, neither is worth a copy
+    (docs/methods/performance.md#attention).
     """
     pixels, channels = query.shape[-2:]
-    if query.device.type != "cpu" or channels >= LEAST_CHANNELS or pixels < LEAST_PIXELS:
+    if query.device.type != "cpu" or pixels < LEAST_PIXELS:
         return F.scaled_dot_product_attention(query, key, value, scale=scale)
-    query, key, value = (F.pad(x, (0, LEAST_CHANNELS - channels)) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :channels]
+    if channels < LEAST_CHANNELS:
+        query, key, value = (F.pad(x, (0, LEAST_CHANNELS - channels)) for x in (query, key, value))
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :channels]
+    if key.shape[-2] >= LEAST_PIXELS:
+        query, key, value = (x.contiguous() for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 def _for_each(shared: torch.Tensor, batch: int) -> torch.Tensor:

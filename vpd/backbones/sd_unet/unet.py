@@ -28,6 +28,7 @@ from vpd.backbones import Backbone, FeatureSpec
 from vpd.backbones.sd_unet.added import added_embedding, split_context
 from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean
 from vpd.backbones.sd_unet.facts import facts_of
+from vpd.backbones.sd_unet.gates import keep_less_of_gates
 from vpd.backbones.sd_unet.layers import SkippedNorm, kept_layers, layers_of, run_layer, upsampled
 from vpd.backbones.sd_unet.load import check_plain
 
@@ -83,6 +84,7 @@ class SdUnet(nn.Module, Backbone):
         if timestep is None:
             del self.unet.time_proj, self.unet.time_embedding
         self.unet.set_attn_processor(AttentionProcessor(grad=attention_grad))
+        keep_less_of_gates(self.unet)
         self._one_token = False
 
     @classmethod
