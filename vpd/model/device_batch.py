@@ -16,6 +16,7 @@ import torch
 from shards.contract.schema import Schema
 from shards.errors import ConfigError
 
+ON_HOST = "host_"  # begins the name of a label that stays on the host, for a loss that must know it to queue its work
 PIXELS = "pixels"  # array name of a sample's rendered view, float32 [3, H, W] in [-1, 1], when latents are online
 
 
@@ -37,6 +38,7 @@ class DeviceBatch:
     latents: torch.Tensor  # [B, C, h, w] float32, raw posterior mean
     text: torch.Tensor | None  # [B, L, D] float32 text states, None for tasks without sentences
     labels: dict[str, torch.Tensor] = field(default_factory=dict)
+    on_host: dict[str, np.ndarray] = field(default_factory=dict)  # labels called `host_*`; some batches have none
 
     def __len__(self) -> int:
         return self.latents.shape[0]
@@ -77,7 +79,9 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
         arrays: `latent` float16 [B, C, h, w] or `pixels` float32 [B, 3, H, W]; `text` float16 [B, L, D] or
             `tokens` int32 [B, L]; every other array is a label.
     """
-    on_device = {name: _copy(array, device) for name, array in arrays.items()}
+    # The stream reuses its buffers: nothing may alias them.
+    on_host = {name: np.array(array) for name, array in arrays.items() if name.startswith(ON_HOST)}
+    on_device = {name: _copy(array, device) for name, array in arrays.items() if name not in on_host}
     if PIXELS in on_device:
         assert encoders.latents is not None, "pixels are only loaded when latents are encoded online"
         on_device.pop("latent", None)
@@ -92,12 +96,12 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
                 "encoders.model to the Stable Diffusion folder or hub id it was built with."
             )
         text = encoders.text(on_device.pop("tokens")).float()  # [B, L, D]
-    return DeviceBatch(latents, text, on_device)
+    return DeviceBatch(latents, text, on_device, on_host)
 
 
 def _copy(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    # The stream reuses its buffers: a CPU tensor must not alias them, and a copy to CUDA, from pinned memory, is only
-    # queued: `vpd.training.run_ahead` waits for it before its buffer comes round again.
+    # A CPU tensor must not alias the stream's buffers, and a copy to CUDA, from pinned memory, is only queued:
+    # `vpd.training.run_ahead` waits for it before its buffer comes round again.
     if device.type == "cpu":
         return torch.from_numpy(np.array(array))
     return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")

@@ -125,8 +125,14 @@ def _split(batch: DeviceBatch, micro_batch: int) -> list[DeviceBatch]:
     latents = batch.latents.split(micro_batch)
     text = batch.text.split(micro_batch) if batch.text is not None else [None] * len(latents)
     labels = {name: values.split(micro_batch) for name, values in batch.labels.items()}
+    rows = [slice(first, first + micro_batch) for first in range(0, len(batch), micro_batch)]
     return [
-        DeviceBatch(latents[k], text[k], {name: values[k] for name, values in labels.items()})
+        DeviceBatch(
+            latents[k],
+            text[k],
+            {name: values[k] for name, values in labels.items()},
+            {name: values[rows[k]] for name, values in batch.on_host.items()},
+        )
         for k in range(len(latents))
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,8 @@ from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.model.settings import PromptConfig
 from vpd.tasks import Task, depth, refer, seg
+from vpd.tasks.seg.labels import SHOWN, shown_classes
+from vpd.tasks.seg.task import SegTask
 from vpd.training.gradients import backward
 from vpd.training.worker import Worker
 
@@ -64,6 +67,8 @@ def batch(task: Task, samples: int = SAMPLES) -> DeviceBatch:
     else:
         classes = torch.randint(0, CLASSES, (samples, 64, 64), generator=draw, dtype=torch.uint8)
         labels = {"label": torch.where(uneven, classes, 255).to(torch.uint8)}
+        shown = {SHOWN: np.stack([shown_classes(label.numpy(), CLASSES) for label in labels["label"]])}
+        return DeviceBatch(latents, text, labels, shown if isinstance(task, SegTask) and task.pixel_loss.lovasz else {})
     return DeviceBatch(latents, text, labels)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shards.reading.reader import StoredRecord
 
 LABEL = "label"
+SHOWN = "host_classes"  # of a label on the host: bool [C], whether it shows a class (`vpd.model.device_batch`)
 
 
 def stored_label(holder: Sample | StoredRecord, classes: int, ignore: int) -> np.ndarray:
@@ -64,6 +65,16 @@ def shown_label(sample: Sample, view: View, classes: int, ignore: int, out: np.n
     if out is None:
         return shown
     out[...] = shown
+    return out
+
+
+def shown_classes(label: np.ndarray, classes: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Which classes a label `[h, w]` shows, bool `[classes]`; in `out`, if it is given."""
+    values = np.zeros(256, bool)
+    values[label] = True
+    if out is None:
+        return values[:classes]
+    out[...] = values[:classes]
     return out
 
 

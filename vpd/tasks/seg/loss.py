@@ -7,6 +7,7 @@ docs/methods/meta_prompts.md#segmentation-losses). The Lovász loss itself is `v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,12 +49,13 @@ class SegLoss:
                 f"task seg: lovasz is {self.lovasz} and auxiliary {self.auxiliary}; both are weights, from 0."
             )
 
-    def __call__(self, logits: Prediction, label: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits: Prediction, label: torch.Tensor, shown: Sequence[int] | None = None) -> torch.Tensor:
         """Scalar loss.
 
         Args:
             logits: `[B, C, h, w]`, or a list of the main ones and auxiliary ones, of any sizes.
             label: int64 `[B, H, W]`.
+            shown: its classes, if the host knows them: else Lovász' loss waits for the device to say them.
         """
         main, *others = [logits] if isinstance(logits, torch.Tensor) else logits
         main = main.float()
@@ -61,7 +63,7 @@ class SegLoss:
             main = resize(main, label.shape[-2:]).contiguous()
         loss = self._cross_entropy(main, label)
         if self.lovasz:
-            loss = loss + self.lovasz * lovasz_softmax(main, label, self.ignore_index)
+            loss = loss + self.lovasz * lovasz_softmax(main, label, self.ignore_index, shown)
         for other in others:  # with a weight of 0, too: every parameter gets a gradient, which DDP waits for
             loss = loss + self.auxiliary * self._cross_entropy(other.float(), label)
         return loss

@@ -11,15 +11,21 @@ gradient and in closed form: differences of two almost equal quotients would los
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
-def lovasz_softmax(logits: torch.Tensor, label: torch.Tensor, ignore_index: int) -> torch.Tensor:
-    """The loss of a batch; finding the classes of a label waits for the device once.
+def lovasz_softmax(
+    logits: torch.Tensor, label: torch.Tensor, ignore_index: int, shown: Sequence[int] | None = None
+) -> torch.Tensor:
+    """The loss of a batch.
 
     Args:
         logits: `[B, C, H, W]`.
         label: int64 `[B, H, W]`, classes or `ignore_index`.
+        shown: the classes that the label shows, all of them and no other; None: they are read from it, for which the
+            host waits for the device.
 
     Returns:
         Scalar float32: 0 for a perfect prediction, at most 1; 0 where no pixel is labelled.
@@ -27,14 +33,15 @@ def lovasz_softmax(logits: torch.Tensor, label: torch.Tensor, ignore_index: int)
     probability = logits.float().softmax(dim=1)
     labelled = label != ignore_index  # [B, H, W]
     total = probability.sum() * 0  # keeps the graph where no class is present
-    present = [index for index in label.unique().tolist() if index != ignore_index]
-    for index in present:
+    if shown is None:
+        shown = [index for index in label.unique().tolist() if index != ignore_index]
+    for index in shown:
         member = label == index
         # Ignored pixels have no error: they come last, where their weight is multiplied by 0.
         error = torch.where(member, 1 - probability[:, index], probability[:, index]) * labelled  # [B, H, W]
         weight = jaccard_weights(error.detach().flatten(), member.flatten())
         total = total + (error.flatten() * weight).sum()
-    return total / max(len(present), 1)
+    return total / max(len(shown), 1)
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction
 from vpd.tasks import Task
 from vpd.tasks.seg.draw import palette, write_label_png
-from vpd.tasks.seg.labels import LABEL, shown_label, stored_label
+from vpd.tasks.seg.labels import LABEL, SHOWN, shown_classes, shown_label, stored_label
 from vpd.tasks.seg.loss import SegLoss
 from vpd.tasks.seg.metric import Confusion, class_table
 from vpd.tasks.stitch import Blend, blend_of, grouped
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from shards.reading.reader import StoredRecord
     from vpd.model.device_batch import DeviceBatch
 
-NAMED, SHOWN = 5, 40  # classes in a legend's title, and in its entries
+NAMED, LISTED = 5, 40  # classes in a legend's title, and in its entries
 MERGES = ("probability", "logit")
 
 
@@ -129,12 +129,13 @@ class SegTask(Task):
         return {"dropout": self.dropout}
 
     def labels(self, sample: Sample) -> dict[str, np.ndarray]:
-        """`label` uint8 `[h, w]` of the drawn view, padding ignored.
+        """`label` uint8 `[h, w]` of the drawn view, padding ignored; with Lovász' loss the classes in it, bool `[C]`.
 
         Raises:
             SchemaMismatch: the record has no such view, or a class the task does not know.
         """
-        return {LABEL: shown_label(sample, drawn_view(sample), self.classes, self.ignore_index)}
+        label = shown_label(sample, drawn_view(sample), self.classes, self.ignore_index)
+        return {LABEL: label, **({SHOWN: shown_classes(label, self.classes)} if self.pixel_loss.lovasz else {})}
 
     def batch_labels(self, samples: Sequence[Sample], room: Room) -> dict[str, np.ndarray]:
         """As `labels`, each cut where it lies in the batch."""
@@ -142,11 +143,18 @@ class SegTask(Task):
         found = room.array(LABEL, views[0].label_px, np.uint8)  # [b, h, w]
         for sample, view, out in zip(samples, views, found, strict=True):
             shown_label(sample, view, self.classes, self.ignore_index, out)
-        return {LABEL: found}
+        if not self.pixel_loss.lovasz:
+            return {LABEL: found}
+        classes = room.array(SHOWN, (self.classes,), bool)  # [b, C]
+        for label, out in zip(found, classes, strict=True):
+            shown_classes(label, self.classes, out)
+        return {LABEL: found, SHOWN: classes}
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
         """Loss of logits `[B, C, h, w]`, and of auxiliary ones after them, against the label `[B, H, W]`."""
-        return self.pixel_loss(logits, batch.labels[LABEL].long())
+        flags = batch.on_host.get(SHOWN)  # [B, C]
+        shown = None if flags is None else np.flatnonzero(flags.any(axis=0)).tolist()
+        return self.pixel_loss(logits, batch.labels[LABEL].long(), shown)
 
     def loss_weight(self, batch: DeviceBatch) -> torch.Tensor | None:
         """The pixels that the cross entropy divides by; Lovász' loss orders the errors of all pixels: no mean."""
@@ -271,7 +279,7 @@ class SegTask(Task):
         more = f", and {len(shares) - NAMED} more" if len(shares) > NAMED else ""
         mixed = palette(self.classes).astype(int) // 2 + 64  # as on a middle grey
         colours = [(int(r), int(g), int(b)) for r, g, b in mixed[order]]
-        return Legend(", ".join(shares[:NAMED]) + more, tuple(zip(colours, names, strict=True))[:SHOWN])
+        return Legend(", ".join(shares[:NAMED]) + more, tuple(zip(colours, names, strict=True))[:LISTED])
 
     def export(
         self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vpd.tasks.seg.labels import shown_classes
 from vpd.tasks.seg.lovasz import jaccard_weights, lovasz_softmax
 
 IGNORE = 255
@@ -85,6 +87,17 @@ def test_a_batch_counts_as_one_picture_and_ignored_pixels_as_none() -> None:
     framed, frame = F.pad(logits, (1, 1, 1, 1), value=7.0), F.pad(label, (1, 1, 1, 1), value=IGNORE)
     torch.testing.assert_close(lovasz_softmax(framed, frame, IGNORE), whole)
     assert (lovasz_softmax(logits[:1], label[:1], IGNORE) - whole).abs() > 1e-3
+
+
+def test_classes_that_are_known_beforehand_change_nothing() -> None:
+    torch.manual_seed(5)
+    logits, label = torch.randn(2, 6, 4, 4), torch.randint(0, 4, (2, 4, 4))
+    label[0, 0] = IGNORE
+    flags = [shown_classes(picture.numpy().astype(np.uint8), 6) for picture in label]
+    shown = np.flatnonzero(np.any(flags, axis=0)).tolist()
+    assert shown == [0, 1, 2, 3]
+    assert torch.equal(lovasz_softmax(logits, label, IGNORE, shown), lovasz_softmax(logits, label, IGNORE))
+    assert lovasz_softmax(logits, torch.full_like(label, IGNORE), IGNORE, []) == 0
 
 
 def test_nothing_labelled_gives_0_and_a_gradient_of_0() -> None:

@@ -84,6 +84,20 @@ def test_a_sample_is_the_drawn_view_of_the_label_with_padding_ignored():
         found[...] = 7  # what the next batch finds there
 
 
+def test_with_lovasz_loss_the_host_is_told_the_classes_of_every_label():
+    views = tiles()
+    task, room = seg.build(classes=4, lovasz=1.0), Room(Buffers(np.empty), len(views))
+    samples = [record(views, row=row) for row in range(len(views))]
+    expected = [[index in cut_label(label(), view, fill=255) for index in range(4)] for view in views]
+    assert not any(flags[3] for flags in expected)
+    for _ in range(2):  # the second finds there what the first left
+        made = task.batch_labels(samples, room)
+        assert made["host_classes"].tolist() == expected
+        made["host_classes"][...] = True
+    assert [task.labels(sample)["host_classes"].tolist() for sample in samples] == expected
+    assert "host_classes" not in seg.build(classes=4).labels(samples[0])
+
+
 def test_a_batch_of_views_of_two_sizes_is_refused():
     """The smaller one would fit into the other's place, beside what lay there before."""
     first = next(view for view in tiles() if not view.is_padded)
