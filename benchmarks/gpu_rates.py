@@ -18,7 +18,10 @@ import torch
 from benchmarks.counting import BARS_GFLOP
 from benchmarks.networks import TOKENS, VAE, build, loss_of, made_up
 from benchmarks.published import PublishedStep, clip_shape, published_numerics
+from tests.graph_recorder import Again
+from vpd.model.device_batch import DeviceBatch
 from vpd.model.settings import ModelConfig
+from vpd.training.graphs import GraphedPasses, recorder_on
 from vpd.training.numerics import arithmetic_of, autocast_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
@@ -71,6 +74,7 @@ def rates(size: Size, device: torch.device) -> Iterator[tuple[str, Callable[[], 
             f"{name} step, compiled, channels_last",
             lambda name=name, batch=batch: _step(size, device, name, batch, compiled=True, channels_last=True),
         )
+    yield "refer step, CUDA graph", lambda: _step(size, device, "refer", small, graphed=True)
     yield "refer step, channels_last", lambda: _step(size, device, "refer", large, channels_last=True)
     yield "refer forward", lambda: _forward(size, device, large)
     for dtype in (torch.float32, torch.float16):
@@ -98,6 +102,7 @@ def _step(
     regime: ModelConfig | None = None,
     compiled: bool = False,
     channels_last: bool = False,
+    graphed: bool = False,
 ) -> Row:
     """A training step in the precision of `auto` with fused AdamW, the batch on the device."""
     model, task = build(name, size.width, device.type, regime)
@@ -109,10 +114,19 @@ def _step(
     optimizer = build_optimizer(named_groups(model, settings), settings)
     samples = made_up(name, model, batch, size.latent_side, device.type)
 
-    def step() -> None:
+    def passes(batch: DeviceBatch) -> torch.Tensor:
         with autocast_of("auto", device)():
-            loss = loss_of(model, task, samples)
+            loss = loss_of(model, task, batch)
         loss.backward()
+        return loss.detach()
+
+    replayed = GraphedPasses(model, passes, Again() if device.type == "cpu" else recorder_on(device))
+
+    def step() -> None:
+        if graphed:
+            replayed(samples, 0)
+        else:
+            passes(samples)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

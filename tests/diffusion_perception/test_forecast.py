@@ -110,6 +110,13 @@ def test_moments_that_workers_share_out_are_counted_once(toy_sets: Path, unet_on
     assert f"AdamW {size_text(share)} of its share (1 of 2)" in "\n".join(lines(plan))
 
 
+def test_graphs_that_cannot_be_are_refused_before_a_run(toy_sets: Path, unet_only: Path, tmp_path: Path) -> None:
+    settings = run_settings("refer", toy_sets / "refer", unet_only, tmp_path)
+    settings["loop"] |= {"cuda_graphs": True}
+    with pytest.raises(ConfigError, match=r"loop\.cuda_graphs is true, and this run has 2 workers"):
+        forecast(settings, dry=True)
+
+
 def test_both_precisions_are_counted_where_only_the_workers_know(
     toy_sets: Path, unet_only: Path, tmp_path: Path
 ) -> None:

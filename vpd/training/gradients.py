@@ -36,7 +36,7 @@ def backward(
     *,
     autocast: Autocast = nullcontext,
     micro_batch: int = 0,
-    seed: int = 0,
+    seed: int | None = 0,
     share: float = 1.0,
 ) -> torch.Tensor:
     """Add the gradients of a batch's loss to the parameters; nothing is read back from the device.
@@ -45,7 +45,7 @@ def backward(
         model: `Perception`, bare or wrapped for data parallelism.
         batch: this worker's share of the step.
         micro_batch: samples that pass the network at once; 0 = all of them.
-        seed: of what is drawn in the passes; part k draws from seed + k.
+        seed: of what is drawn in the passes; part k draws from seed + k. None: whoever calls has set it.
         share: samples of this worker by those of a worker on average.
 
     Returns:
@@ -65,7 +65,7 @@ def backward(
     losses = []
     for k, part in enumerate(parts):
         with _synchronised(model, last=k == len(parts) - 1):
-            loss = _loss(model, task, part, autocast, seed + k)
+            loss = _loss(model, task, part, autocast, _of_part(seed, k))
             loss = loss if len(parts) == worker.world == 1 else loss * shares[k].to(loss.dtype)
             loss.backward()
         losses.append(loss.detach())
@@ -78,14 +78,14 @@ def _deferred(
     parts: Sequence[DeviceBatch],
     batch: DeviceBatch,
     autocast: Autocast,
-    seed: int,
+    seed: int | None,
     share: float,
 ) -> torch.Tensor:
     """The loss over the predictions of all parts, carried back part by part."""
     predicted: list[list[torch.Tensor]] = []  # outputs of every part
     with torch.no_grad(), _norms_at_rest(model):
         for k, part in enumerate(parts):
-            predicted.append(_outputs(_predict(model, task, part, autocast, seed + k)))
+            predicted.append(_outputs(_predict(model, task, part, autocast, _of_part(seed, k))))
     joined = [torch.cat(outputs).requires_grad_() for outputs in zip(*predicted, strict=True)]  # [B, ...] each
     with autocast():
         loss = _scaled(task.loss(joined[0] if len(joined) == 1 else joined, batch), share)
@@ -93,18 +93,23 @@ def _deferred(
     sizes = [len(part) for part in parts]
     for k, (part, *slopes) in enumerate(zip(parts, *(grad.split(sizes) for grad in given), strict=True)):
         with _synchronised(model, last=k == len(parts) - 1):
-            outputs = _outputs(_predict(model, task, part, autocast, seed + k))
+            outputs = _outputs(_predict(model, task, part, autocast, _of_part(seed, k)))
             torch.autograd.backward(outputs, [slope.to(out.dtype) for slope, out in zip(slopes, outputs, strict=True)])
     return loss.detach()
 
 
-def _predict(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int) -> Prediction:
-    torch.manual_seed(seed)  # dropout is a function of the position
+def _of_part(seed: int | None, part: int) -> int | None:
+    return None if seed is None else seed + part
+
+
+def _predict(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int | None) -> Prediction:
+    if seed is not None:
+        torch.manual_seed(seed)  # dropout is a function of the position
     with autocast():
         return model(part.latents, task.context(part), task.out_size_px(part))
 
 
-def _loss(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int) -> torch.Tensor:
+def _loss(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int | None) -> torch.Tensor:
     prediction = _predict(model, task, part, autocast, seed)
     with autocast():
         return task.loss(prediction, part)

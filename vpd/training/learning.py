@@ -15,6 +15,7 @@ from vpd.tasks import Learned
 from vpd.training.averaging import WeightAverage
 from vpd.training.finite import FiniteWatch
 from vpd.training.gradients import Autocast, backward
+from vpd.training.graphs import GraphedPasses, check_graphs, recorder_on
 from vpd.training.settings import TrainConfig
 from vpd.training.worker import Worker
 
@@ -44,6 +45,10 @@ class LearningStep:
         self.config, self.task, self.worker = config, task, worker
         self.model, self.wrapped, self.optimizer, self.scheduler = model, wrapped, optimizer, scheduler
         self.average, self.watch, self.autocast = average, watch, autocast
+        self.graphed: GraphedPasses | None = None
+        check_graphs(config, worker.world)
+        if config.loop.cuda_graphs:
+            self.graphed = GraphedPasses(model, self._passes, recorder_on(worker.device))
 
     def take(self, step: int, raw: SampleBatch, batch: DeviceBatch, *, measured: bool) -> torch.Tensor | None:
         """Learn from a batch.
@@ -57,16 +62,9 @@ class LearningStep:
             The length of all gradients together before they were clipped, []; None if nobody asks.
         """
         self.watch.before_step()
-        loss = backward(
-            self.wrapped,
-            self.task,
-            batch,
-            self.worker,
-            autocast=self.autocast,
-            micro_batch=self.config.data.micro_batch_size,
-            seed=_step_seed(self.config.loop.seed, step, self.worker.rank),  # dropout is of the position
-            share=len(raw) * self.worker.world / self.config.data.batch_size,
-        )
+        seed = _step_seed(self.config.loop.seed, step, self.worker.rank)  # dropout is of the position
+        share = len(raw) * self.worker.world / self.config.data.batch_size
+        loss = self.graphed(batch, seed) if self.graphed else self._passes(batch, seed, share)
         skipped = self.watch.after_backward(step + 1, loss, raw.records)
         self.optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
         norm = self._clipped(measured)
@@ -76,6 +74,19 @@ class LearningStep:
             self.average.after_step(step + 1, skipped)
         self.scheduler.step()
         return norm
+
+    def _passes(self, batch: DeviceBatch, seed: int | None = None, share: float = 1.0) -> torch.Tensor:
+        """Forward and backward pass; the arguments are those of `backward`."""
+        return backward(
+            self.wrapped,
+            self.task,
+            batch,
+            self.worker,
+            autocast=self.autocast,
+            micro_batch=self.config.data.micro_batch_size,
+            seed=seed,
+            share=share,
+        )
 
     def _clipped(self, measured: bool) -> torch.Tensor | None:
         """Shorten all gradients together to `optim.clip_norm`."""

@@ -130,6 +130,7 @@ class LoopConfig:
     channels_last: bool = False  # memory layout of the convolutions
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)  # of gradients, among workers
     compile: bool = False  # regional torch.compile of the UNet's blocks
+    cuda_graphs: bool = False  # a step's passes as one CUDA graph, for small batches; on one GPU, of one shape
     mfu: Literal["auto", "always", "never"] = "auto"  # log the share of the device's rate; auto: on a GPU
     profile: tuple[int, ...] = ()  # [n, m]: trace the steps n to m of the run into its folder (torch's profiler)
     seed: int = 0  # of new weights, the order of the data and all that is drawn
