@@ -142,6 +142,8 @@ class EncoderPool:
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
         self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
+        for handle in self._handles:
+            handle.load_encoders.remote()
         if getattr(source, "travels", False):  # sent once a node, not once an actor
             read = ray.put(source)
             ray.get([handle.take.remote(read) for handle in self._handles])

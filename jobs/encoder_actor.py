@@ -5,6 +5,7 @@ Everything it does is `diffusion_perception.builder`'s; placement and dispatch a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from diffusion_perception import settings
@@ -24,6 +25,11 @@ class EncoderActor:
         self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
+
+    def load_encoders(self) -> None:
+        """While the source is on its way. What fails here fails again where it is asked for, and is said then."""
+        with suppress(Exception):
+            self._builder.load_encoders()
 
     def take(self, source: Source) -> None:
         """The source as the driver has read it. No argument of the constructor, which Ray would need again: an actor

@@ -192,6 +192,14 @@ def test_annotations_that_no_ref_names_are_not_kept(refer: Refer) -> None:
     assert refer.categories == {1: "thing"}
 
 
+def test_what_was_read_travels_whole(refer: Refer) -> None:
+    copy = pickle.loads(pickle.dumps(refer))
+    assert copy == refer
+    assert {type(one) for one in (*copy.refs, *copy.refs[0].sentences, *copy.annotations.values())} == {
+        type(one) for one in (*refer.refs, *refer.refs[0].sentences, *refer.annotations.values())
+    }
+
+
 def test_an_unreadable_file_is_a_source_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         load_refer(tmp_path / "absent.p", tmp_path / "instances.json")
