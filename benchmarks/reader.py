@@ -9,13 +9,17 @@ docs/methods/performance.md#stream). The candidates take turns, a whole epoch ea
 rounds of time.process_time, which counts all threads.
 
     memcpy            the physical limit: both tensors of every sample, copied into one reused batch, no more
-    ours              BatchStream in the caller's thread, all reads hashed; mask as bytes, meta not parsed
+    tensors           BatchStream in the caller's thread: what memcpy copies, every row and meta hashed
+    tensors, threads  the same, read ahead by threads
+    tensors, unhashed the same in the caller's thread of a set opened with verify=False
+    ours              like "tensors", and the mask of every sample as bytes; meta not parsed
     ours + json       the same with every meta parsed
     ours, threads     like "ours", read ahead by threads as in training
     webdataset        .shuffle(1000).decode(), tensors stacked per batch, on the same tars, one thread
     webdataset, own   the same on tars from webdataset's own writer at its defaults, with the same records
 
-"x webdataset" and "x own" divide the CPU time of the two last rows by that of the row.
+"x webdataset" and "x own" divide the CPU time of the two last rows by that of the row, "of memcpy" divides memcpy's.
+Rows are read by the compiled loop (`shards.native`) or by Python's, as the first line says.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from webdataset.compat import WebDataset
 from webdataset.writer import ShardWriter
 
 from shards import BatchStream, Field, Order, Record, Sample, Schema, ShardSet, seal_set, write_shard
+from shards.native.library import reading_with
 
 BATCH = 32
 SHARD_RECORDS = 512
@@ -111,6 +116,16 @@ def write_plain(root: Path, samples: int) -> None:
         for record in records(samples):
             members = {f"{field.name}.{field.codec}": record.values[field.name] for field in SCHEMA.fields}
             writer.write({"__key__": record.key, **members})
+
+
+def run_tensors(shards: ShardSet, order: Order, threads: int) -> int:
+    """One epoch of batches as torch tensors; returns the samples."""
+    seen = 0
+    with BatchStream(shards, order, batch_size=BATCH, stop=order.n_items, fields=FIELDS, threads=threads) as stream:
+        for batch in stream:
+            tensors = {name: torch.from_numpy(array) for name, array in batch.arrays.items()}
+            seen += len(tensors["latent"])
+    return seen
 
 
 def run_ours(shards: ShardSet, order: Order, threads: int, json: bool) -> int:
@@ -202,11 +217,14 @@ def main() -> None:
 
 def compare(root: Path, samples: int, rounds: int, threads: int) -> None:
     """Run all candidates in turn and print the table."""
-    shards = ShardSet.open(root / "ours")
+    shards, unhashed = ShardSet.open(root / "ours"), ShardSet.open(root / "ours", verify=False)
     tars = {name: sorted(map(str, (root / name).glob("*.tar"))) for name in ("ours", "plain")}
     orders = iter([Order(shards.n_items, seed) for seed in range(1000)])
     candidates: dict[str, Callable[[], int]] = {
         "memcpy": memcpy_run(shards, next(orders)),
+        "tensors": lambda: run_tensors(shards, next(orders), 0),
+        "tensors, threads": lambda: run_tensors(shards, next(orders), threads),
+        "tensors, unhashed": lambda: run_tensors(unhashed, next(orders), 0),
         "ours": lambda: run_ours(shards, next(orders), 0, json=False),
         "ours + json": lambda: run_ours(shards, next(orders), 0, json=True),
         "ours, threads": lambda: run_ours(shards, next(orders), threads, json=False),
@@ -221,8 +239,8 @@ def compare(root: Path, samples: int, rounds: int, threads: int) -> None:
                 figures[name].append(figure)
     cpu = {name: statistics.median(figure[0] for figure in rows) for name, rows in figures.items()}
     print(
-        f"{samples} samples, {rounds} rounds, medians\n{'':17}{'CPU us/sample':>14}{'samples/s':>11}"
-        f"{'x webdataset':>14}{'x own':>8}{'of memcpy':>11}"
+        f"{samples} samples, {rounds} rounds, medians, rows read with {reading_with()}\n"
+        f"{'':17}{'CPU us/sample':>14}{'samples/s':>11}{'x webdataset':>14}{'x own':>8}{'of memcpy':>11}"
     )
     for name, rows in figures.items():
         wall = statistics.median(figure[1] for figure in rows)

@@ -3,32 +3,35 @@
  */
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+typedef uint16_t pixel __attribute__((aligned(1), may_alias));
+
+static inline __attribute__((always_inline)) float metres(uint16_t stored, float divisor) {
+    return (float)(int32_t)(uint16_t)(stored << 8 | stored >> 8) / divisor;
+}
 
 static inline __attribute__((always_inline)) void cut(int64_t n_rows, int64_t n_columns, const int64_t *rows,
                                                       const int64_t *columns, int flip, float divisor, uint8_t *out,
                                                       int64_t out_stride) {
     for (int64_t row = 0; row < n_rows; row++) {
-        const uint8_t *from = (const uint8_t *)(intptr_t)rows[row];
-        float *to = (float *)(out + row * out_stride);
-        for (int64_t column = 0; column < n_columns; column++) {
-            uint16_t pixel;
-            memcpy(&pixel, from + 2 * (columns ? columns[column] : column), sizeof pixel);
-            to[flip ? n_columns - 1 - column : column] = (float)__builtin_bswap16(pixel) / divisor;
-        }
+        const pixel *restrict from = (const pixel *)(intptr_t)rows[row];
+        float *restrict to = (float *)(out + row * out_stride);
+        if (columns)
+            for (int64_t column = 0; column < n_columns; column++)
+                to[flip ? n_columns - 1 - column : column] = metres(from[columns[column]], divisor);
+        else if (flip)
+            for (int64_t column = 0; column < n_columns; column++)
+                to[column] = metres(from[n_columns - 1 - column], divisor);
+        else
+            for (int64_t column = 0; column < n_columns; column++) to[column] = metres(from[column], divisor);
     }
 }
-
-#define EACH_WAY                                                                                        \
-    if (columns) cut(n_rows, n_columns, rows, columns, flip, divisor, out, out_stride);                 \
-    else if (flip) cut(n_rows, n_columns, rows, NULL, 1, divisor, out, out_stride);                     \
-    else cut(n_rows, n_columns, rows, NULL, 0, divisor, out, out_stride);
 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void cut_wide(int64_t n_rows, int64_t n_columns, const int64_t *rows,
                                                      const int64_t *columns, int flip, float divisor, uint8_t *out,
                                                      int64_t out_stride) {
-    EACH_WAY
+    cut(n_rows, n_columns, rows, columns, flip, divisor, out, out_stride);
 }
 #endif
 
@@ -42,5 +45,5 @@ void cut_quotients(int64_t n_rows, int64_t n_columns, const int64_t *rows, const
         return;
     }
 #endif
-    EACH_WAY
+    cut(n_rows, n_columns, rows, columns, flip, divisor, out, out_stride);
 }

@@ -6,6 +6,7 @@ Owns the memory of members that are no tensors. Reading is `shards.reading.rows`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -19,7 +20,7 @@ class MemberRoom(Sequence[memoryview]):
 
     def __init__(self, lengths: np.ndarray) -> None:
         self._lengths = lengths  # i64 [b]
-        self._ends: list[int] = []  # when somebody asks
+        self._parts: list[memoryview] = []  # made when somebody asks
         self.memory = np.empty(int(lengths.sum()), np.uint8)  # [sum of lengths]
 
     def __len__(self) -> int:
@@ -30,13 +31,11 @@ class MemberRoom(Sequence[memoryview]):
     @overload
     def __getitem__(self, place: slice) -> Sequence[memoryview]: ...
     def __getitem__(self, place: int | slice) -> memoryview | Sequence[memoryview]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        if not 0 <= place < len(self):
-            raise IndexError(place)
-        ends = self._ends or np.cumsum(self._lengths).tolist()
-        self._ends = ends
-        return self.memory.data[ends[place - 1] if place else 0 : ends[place]]
+        parts = self._parts
+        if not parts:
+            ends, whole = np.cumsum(self._lengths).tolist(), self.memory.data
+            parts = self._parts = [whole[start:end] for start, end in pairwise([0, *ends])]
+        return parts[place]
 
 
 class MemberColumn(NamedTuple):
