@@ -26,7 +26,7 @@ from demo.world import LABELS, Rendering, Scene, draw_scene, render
 SIZE_PX = (120, 160)
 DEFAULT_IMAGES = {"train": 400, "test": 60}
 ROOM_WALL_M = {"bathroom": 2.5, "kitchen": 3.5, "bedroom": 4.5, "office": 5.5, "dining_room": 6.5, "classroom": 8.0}
-WALL_SPREAD = 0.1  # of a room's typical distance, either way
+WALL_SPREAD = 0.05  # of a room's typical distance, either way
 BORDER_PX = (3, 4)  # rows and columns at each edge that the depth camera does not see
 _MATLAB_CLASSES = {"uint8": "uint8", "uint16": "uint16", "float32": "single"}
 

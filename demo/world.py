@@ -5,9 +5,9 @@ Owns the scene (what stands where) and its rendering to picture, depth, labels a
 
 Geometry: a camera looks level into the room. The wall is a plane at `wall_m`; the floor meets it in row `floor_row`
 and comes towards the camera, so a floor pixel lies at wall_m * (floor_row - horizon) / (row - horizon). Objects are
-flat and parallel to the wall, each at its own `distance_m`, nearer than what it hides. A pole from ceiling to ground
-may stand in front of an object and cut its outline in two; pebbles on the floor have no outline worth drawing (COCO's
-crowds).
+flat and parallel to the wall, each at its own `distance_m`: on the floor where their foot is, or hung before the wall.
+A pole from ceiling to ground may stand in front of an object and cut its outline in two; pebbles on the floor have no
+outline worth drawing (COCO's crowds).
 
 Units: pixels with x to the right and y down, metres along the viewing axis. Shapes: H, W = size of the picture.
 """
@@ -106,12 +106,12 @@ def draw_scene(random: np.random.Generator, size_px: tuple[int, int] | None = No
     horizon = height * random.uniform(0.3, 0.4)
     wall_m = float(random.uniform(3.0, 7.0))
     things: list[Thing] = []
-    wanted = int(random.integers(2, 6))
+    wanted = int(random.integers(2, 5))
     for _ in range(200):
         if len(things) == wanted:
             break
         size = ("small", "big")[random.integers(2)]
-        radius = min(height, width) * random.uniform(*((0.085, 0.105) if size == "small" else (0.15, 0.185)))
+        radius = min(height, width) * random.uniform(*((0.13, 0.155) if size == "small" else (0.21, 0.25)))
         x = random.uniform(radius + 2, width - radius - 2)
         y = random.uniform(radius + 2, height - radius - 2)
         if any(max(abs(x - t.x), abs(y - t.y)) < 1.1 * (radius + t.radius) for t in things):
@@ -120,10 +120,11 @@ def draw_scene(random: np.random.Generator, size_px: tuple[int, int] | None = No
         twin = things[random.integers(len(things))] if things and random.random() < 0.5 else None
         colour = twin.colour if twin else list(COLOURS)[random.integers(len(COLOURS))]
         shape = twin.shape if twin and random.random() < 0.5 else SHAPES[random.integers(len(SHAPES))]
+        # What reaches the floor stands on it, where its foot is; what does not hangs a little before the wall.
         foot = y + radius
-        behind_m = wall_m * (floor_row - horizon) / (foot - horizon) if foot > floor_row else wall_m
-        distance_m = float(behind_m * random.uniform(0.7, 0.95))
-        things.append(Thing(shape, colour, size, float(x), float(y), float(radius), distance_m))
+        hangs_m = wall_m * random.uniform(0.85, 0.95)
+        distance_m = wall_m * (floor_row - horizon) / (foot - horizon) if foot > floor_row else hangs_m
+        things.append(Thing(shape, colour, size, float(x), float(y), float(radius), float(distance_m)))
 
     pole = None
     if random.random() < 0.3:
