@@ -1,9 +1,9 @@
 """`python -m demo.pretrain`: a tiny Stable Diffusion, trained from random weights on the demo's world.
 
 Two stages: the U-Net with the text encoder, on latents of the VAE's encoder, then the VAE's decoder. A stage that is
-done is not done again; the first one goes on where it was interrupted. What it leaves in --out: log.jsonl (held-out
-losses), tiny-sd/ (the model folder with its card and samples). Copied to demo/pretrained, `make demo` trains from it;
---out is best not in demo_out, which `make demo` empties.
+done is not done again; the first one goes on where it was interrupted. Both begin with the weights of --start, if it is
+given. What it leaves in --out: log.jsonl (held-out losses), tiny-sd/ (the model folder with its card and samples).
+Copied to demo/pretrained, `make demo` trains from it; --out is best not in demo_out, which `make demo` empties.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ def main(words: Sequence[str]) -> None:
         torch.set_num_threads(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
     vae = autoencoder.new_autoencoder(asked.seed)
+    if asked.start:
+        _read(vae, asked.start / "vae")
     model = denoiser_of(asked, vae)
     vae = decoder_of(asked, vae)
     tokenizer, log = asked.out / "tokenizer", asked.out / "log.jsonl"
-    said = {"seed": asked.seed, "sample_steps": asked.sample_steps}
+    said = {"seed": asked.seed, "sample_steps": asked.sample_steps, "start": asked.start}
     write_folder(asked.out / "tiny-sd", vae, model, tokenizer, log, **said)
     print(f"written: {asked.out / 'tiny-sd'}; copied to demo/pretrained, `make demo` trains from it", flush=True)
 
@@ -48,6 +50,7 @@ def main(words: Sequence[str]) -> None:
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m demo.pretrain", description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="folder for everything it writes")
+    parser.add_argument("--start", type=Path, help="model folder to train on from, such as demo/pretrained")
     parser.add_argument("--minutes", type=float, default=60, help="of training the U-Net; 0: --steps alone count")
     parser.add_argument(
         "--decoder-minutes", type=float, default=5, help="of the decoder; 0: --decoder-steps alone count"
@@ -72,6 +75,8 @@ def denoiser_of(asked: argparse.Namespace, vae: AutoencoderKL) -> denoiser.Denoi
     budget = Budget(asked.steps, asked.minutes)
     torch.manual_seed(asked.seed)
     model = denoiser.Denoiser(denoiser.new_unet(), new_text_encoder(vocabulary, WORDS))
+    if asked.start:
+        model = denoiser.read_denoiser(asked.start, model)
     return denoiser.train_denoiser(
         model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         tokenizer,
@@ -93,8 +98,13 @@ def decoder_of(asked: argparse.Namespace, vae: AutoencoderKL) -> AutoencoderKL:
         log = partial(_log, asked, "decoder", budget)
         autoencoder.train_decoder(vae, budget, asked.seed, scenes, held_out, log)
         vae.save_pretrained(folder)
-    vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())  # itself would tell its path for ever
+    _read(vae, folder)
     return vae.eval()
+
+
+def _read(vae: AutoencoderKL, folder: Path) -> None:
+    """The weights of a folder: what diffusers makes of it tells its path for ever."""
+    vae.load_state_dict(AutoencoderKL.from_pretrained(folder).state_dict())
 
 
 def _log(asked: argparse.Namespace, stage: str, budget: Budget, step: int, loss: float) -> None:

@@ -46,6 +46,18 @@ def new_unet() -> UNet2DConditionModel:
     )
 
 
+def read_denoiser(folder: Path, shaped: Denoiser) -> Denoiser:
+    """`shaped` with the weights of a model folder that an earlier pre-training wrote.
+
+    RuntimeError: they are of another shape.
+    """
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet")
+    shaped.unet.load_state_dict(unet.state_dict())
+    shaped.text_encoder.load_state_dict(text_encoder.state_dict())
+    return shaped
+
+
 def noise_schedule() -> DDPMScheduler:
     return DDPMScheduler(
         num_train_timesteps=TIMES, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False

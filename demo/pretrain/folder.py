@@ -30,8 +30,8 @@ license: mit
 # Tiny Stable Diffusion of the demo's world
 
 A latent diffusion model in the form of Stable Diffusion v1, {millions:.1f} million weights in float16, trained from
-random weights on rendered pictures of coloured shapes in a room and captions made from their scenes (`demo/world.py`,
-`demo/phrases.py`). It knows nothing else. `make demo` fine-tunes it.
+{start} on rendered pictures of coloured shapes in a room and captions made from their scenes
+(`demo/world.py`, `demo/phrases.py`). It knows nothing else. `make demo` fine-tunes it.
 
 - Script: `python -m demo.pretrain`, commit `{commit}`, seed {seed}; {minutes:.0f} minutes of wall time on CPU cores
   that other processes shared.
@@ -55,7 +55,15 @@ values of 255, of which the pictures' own noise makes about 3):
 
 
 def write_folder(
-    folder: Path, vae: AutoencoderKL, model: Denoiser, tokenizer: Path, log: Path, *, seed: int, sample_steps: int
+    folder: Path,
+    vae: AutoencoderKL,
+    model: Denoiser,
+    tokenizer: Path,
+    log: Path,
+    *,
+    seed: int,
+    sample_steps: int,
+    start: Path | None = None,
 ) -> None:
     """Write (or write anew) the model folder.
 
@@ -63,6 +71,7 @@ def write_folder(
         tokenizer: folder of it.
         log: of the held-out losses.
         seed, sample_steps: what the card says of training and of its samples.
+        start: the model folder whose weights training went on from; None: random ones.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(tokenizer, folder / "tokenizer")
@@ -80,6 +89,7 @@ def write_folder(
         commit=_commit(),
         seed=seed,
         sample_steps=sample_steps,
+        start="random weights" if start is None else f"the weights of digest `{digest_of(start)[:12]}`",
         minutes=minutes_of(entries),
         digest=digest_of(folder),
         losses="\n".join(_rows(entries)),

@@ -25,7 +25,7 @@ NO_MINUTES = ("--minutes", "0", "--decoder-minutes", "0")
 SMALL = ("--scenes", "24", "--decoder-scenes", "8", "--held-out", "8", "--batch", "4", "--sample-steps", "2")
 
 
-def pretrain(out: Path, steps: int) -> list[dict]:
+def pretrain(out: Path, steps: int, *more: str) -> list[dict]:
     threads = torch.get_num_threads()
     main(
         [
@@ -39,6 +39,7 @@ def pretrain(out: Path, steps: int) -> list[dict]:
             "6",
             "--threads",
             str(threads),
+            *more,
         ]
     )
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -80,6 +81,15 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(
     assert digest_of(run / "tiny-sd") == before
     assert [entry["step"] for entry in pretrain(run, steps=28) if entry["stage"] == "unet"][-1] == 28
     assert digest_of(run / "tiny-sd") != before
+
+
+def test_training_goes_on_from_the_weights_of_another_folder(run: Path, tmp_path: Path) -> None:
+    *_, before = [entry for entry in pretrain(run, steps=28) if entry["stage"] == "unet"]
+    first, *_ = pretrain(tmp_path, 2, "--start", str(run / "tiny-sd"))
+    assert first["held_out_loss"] == pytest.approx(before["held_out_loss"], rel=0.01), "float16 on disk, and no more"
+    assert "_name_or_path" not in (tmp_path / "tiny-sd/vae/config.json").read_text()
+    card = (tmp_path / "tiny-sd" / "README.md").read_text()
+    assert f"the weights of digest `{digest_of(run / 'tiny-sd')[:12]}`" in card
 
 
 def test_captions_say_what_is_there_in_words_the_encoder_knows() -> None:
