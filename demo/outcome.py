@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """Args: `rows`, what: a figure or None a column; `marked`, the row that the chapter is about; `picture`, a name."""
+    """Args: `rows`, what: a figure or None a column; `marked`, the row that the chapter is about; `picture`, a name, or
+    empty for none."""
 
     title: str
     columns: tuple[str, ...]

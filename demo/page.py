@@ -39,10 +39,8 @@ def write_page(path: Path, outcomes: Sequence[Outcome], samples: Path, minutes: 
     ]
     for outcome in outcomes:
         note = f'<p class="note">{escape(outcome.note)}</p>' if outcome.note else ""
-        parts.append(
-            f"<section><h2>{escape(outcome.title)}</h2>{_table(outcome)}{note}"
-            f"{_figure(path.parent / outcome.picture, outcome.caption)}</section>"
-        )
+        figure = _figure(path.parent / outcome.picture, outcome.caption) if outcome.picture else ""
+        parts.append(f"<section><h2>{escape(outcome.title)}</h2>{_table(outcome)}{note}{figure}</section>")
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -31,13 +31,20 @@ IGNORE = 255
 
 def run(stages: Stages, out: Path) -> Outcome:
     """Run the chapter."""
-    write_ade20k_world(out / "ADEChallengeData2016", images=IMAGES, seed=0)
-    stages.say("seg: a world in the official ADE20K layout")
-    stages.submit("seg: shards", build_seg="jobs/build_shards.py --config configs/demo/build_seg.yaml")
+    build(stages, out)
     stages.train("seg")
     prompted = "jobs/train.py --task seg --config configs/demo/train_seg_meta_prompts.yaml"
     stages.submit("seg: training by the other method, Meta Prompts", train_seg_meta_prompts=prompted)
     return outcome(out, stages.starts, pictures(out))
+
+
+def build(stages: Stages, out: Path) -> None:
+    """The sets, unless another chapter has made them."""
+    if (out / "shards/ade20k-validation/manifest.json").exists():
+        return
+    write_ade20k_world(out / "ADEChallengeData2016", images=IMAGES, seed=0)
+    stages.say("seg: a world in the official ADE20K layout")
+    stages.submit("seg: shards", build_seg="jobs/build_shards.py --config configs/demo/build_seg.yaml")
 
 
 def most_frequent_class(train: ShardSet, val: ShardSet) -> tuple[str, dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -37,6 +38,9 @@ def test_the_page_holds_scores_and_pictures_and_loads_nothing(tmp_path: Path) ->
     assert "Which &lt;object&gt;?" in page
     assert "Pictures &amp; predictions" in page
     assert "5.2 minutes" in page
+    without = replace(FOUND, title="No picture", picture="")
+    write_page(tmp_path / "without.html", [without], tmp_path / "samples.jpg", minutes=5.25)
+    assert (tmp_path / "without.html").read_text().count("<img") == page.count("<img") - 1
     assert re.search(r'<tr class="marked"><td>from random weights</td><td>0.500</td><td>0.250</td></tr>', page)
     assert re.findall(r'src="(data:image/\w+)', page) == ["data:image/jpeg", "data:image/png"]
     assert not re.search(r'(src|href)="(?!data:)', page)
