@@ -57,6 +57,7 @@ NAVIGATION: Mapping[str, Mapping[str, str]] = {
         "Segmentation": "docs/methods/segmentation.md",
         "Depth": "docs/methods/depth.md",
         "Meta Prompts": "docs/methods/meta_prompts.md",
+        "SDXL and transformers": "docs/methods/families.md",
         "Human pose": "docs/methods/pose.md",
         "Official data layouts": "docs/methods/data_layouts.md",
         "Decisions of the shard set": "docs/methods/shards.md",
