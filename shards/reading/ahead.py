@@ -6,6 +6,7 @@ takes. What a job is, and how many are under way, is the stream's.
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -37,6 +38,12 @@ class Job(Generic[T]):
         finally:
             self._done.release()
 
+    def give_up(self) -> None:
+        """It is not begun and never will be: whoever waits for it is told."""
+        self._run = None
+        self._error = RuntimeError("the stream was closed while somebody waited for its next batch")
+        self._done.release()
+
     def result(self) -> T:
         """What came of it, when it is done."""
         self._done.acquire()
@@ -51,23 +58,41 @@ class ReadingThreads:
 
     def __init__(self, threads: int) -> None:
         jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._jobs = jobs
+        self._jobs, self._lock = jobs, Lock()
         self._threads = [
             Thread(target=_work, args=(jobs,), name=f"shard-read_{n}", daemon=True) for n in range(threads)
         ]
         for thread in self._threads:
             thread.start()
-        self._end = weakref.finalize(self, _end, jobs, self._threads)
+        self._end = weakref.finalize(self, _end, jobs, threads)
+        self._end.atexit = False
+        _OPEN.add(self)
 
     def do(self, run: Callable[[], T]) -> Job[T]:
-        """Have something done."""
+        """Have something done. RuntimeError after `close`."""
         job = Job(run)
-        self._jobs.put(job)
+        with self._lock:  # nothing is put behind the threads' end
+            if not self._end.alive:
+                raise RuntimeError("the stream was closed while its next batch was planned")
+            self._jobs.put(job)
         return job
 
     def close(self) -> None:
-        """Forget what is not begun, and wait for what is."""
-        self._end()
+        """Give up what is not begun, and wait for what is."""
+        with self._lock:
+            self._end()
+        for thread in self._threads:
+            if thread is not current_thread():  # which may be the last to hold the stream
+                thread.join()
+
+
+_OPEN: weakref.WeakSet[ReadingThreads] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for threads in list(_OPEN):
+        threads.close()
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
@@ -76,14 +101,14 @@ def _work(jobs: SimpleQueue[Job | None]) -> None:
         del job  # nothing is kept while waiting for the next
 
 
-def _end(jobs: SimpleQueue[Job | None], threads: list[Thread]) -> None:
+def _end(jobs: SimpleQueue[Job | None], threads: int) -> None:
+    """Also called by Python's collector, in any thread and under any lock: it waits for nobody."""
     try:
         while True:
-            jobs.get_nowait()
+            job = jobs.get_nowait()
+            if job is not None:
+                job.give_up()
     except Empty:
         pass
-    for _ in threads:
+    for _ in range(threads):
         jobs.put(None)
-    for thread in threads:
-        if thread is not current_thread():  # which may be the last to hold the stream
-            thread.join()
