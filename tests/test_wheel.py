@@ -15,11 +15,10 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
-from shutil import which
 
 import pytest
 
-from shards.native.compiling import library_name
+from shards.native.compiling import compiler, library_name
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ("shards", "pipeline", "vpd", "diffusion_perception", "jobs")
@@ -100,7 +99,7 @@ def test_the_wheel_holds_packages_configurations_licence_and_nothing_else(wheel:
     assert not [name for name in files if "__pycache__" in name]
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "shards/native").glob("*.[ch]")}
     assert {name for name in files if name.endswith((".c", ".h"))} == sources
-    library = [f"shards/native/{library_name()}"] if which("cc") else []
+    library = [f"shards/native/{library_name()}"] if compiler() else []
     assert [name for name in files if name.endswith(".so")] == library
 
 
@@ -121,7 +120,7 @@ def test_an_installed_copy_works_from_an_empty_folder(installed: Path, tmp_path:
         assert [Path(folder).is_relative_to(environment) for folder in folders] == [True], f"{name} is {folders}"
     assert seen["configs"] == {f"{p.parent.name}/{p.name}": p.read_text() for p in ROOT.glob("configs/*/*.yaml")}
     assert seen["version"] == PROJECT["version"]
-    assert seen["reading"].startswith(f"compiled C ({environment}" if which("cc") else "Python (nothing")
+    assert seen["reading"].startswith(f"compiled C ({environment}" if compiler() else "Python (nothing")
     assert seen["left"] == [], "importing the packages wrote into the working folder"
 
 

@@ -74,6 +74,8 @@ def cut_quotients(stored: PlainRows, view: View, divisor: float, out: np.ndarray
     rows, columns = shown_lines(view)
     if out.shape != (len(rows), len(columns)):
         raise ValueError(f"out is {list(out.shape)}, the view shows {[len(rows), len(columns)]}")
+    if int(columns[-1]) >= stored.size_px[1] or not out.flags.writeable:  # C looks at no ends; rows are taken below
+        raise ValueError(f"column {int(columns[-1])} of {stored.size_px[1]}, out writeable: {out.flags.writeable}")
     left, row_bytes = int(columns[0]), stored.blocks[0].strides[0]
     starts = np.concatenate([block.ctypes.data + row_bytes * np.arange(len(block)) for block in stored.blocks])  # [H]
     shown = starts.take(rows) + 2 * left  # i64 [h]

@@ -30,10 +30,20 @@ def library_name() -> str:
     return f"reading-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
 
 
+def compiler() -> list[str]:
+    """The words that call a C compiler; none where there is none, or CC names none."""
+    try:
+        words = shlex.split(os.environ.get("CC", ""))
+    except ValueError:  # a quotation without an end
+        return []
+    words = words or [next(filter(shutil.which, ("cc", "gcc", "clang")), "")]
+    return words if shutil.which(words[0]) else []
+
+
 def compiled(into: Path) -> tuple[Path | None, str]:
     """(the library in a folder, "") or (None, why there is none); never raises for a compiler that cannot."""
-    words = shlex.split(os.environ.get("CC", "")) or [next(filter(shutil.which, ("cc", "gcc", "clang")), "")]
-    if not shutil.which(words[0]):
+    words = compiler()
+    if not words:
         return None, "no C compiler was found (cc, gcc, clang, or what CC names)"
     library = into / library_name()
     temporary = library.with_suffix(f".{os.getpid()}.tmp")
@@ -41,7 +51,7 @@ def compiled(into: Path) -> tuple[Path | None, str]:
     try:
         done = subprocess.run(
             [*words, *_FLAGS, *sources, "-o", str(temporary), *_LIBRARIES],
-            cwd=FOLDER, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
+            cwd=FOLDER, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False,
         )  # fmt: skip
         if done.returncode:
             return None, f"{words[0]} ended with {done.returncode}: {' '.join(done.stderr.split())[-300:]}"

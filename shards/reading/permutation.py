@@ -30,16 +30,16 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
     """i64 [P]: where a permutation of 0 .. size - 1, chosen by key, takes index; all three are [P], 0 <=
     index < size.
     """
+    size, key = np.broadcast_to(size, index.shape), np.broadcast_to(key, index.shape)  # C looks at no lengths
     native = library()
     if native is not None:
         places = np.array(index, np.int64, order="C")  # [P]: a copy
-        sizes = np.ascontiguousarray(size, np.int64)  # [P]
-        keys = np.ascontiguousarray(np.broadcast_to(key, places.shape))
+        sizes, keys = np.ascontiguousarray(size, np.int64), np.ascontiguousarray(key, np.uint64)  # [P] each
         native.permute(len(places), places.ctypes.data, sizes.ctypes.data, keys.ctypes.data)
         return places
     result = index.astype(np.uint64)
     bits = np.frexp((size - 1).astype(np.float64))[1].astype(np.uint64)  # smallest with 2**bits >= size
-    size, key = size.astype(np.uint64), np.broadcast_to(key, index.shape)
+    size = size.astype(np.uint64)
     todo = np.arange(len(result))
     while len(todo):
         result[todo] = _feistel(result[todo], bits[todo], key[todo])

@@ -77,3 +77,11 @@ def test_a_box_outside_is_refused() -> None:
         cut_rows(rows_of(np.zeros((4, 3), np.uint16)), outside)
     with pytest.raises(Reject, match="reaches outside"):
         cut_quotients(rows_of(np.zeros((4, 3), np.uint16)), outside, 1.0, np.empty((4, 4), np.float32))
+
+
+def test_what_cannot_be_written_is_not() -> None:
+    view, out = View((4, 4), (0, 0, 4, 4), (4, 4), (0, 0, 4, 4)), np.zeros((4, 4), np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match=r"writeable|read-only"):
+        cut_quotients(rows_of(np.ones((4, 4), np.uint16)), view, 1.0, out)
+    assert not out.any()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xxhash
 
+from shards.contract.schema import Field, Record, Schema
 from shards.errors import ContractError
 from shards.native.compiling import compiled
 from shards.native.library import SWITCH, library, reading_with
@@ -21,6 +22,7 @@ from shards.reading.order import Order
 from shards.reading.permutation import permute
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
+from shards.writing.writer import seal_set, write_shard
 from tests.shards.toy_set import flip_byte
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,6 +85,9 @@ def test_the_bijection_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(found, permute(index[::-1], sizes[::-1], keys[::-1]))
     assert np.array_equal(every, permute(np.arange(1000), np.full(1000, 1000), keys[:1]))
     assert sorted(every) == list(range(1000))
+    for switch in ("0", "1"):
+        monkeypatch.setenv(SWITCH, switch)
+        assert np.array_equal(every, permute(np.arange(1000), np.array([1000]), keys[:1])), "one size is of all"
 
 
 @needs_library
@@ -98,6 +103,46 @@ def test_both_readers_give_out_the_same(
     monkeypatch.undo()
     monkeypatch.setenv(SWITCH, "0")
     assert drained(toy_root, **options) == found
+
+
+@pytest.mark.parametrize("n_fields", [60, 70])
+def test_many_members_and_empty_ones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_fields: int) -> None:
+    """More of them than the C takes at once, of odd lengths."""
+    draw, numbers = random.Random(0), range(n_fields)
+    sizes = {f"f{number}": draw.choice([0, 1, 3, 17, 255]) for number in numbers}
+    tensors = [name for place, name in enumerate(sizes) if place % 2 == 0]
+    schema = Schema(
+        (
+            Field("token", "npy", "uint8", ("S",), "item"),
+            *(
+                Field(name, "npy", "uint8", (size,)) if name in tensors else Field(name, "bin")
+                for name, size in sizes.items()
+            ),
+            Field("meta", "json"),
+        ),
+        "item",
+    )
+    contents = {name: draw.randbytes(size) for name, size in sizes.items()}
+    arrays = {name: np.frombuffer(contents[name], np.uint8) for name in tensors}
+    values = {"token": np.zeros(1, np.uint8), **contents, **arrays, "meta": {"items": [[0, 1]]}}
+    shard = write_shard(tmp_path / "many", "many-000000", schema, [Record("one", values)])
+    seal_set(tmp_path / "many", name="many", split="train", recipe={"source": {}}, schema=schema, shards=[shard])
+
+    def read() -> dict[str, bytes]:
+        shards = ShardSet.open(tmp_path / "many")
+        others = sorted(sizes.keys() - set(tensors))
+
+        def labels(sample: Sample) -> dict[str, np.ndarray]:
+            return {name: np.frombuffer(bytes(sample.payload(name)), np.uint8) for name in others}
+
+        with BatchStream(shards, Order(1, 0), batch_size=2, stop=6, fields=tensors, labels=labels, threads=0) as stream:
+            found = [{name: array[0].tobytes() for name, array in batch.arrays.items()} for batch in stream]
+        assert found[0] == found[1] == found[2]  # the later ones with their members read ahead
+        return found[0]
+
+    assert read() == contents
+    monkeypatch.setenv(SWITCH, "0")
+    assert read() == contents
 
 
 @needs_library
@@ -220,7 +265,13 @@ def test_the_switch_and_a_missing_compiler_are_said(tmp_path: Path, monkeypatch:
     made, why = compiled(tmp_path)
     assert made is None
     assert "no C compiler" in why
+    monkeypatch.setenv("CC", '"gcc')
+    assert compiled(tmp_path) == (made, why)
     assert list(tmp_path.iterdir()) == []
+    (broken := tmp_path / "cc").write_bytes(b"#!/bin/sh\nprintf 'no \\377' >&2\nexit 3\n")  # words of no encoding
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    assert compiled(tmp_path)[1].endswith("ended with 3: no \ufffd")
 
 
 @needs_library
