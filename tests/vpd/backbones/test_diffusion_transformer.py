@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from shards.errors import ConfigError
+from tests.made_there import MadeThere
 from tests.tiny_pipelines import tiny_pipeline
 from vpd.backbones import diffusion_transformer
 from vpd.backbones.diffusion_transformer.pyramid import default_taps, levels_of
+from vpd.training.without_data import model_like
 
 FAMILIES = ("pixart", "sd3", "flux")
 ROWS, COLUMNS = 6, 4  # of the tokens; latents are twice as large
@@ -119,6 +121,16 @@ def test_what_does_not_fit_is_refused(family: str, model: str, tiny_sd: Path) ->
     odd = torch.zeros(1, backbone.facts.latents.channels, 5, 4)
     with pytest.raises(ConfigError, match=r"latents of \[5, 4\] cannot be cut into patches of 2 x 2"):
         backbone(odd, torch.zeros(1, 3, backbone.context_width))
+
+
+def test_it_is_copied_and_runs_on_shapes_alone(network: Any, model: str) -> None:
+    """As a forecast and the count of a step's operations do; nothing is made elsewhere than on the device."""
+    backbone: Any = diffusion_transformer.build(model, gradient_checkpointing=True)
+    latents = torch.zeros(1, backbone.facts.latents.channels, 2 * ROWS, 2 * COLUMNS, device="meta")
+    context = torch.zeros(1, 3, backbone.context_width, device="meta")
+    with MadeThere():
+        found = model_like(backbone)(latents, context)
+    assert [level.shape[1] for level in found] == [level.channels for level in backbone.facts.levels]
 
 
 def test_a_hub_model_that_is_not_here_has_no_assumed_sizes() -> None:

@@ -7,8 +7,7 @@ Owns the taps, what is left out behind the last of them, and how a context is ta
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,14 +57,15 @@ class DiffusionTransformer(nn.Module, Backbone):
         self.facts, family = facts_of(config), family_of(config)
         self.network: Any = network
         self.timestep, self.recomputed = timestep, gradient_checkpointing
-        self._passes: ModuleType = importlib.import_module(f"{__package__}.passes.{family.module}")
+        passes = importlib.import_module(f"{__package__}.passes.{family.module}")
+        self._tokens: Callable[..., Iterator[torch.Tensor]] = passes.tokens  # not the module, which cannot be copied
         blocks = sum(config[count] for count in family.blocks)
         self.taps = tuple(taps) or default_taps(blocks)
         if len(self.taps) != len(LEVEL_STRIDES_PX) or not all(0 <= tap < blocks for tap in self.taps):
             raise ConfigError(
                 f"{WHO}: taps are {list(self.taps)}; expected {len(LEVEL_STRIDES_PX)} blocks from 0 to {blocks - 1}."
             )
-        self._cut()
+        self._cut(passes.leftover)
         for module in network.modules():  # tables of positions: part of the weights, else a saved model would lack them
             for name, values in list(module.named_buffers(recurse=False)):
                 module.register_buffer(name, values)
@@ -76,7 +76,7 @@ class DiffusionTransformer(nn.Module, Backbone):
         plain = {key: value for key, value in config.items() if not key.startswith("_")}
         return cls(class_of(config)(**plain), **options)
 
-    def _cut(self) -> None:
+    def _cut(self, leftover: Callable[[Any], list[nn.Module]]) -> None:
         """Remove what comes behind the last tap, and freeze what of the last block has no effect."""
         for name in OUTPUT:
             if hasattr(self.network, name):
@@ -89,7 +89,7 @@ class DiffusionTransformer(nn.Module, Backbone):
                 left = max(left - len(blocks), 0)
                 last = blocks[-1] if len(blocks) else None
                 if last is not None and not left:
-                    for module in self._passes.leftover(last):
+                    for module in leftover(last):
                         module.requires_grad_(False)
 
     def forward(
@@ -117,7 +117,7 @@ class DiffusionTransformer(nn.Module, Backbone):
         dtype = next(self.network.parameters()).dtype
         context = context.to(dtype).expand(len(latents), -1, -1)
         states, carried = context.tensor_split([context.shape[-1] - self.facts.carried_width], dim=-1)
-        passing = self._passes.tokens(self.network, latents.to(dtype), states, carried, self.timestep, self._call)
+        passing = self._tokens(self.network, latents.to(dtype), states, carried, self.timestep, self._call)
         behind = [tokens.unflatten(1, (rows, columns)).movedim(-1, 1) for tokens in passing]  # [B, C, h/2, w/2] each
         return levels_of([behind[tap] for tap in self.taps])
 

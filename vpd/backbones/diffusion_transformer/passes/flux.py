@@ -29,7 +29,8 @@ def tokens(
     time = network.time_text_embed(steps, *guided, carried.mean(dim=1))
     words = network.context_embedder(states)  # [B, T, C]
     places = torch.zeros(words.shape[1] + rows * columns, 3, device=latents.device)  # words all at 0
-    grid = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    counted = [torch.arange(count, device=latents.device) for count in (rows, columns)]  # there: a copy would wait
+    grid = torch.meshgrid(*counted, indexing="ij")
     places[words.shape[1] :, 1:] = torch.stack(grid, dim=-1).flatten(0, 1).to(places)
     turned = network.pos_embed(places)
     for block in chain(network.transformer_blocks, network.single_transformer_blocks):
