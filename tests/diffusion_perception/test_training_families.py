@@ -13,9 +13,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.training import train
+from tests.made_there import MadeThere
 from tests.tiny_pipelines import UNETS
 from tests.toy_runs import run_settings, write_set
 from vpd.backbones import sd_unet
+from vpd.training.without_data import model_like
 from vpd.training.worker import Worker
 
 STEPS = 20
@@ -78,3 +80,13 @@ def test_levels_are_read_off_the_config_and_are_the_networks_own(family: str, tm
     for level, expected, values in zip(backbone.facts.levels, reversed(kept), found, strict=True):
         torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
         assert values.shape[1:] == (level.channels, 128 // level.stride, 64 // level.stride)
+
+
+def test_a_pass_of_sdxl_makes_nothing_on_the_host(tmp_path: Path) -> None:
+    """Sizes of the picture included: a GPU would wait for their copy at each step, and no CUDA graph could hold it."""
+    backbone: Any = sd_unet.build(str(write_unet("sdxl", tmp_path)), attention_maps="")
+    with MadeThere():
+        found = model_like(backbone)(
+            torch.zeros(1, 4, 16, 8, device="meta"), torch.zeros(1, 7, backbone.context_width, device="meta")
+        )
+    assert [level.shape[1] for level in found] == [level.channels for level in backbone.facts.levels]

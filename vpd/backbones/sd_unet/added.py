@@ -20,6 +20,7 @@ def split_context(context: torch.Tensor, carried: int) -> tuple[torch.Tensor, to
 
 def added_embedding(unet: Any, pooled: torch.Tensor, size_px: tuple[int, int]) -> torch.Tensor:
     """`[B, E]`, to be added to that of the time, from pooled text `[B, carried]` and the picture's (height, width)."""
-    sizes = torch.tensor([*size_px, 0, 0, *size_px], device=pooled.device)  # own size, offset of the crop, own size
+    told = (*size_px, 0, 0, *size_px)  # own size, offset of the crop, own size
+    sizes = torch.cat([torch.full((1,), side, device=pooled.device) for side in told])  # made there: a copy would wait
     embedded = unet.add_time_proj(sizes).flatten().to(pooled.dtype)  # [6 F]
     return unet.add_embedding(torch.cat([pooled, embedded.expand(len(pooled), -1)], dim=-1))
