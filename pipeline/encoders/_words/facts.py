@@ -26,7 +26,7 @@ def sdxl_facts(name: str, model: str, revision: str | None, length: int) -> Text
     if first is None or second is None:
         return TextFacts(name, length, sum(SDXL_WIDTHS), _assumed("SDXL", model), carried_width=SDXL_WIDTHS[-1])
     for config in (first, second):
-        check_length(length, number(name, model, config, "max_position_embeddings"))
+        check_length(length, number(name, model, config, "max_position_embeddings"), name)
     pooled = number(name, model, second, "projection_dim")
     states = sum(number(name, model, config, "hidden_size") for config in (first, second))
     return TextFacts(name, length, states + pooled, carried_width=pooled)

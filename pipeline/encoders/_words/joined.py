@@ -8,6 +8,7 @@ Shapes: S texts, L tokens each, W numbers per token.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,9 @@ from pipeline.encoders import TextEncoder
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, exact_facts
 from pipeline.encoders._words.parts import DTYPES
+from shards.errors import ConfigError
+
+LEAST_TOKENS = 3  # of a text: start, one word and end
 
 
 class Part(Protocol):
@@ -24,6 +28,8 @@ class Part(Protocol):
 
     model: Any
     fingerprint: dict[str, Any]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None: ...
 
 
 class JoinedText(TextEncoder):
@@ -35,12 +41,20 @@ class JoinedText(TextEncoder):
         length: tokens of a text.
         width: numbers per token.
         dtype, device: of the computation.
+
+    Raises:
+        ConfigError: no such precision or device, or too few tokens for a word.
     """
 
-    def __init__(self, name: str, parts: dict[str, Any], length: int, width: int, dtype: str, device: str) -> None:
+    def __init__(self, name: str, parts: Mapping[str, Part], length: int, width: int, dtype: str, device: str) -> None:
+        if dtype not in DTYPES:
+            raise ConfigError(f"{name}: dtype is {dtype!r}, expected float32 or float16")
+        if length < LEAST_TOKENS:
+            raise ConfigError(f"{name}: length is {length} tokens; expected {LEAST_TOKENS} at least.")
         self._device = check_device(name, device)
         for part in parts.values():
-            part.model = part.model.to(self._device, DTYPES[dtype]).eval().requires_grad_(False)
+            part.to(self._device, DTYPES[dtype])
+            part.model.eval().requires_grad_(False)
         self.length, self.width = length, width
         said: dict[str, dict[str, Any]] = {key: {} for key in ("weights", "layout", "tokenizer")}
         for part_name, part in parts.items():

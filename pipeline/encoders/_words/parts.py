@@ -60,6 +60,9 @@ class ClipWords:
         behind = (ended > 1) | ((ended == 1) & (ids != self.tokenizer.eos_token_id))
         return torch.where(behind, self.tokenizer.pad_token_id, ids)
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.model = self.model.to(device, dtype)
+
     def ends(self, ids: torch.Tensor) -> torch.Tensor:
         """Where each text ends, [S]: its first end-of-text token."""
         return (ids == self.tokenizer.eos_token_id).int().argmax(1)
@@ -92,6 +95,15 @@ class T5Words:
     def longer(self, texts: list[str], length: int) -> int:
         """How many of some texts have more tokens than that."""
         return longer(self.tokenizer, texts, length)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """But for the last products of its feed-forward layers, which overflow in float16: they stay in float32, as
+        transformers itself loads them (`_keep_in_fp32_modules`)."""
+        self.model = self.model.to(device)
+        for name, module in self.model.named_modules():
+            if not name.endswith(".wo"):
+                for weight in module.parameters(recurse=False):
+                    weight.data = weight.data.to(dtype)
 
     def are_words(self, ids: torch.Tensor) -> torch.Tensor:
         """Bool [S, L]: all up to the token that ends a text; padding is behind it."""

@@ -47,7 +47,7 @@ def load(model: str, revision: str | None, *, length: int, dtype: str, device: s
     """The encoder; arguments as of `sdxl_text.build`. Raises ConfigError."""
     first = ClipWords(NAME, model, revision, "", projected=False)
     second = ClipWords(NAME, model, revision, "_2", projected=True)
-    check_length(length, min(int(part.model.config.max_position_embeddings) for part in (first, second)))
+    check_length(length, min(int(part.model.config.max_position_embeddings) for part in (first, second)), NAME)
     if first.tokenizer.get_vocab() != second.tokenizer.get_vocab():
         raise ConfigError(
             f"{NAME}: tokenizer and tokenizer_2 of {model!r} have other words, and are not those of one SDXL model"

@@ -25,7 +25,7 @@ def read_facts(model: str, revision: str | None, length: int) -> TextFacts:
     return TextFacts("clip_text", length, number("clip_text", model, config, "hidden_size"))
 
 
-def check_length(length: int, positions: int) -> None:
+def check_length(length: int, positions: int, who: str = "clip_text") -> None:
     """ConfigError unless the model has a position for every token; three is start, one word and end."""
     if not 3 <= length <= positions:
-        raise ConfigError(f"clip_text: length is {length} tokens, expected 3 to {positions}, the model's positions")
+        raise ConfigError(f"{who}: length is {length} tokens, expected 3 to {positions}, the model's positions")

@@ -91,3 +91,25 @@ def test_another_model_is_refused(family: str, tiny_sd: Path) -> None:
         ENCODERS[family][0].build(str(tiny_sd))
     assumed = ENCODERS[family][0].describe("nobody/no-such-model")
     assert "nobody/no-such-model is not in the local cache" in assumed.assumed
+
+
+def test_settings_that_do_not_fit_are_refused_in_its_name(family: str, model: tuple[Any, str]) -> None:
+    module, _ = ENCODERS[family]
+    with pytest.raises(ConfigError, match=f"{family}_text: length is 2 tokens"):
+        module.build(model[1], length=2)
+    with pytest.raises(ConfigError, match=f"{family}_text: dtype is 'bfloat16', expected float32 or float16"):
+        module.build(model[1], length=48, dtype="bfloat16")
+
+
+@torch.no_grad()
+def test_float16_does_not_overflow_in_t5(tmp_path: Path) -> None:
+    """Its feed-forward layers give numbers beyond 65504 in large models, which its last norm makes small again."""
+    pipeline = tiny_pipeline("pixart", tmp_path / "words")
+    for block in pipeline.text_encoder.encoder.block:
+        block.layer[-1].DenseReluDense.wo.weight.mul_(1e6)
+    pipeline.save_pretrained(tmp_path / "model")
+    found = []
+    for dtype in ("float32", "float16"):
+        encoder: Any = pixart_text.build(str(tmp_path / "model"), length=16, dtype=dtype)  # pyright: ignore
+        found.append(encoder.encode(encoder.tokenize(["a cat"])))
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=0.02 * np.abs(found[0]).max())
