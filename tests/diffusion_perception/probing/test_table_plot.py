@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from diffusion_perception.probing.plot import drawn
 from diffusion_perception.probing.table import Row
@@ -30,3 +31,10 @@ def test_one_line_needs_no_legend_and_a_score_over_nothing_has_no_point() -> Non
     assert ">linear<" not in whole
     holed = drawn([row("a", 1, 0.1), row("b", 1, math.nan), row("c", 1, 0.3)], "mIoU").decode()
     assert whole.count("<use") == holed.count("<use") + 1
+
+
+def test_a_prompt_is_no_formula() -> None:
+    rows = [replace(row("a", 1, 0.1), prompt=prompt) for prompt in ("$5 <or> $6_", r"$\nonsense$")]
+    said = drawn(rows, "mIoU").decode()
+    assert ">'$5 &lt;or&gt; $6_'<" in said
+    assert "nonsense$" in said
