@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,10 @@ def test_commands_without_a_cluster_work_where_ray_is_not_installed(tmp_path: Pa
     assert ran.returncode == 0, ran.stderr
     for said in ("found none", "not an image file", "nothing convertible there", "SourceError"):
         assert said in ran.stderr
+
+
+def test_what_ray_may_be_given_as_a_job_can_be_run() -> None:
+    """`ray job submit jobs/x.py` runs the file itself."""
+    scripts = [path for path in (ROOT / "jobs").glob("*.py") if path.read_text().startswith("#!")]
+    assert len(scripts) > 10
+    assert not [path.name for path in scripts if not os.access(path, os.X_OK)]
