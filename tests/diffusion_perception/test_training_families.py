@@ -13,10 +13,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.training import train
+from shards.errors import ConfigError
 from tests.made_there import MadeThere
 from tests.tiny_pipelines import UNETS
 from tests.toy_runs import run_settings, write_set
 from vpd.backbones import sd_unet
+from vpd.backbones.sd_unet.facts import facts_of
 from vpd.training.without_data import model_like
 from vpd.training.worker import Worker
 
@@ -90,3 +92,11 @@ def test_a_pass_of_sdxl_makes_nothing_on_the_host(tmp_path: Path) -> None:
             torch.zeros(1, 4, 16, 8, device="meta"), torch.zeros(1, 7, backbone.context_width, device="meta")
         )
     assert [level.shape[1] for level in found] == [level.channels for level in backbone.facts.levels]
+
+
+@pytest.mark.parametrize("told", [None, 40])
+def test_an_sdxl_without_room_for_pooled_text_is_refused(told: int | None) -> None:
+    with pytest.raises(
+        ConfigError, match=f"projection_class_embeddings_input_dim {told} and addition_time_embed_dim 8"
+    ):
+        facts_of(UNETS["sdxl"] | {"projection_class_embeddings_input_dim": told})

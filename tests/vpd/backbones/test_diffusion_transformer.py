@@ -12,6 +12,7 @@ from shards.errors import ConfigError
 from tests.made_there import MadeThere
 from tests.tiny_pipelines import tiny_pipeline
 from vpd.backbones import diffusion_transformer
+from vpd.backbones.diffusion_transformer.facts import facts_of
 from vpd.backbones.diffusion_transformer.pyramid import default_taps, levels_of
 from vpd.training.without_data import model_like
 
@@ -136,3 +137,20 @@ def test_it_is_copied_and_runs_on_shapes_alone(network: Any, model: str) -> None
 def test_a_hub_model_that_is_not_here_has_no_assumed_sizes() -> None:
     with pytest.raises(ConfigError, match="its sizes cannot be assumed"):
         diffusion_transformer.describe("nobody/no-such-model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"num_layers": "3"}, "num_layers = '3'; expected a whole number"),
+        ({"num_single_layers": 0}, "num_single_layers = 0; expected a whole number"),
+        ({"in_channels": 63}, "in_channels 63; expected 4 a channel"),
+    ],
+)
+def test_a_damaged_config_is_told(changes: dict[str, Any], found: str) -> None:
+    config = {"_class_name": "FluxTransformer2DModel", "num_layers": 2, "num_single_layers": 2, "in_channels": 64}
+    config |= {"num_attention_heads": 2, "attention_head_dim": 16, "joint_attention_dim": 32}
+    config |= {"pooled_projection_dim": 32}
+    assert facts_of(config).latents.channels == 16
+    with pytest.raises(ConfigError, match=found):
+        facts_of(config | changes)

@@ -33,7 +33,10 @@ def build(
     Args:
         model: hub id, a local diffusers folder (with `transformer/`), or a folder that is the transformer itself.
         revision: branch, tag or commit of a hub model.
-        taps, timestep, attention_maps, gradient_checkpointing: see `DiffusionTransformer`.
+        taps: four blocks, counted from 0, whose tokens become the levels; empty: those that end each quarter.
+        timestep: diffusion time of the pass, from 0, clean, to 1000.
+        attention_maps: none can be kept; leave it empty.
+        gradient_checkpointing: recompute each block in backward: less memory, more work.
 
     Raises:
         ConfigError: the model cannot be loaded completely, or a setting does not fit it.

@@ -78,7 +78,11 @@ def facts_of(config: Mapping[str, Any]) -> BackboneFacts:
     family = family_of(config)
     carried = _number(config, family.carried) if family.carried else 1
     width = _number(config, "num_attention_heads") * _number(config, "attention_head_dim")
-    channels = _number(config, "in_channels") // (PATCH**2 if family.module == "flux" else 1)
+    for blocks in family.blocks:
+        _number(config, blocks)
+    channels, rest = divmod(_number(config, "in_channels"), PATCH**2 if family.module == "flux" else 1)
+    if rest:
+        raise ConfigError(f"{WHO}: the config says in_channels {config['in_channels']}; expected {PATCH**2} a channel.")
     if config.get("patch_size") not in (PATCH, None) and family.module != "flux":
         raise ConfigError(f"{WHO}: the config says patch_size {config['patch_size']!r}; expected {PATCH}.")
     levels = tuple(Level(f"f{i + 1}", width, stride) for i, stride in enumerate(LEVEL_STRIDES_PX))

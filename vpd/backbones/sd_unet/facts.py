@@ -43,7 +43,13 @@ def facts_of(config: Mapping[str, Any]) -> BackboneFacts:
     if config.get("addition_embed_type") != ADDED:
         return BackboneFacts(COMPANIONS, LatentLayout(inputs, STRIDE_PX, SCALE), width, levels, config=said)
     # SDXL: each token carries the pooled text behind its state
-    pooled = int(config["projection_class_embeddings_input_dim"]) - SIZES * int(config["addition_time_embed_dim"])
+    told, size = (config.get(n) for n in ("projection_class_embeddings_input_dim", "addition_time_embed_dim"))
+    if not isinstance(told, int) or not isinstance(size, int) or not 0 < SIZES * size < told:
+        raise ConfigError(
+            f"backbone sd_unet: the config says projection_class_embeddings_input_dim {told!r} and "
+            f"addition_time_embed_dim {size!r}; expected an SDXL's, pooled text and {SIZES} sizes."
+        )
+    pooled = told - SIZES * size
     latents = LatentLayout(inputs, STRIDE_PX, XL_SCALE)
     return BackboneFacts(XL_COMPANIONS, latents, width + pooled, levels, config=said, carried_width=pooled)
 
