@@ -33,8 +33,8 @@ def drawn(rows: Sequence[Row], score: str) -> bytes:
     lines: dict[str, dict[str, float]] = {}
     for row, name in zip(rows, _names(rows), strict=True):
         lines.setdefault(name, {})[row.layer] = row.scores.get(score, math.nan)
-    said = {"text.parse_math": False}  # a prompt may hold two dollars
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": score, "font.size": 9, **said}):
+    plain = rc_context({"text.parse_math": False})  # a prompt may hold two dollars
+    with plain, rc_context({"svg.fonttype": "none", "svg.hashsalt": score, "font.size": 9}):
         figure = Figure(figsize=(max(PER_LAYER_IN * len(layers), LEAST_IN), HEIGHT_IN), layout="constrained")
         axes = figure.subplots()
         for name, found in lines.items():
