@@ -6,14 +6,17 @@ import os
 import signal
 from typing import Any
 
+import torch
+
 from diffusion_perception.baking import bake as baking
 from diffusion_perception.baking.baker import Baker
 from jobs import features as command
 
 
-def bake_until_killed(words: list[str], moment: str) -> None:
+def bake_until_killed(words: list[str], moment: str, threads: int) -> None:
     """Bake, and kill this very process at a moment: `shard`, when the second shard lies there and is not yet recorded;
-    `seal`, when all are, and the set has no manifest."""
+    `seal`, when all are, and the set has no manifest. `threads` are torch's, on which the last bits depend."""
+    torch.set_num_threads(threads)
     bake_shard = Baker.bake
 
     def killed_behind(self: Baker, number: int, name: str) -> Any:

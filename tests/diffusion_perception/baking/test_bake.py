@@ -127,7 +127,7 @@ def test_after_a_kill_without_warning_a_bake_goes_on_to_the_same_bytes(
     world: Path, baked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], moment: str, left: int
 ) -> None:
     broken = words(world, tmp_path / "baked")
-    process = started(bake_until_killed, broken, moment)
+    process = started(bake_until_killed, broken, moment, torch.get_num_threads())
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "baked" / "manifest.json").exists()
