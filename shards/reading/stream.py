@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from typing import NoReturn
 
 import numpy as np
 
 from shards.contract.npy import storage_dtype
 from shards.errors import ConfigError
-from shards.reading.ahead import Job, ReadingThreads
 from shards.reading.batch import SampleBatch
 from shards.reading.caption_drop import CaptionDrop
 from shards.reading.gather import DRAWS, UNITS, BatchPlan, RowDraw, Slice, batch_field, plan_batches
@@ -105,8 +104,8 @@ class BatchStream:
         self._planned = 0
         self._members: frozenset[str] = frozenset()  # that labels ask most samples for
         self._window: dict[int, Hold] = {}  # shards in use at the last planned position, and the next
-        self._pending: deque[Job[SampleBatch]] = deque()
-        self._threads = ReadingThreads(threads) if threads else None
+        self._pending: deque[Future[SampleBatch]] = deque()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="shard-read") if threads else None
         self._closed = False
 
     def __iter__(self) -> BatchStream:
@@ -139,20 +138,19 @@ class BatchStream:
     def close(self) -> None:
         """Stop reading ahead and join the threads. Batches in hand stay valid."""
         self._closed = True
-        if self._threads is not None:
-            self._threads.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         self._pending.clear()
         self._window.clear()
 
     def _next_batch(self) -> SampleBatch | None:
         # Asking for batch j frees the buffers of batch j - 2, so with `ahead` + 2 sets of buffers, batches up
         # to j + `ahead` may be under way: a job never has to wait for a buffer.
-        if self._threads is None:
+        if self._pool is None:
             plan = next(self._plans, None)
             return None if plan is None else self._read(plan, self._holds_of(plan), self._take_buffers())
         while len(self._pending) <= self._ahead and (plan := next(self._plans, None)) is not None:
-            read = partial(self._read, plan, self._holds_of(plan), self._take_buffers())
-            self._pending.append(self._threads.do(read))
+            self._pending.append(self._pool.submit(self._read, plan, self._holds_of(plan), self._take_buffers()))
         return self._pending.popleft().result() if self._pending else None
 
     def _take_buffers(self) -> Buffers:
