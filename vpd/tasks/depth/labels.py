@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from shards.contract.lengths import per_metre
 from shards.contract.quick_png import plain_rows
 from shards.errors import CorruptShard, SchemaMismatch
-from shards.geometry.quick_cut import cut_quotients, cut_rows
+from shards.geometry.quick_cut import cut_quotients
 from shards.geometry.view import View, cut_label
 
 if TYPE_CHECKING:
@@ -37,29 +37,11 @@ def stored_depth(view: Sample | StoredRecord, field: Field) -> np.ndarray:
         CorruptShard: the PNG cannot be read, or is not a grey one of 16 bits.
     """
     if field.codec == "png":
-        return _read_png(view.payload(field.name), f"record {view.key}: {field.name}.png")
+        return _read_png(view.payload(field.name), view.key, field.name)
     depth = view.array(field.name)
     if depth.ndim != 2:
         raise SchemaMismatch(f"record {view.key}: {field.name} has shape {list(depth.shape)}, expected [H, W].")
     return depth
-
-
-def shown_depth(sample: Sample, field: Field, view: View) -> np.ndarray:
-    """The part of a sample's depth that a view's window shows, as stored, `[h, w]` without padding.
-
-    Raises:
-        As `stored_depth`.
-    """
-    if field.codec == "png":
-        payload = sample.payload(field.name)
-        found = plain_rows(payload)
-        if found is not None:
-            return cut_rows(found, view)
-        stored = _read_png(payload, f"record {sample.key}: {field.name}.png")
-    else:
-        stored = stored_depth(sample, field)
-    (top, left), (height, width) = view.pad_before_px, view.content_px
-    return cut_label(stored, view)[top : top + height, left : left + width]
 
 
 def fill_metres(depth: np.ndarray, sample: Sample, view: View) -> None:
@@ -73,11 +55,16 @@ def fill_metres(depth: np.ndarray, sample: Sample, view: View) -> None:
     depth[height:], depth[:height, width:] = 0, 0
     shown = depth[:height, :width]
     if field.codec == "png":
-        stored = plain_rows(sample.payload(field.name))
-        if stored is not None:
-            cut_quotients(stored, view, per_metre(field), shown)
+        payload = sample.payload(field.name)
+        quick = plain_rows(payload)
+        if quick is not None:
+            cut_quotients(quick, view, per_metre(field), shown)
             return
-    shown[...] = shown_depth(sample, field, view)
+        stored = _read_png(payload, sample.key, field.name)
+    else:
+        stored = stored_depth(sample, field)
+    top, left = view.pad_before_px
+    shown[...] = cut_label(stored, view)[top : top + height, left : left + width]
     shown /= np.float32(per_metre(field))  # divided, as `metres` does
 
 
@@ -95,7 +82,8 @@ def write_png(depth_m: np.ndarray, path: str | Path, units_per_metre: float = PN
     Image.fromarray(units.round().clip(0, 65535).astype(np.uint16)).save(path, format="PNG", pnginfo=stated)
 
 
-def _read_png(payload: memoryview, where: str) -> np.ndarray:
+def _read_png(payload: memoryview, key: str, name: str) -> np.ndarray:
+    where = f"record {key}: {name}.png"
     try:
         with Image.open(io.BytesIO(payload)) as picture:
             if picture.mode not in _GREY_16:

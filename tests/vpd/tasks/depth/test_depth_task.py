@@ -152,6 +152,13 @@ def test_quick_labels_are_the_same_labels(crop_padding, make_set):
             assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
 
 
+def test_a_label_is_read_once_a_sample(make_set):
+    """A PNG as other programs write it, too: its bytes are checked whenever they are asked for."""
+    with stream_of(make_set(), depth.build(), batch_size=5, stop=5) as stream:
+        (batch,) = stream
+        assert batch.asked["depth"] == 5
+
+
 def test_a_batch_of_views_of_two_sizes_is_refused(make_set):
     """The smaller one would fit into the other's place, with zeros beside it that no view says."""
     first = tiles()[0]
