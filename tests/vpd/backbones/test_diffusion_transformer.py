@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from shards.errors import ConfigError
 from tests.made_there import MadeThere
@@ -122,6 +124,16 @@ def test_what_does_not_fit_is_refused(family: str, model: str, tiny_sd: Path) ->
     odd = torch.zeros(1, backbone.facts.latents.channels, 5, 4)
     with pytest.raises(ConfigError, match=r"latents of \[5, 4\] cannot be cut into patches of 2 x 2"):
         backbone(odd, torch.zeros(1, 3, backbone.context_width))
+
+
+def test_incomplete_weights_are_refused_by_name(model: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(Path(model) / "transformer", tmp_path / "transformer")
+    file = folder / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    del weights["proj_out.weight"]
+    save_file(weights, file)
+    with pytest.raises(ConfigError, match=r"diffusion_transformer: .* 1 missing keys, e\.g\. proj_out\.weight"):
+        diffusion_transformer.build(str(tmp_path))
 
 
 def test_it_is_copied_and_runs_on_shapes_alone(network: Any, model: str) -> None:

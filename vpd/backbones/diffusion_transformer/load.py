@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import diffusers
-import torch
 
-from shards.errors import ConfigError
 from shards.models.parts import find_part
+from vpd.backbones._loading import load_complete
 from vpd.backbones.diffusion_transformer.facts import WHO, family_of
 
 
@@ -21,15 +20,7 @@ def load_transformer(model: str, revision: str | None = None) -> Any:
             weights do not fit the config.
     """
     part = find_part(WHO, model, "transformer", revision)
-    kind = class_of(part.config())
-    # `low_cpu_mem_usage`: else it depends on whether `accelerate` is installed, and so do the random numbers drawn.
-    options: dict[str, Any] = {"torch_dtype": torch.float32, "output_loading_info": True, "low_cpu_mem_usage": False}
-    network, report = part.load(kind.from_pretrained, **options)
-    faults = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
-    if faults:
-        found = "; ".join(f"{len(keys)} {key.replace('_', ' ')}, e.g. {keys[0]}" for key, keys in faults.items())
-        raise ConfigError(f"{WHO}: the weights of {model!r} do not fit its config: {found}.")
-    return network
+    return load_complete(part, class_of(part.config()).from_pretrained)
 
 
 def transformer_config(model: str, revision: str | None = None) -> dict[str, Any]:

@@ -1,18 +1,18 @@
 """Reads the UNet of a Stable Diffusion model, and refuses what the backbone could not run.
 
-Owns what must hold before a UNet is used: complete weights, and a config without parts that
-`vpd.backbones.sd_unet.unet`'s forward pass leaves out. Where it lies is `shards.models.parts`'.
+Owns what must hold before a UNet is used: a config without parts that `vpd.backbones.sd_unet.unet`'s forward pass
+leaves out. Where it lies is `shards.models.parts`', that its weights are complete `vpd.backbones._loading`'s.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from shards.errors import ConfigError
 from shards.models.parts import find_part
+from vpd.backbones._loading import load_complete
 from vpd.backbones.sd_unet.facts import ADDED, WHO
 
 PLAIN_CONFIG = {  # what the forward pass leaves out, and so must be absent from a config
@@ -38,20 +38,7 @@ def load_unet(model: str, revision: str | None = None) -> UNet2DConditionModel:
         ConfigError: in the one form of `shards.models.parts`, when no UNet is there or it does not load; or the
             weights do not fit the config.
     """
-    part = find_part(WHO, model, "unet", revision)
-    unet, report = part.load(
-        UNet2DConditionModel.from_pretrained,
-        torch_dtype=torch.float32,
-        output_loading_info=True,
-        # Else it depends on whether `accelerate` is installed: a warning without it, and with it fewer random numbers
-        # drawn before the head takes its own.
-        low_cpu_mem_usage=False,
-    )
-    faults = {kind: report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
-    if faults:
-        found = "; ".join(f"{len(keys)} {kind.replace('_', ' ')}, e.g. {keys[0]}" for kind, keys in faults.items())
-        raise ConfigError(f"{WHO}: the weights of {model!r} do not fit its config: {found}.")
-    return unet
+    return load_complete(find_part(WHO, model, "unet", revision), UNet2DConditionModel.from_pretrained)
 
 
 def unet_config(model: str, revision: str | None = None) -> dict[str, Any]:
