@@ -43,6 +43,6 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
     """What the configs of the text models say; other options of `build` change nothing here.
 
     Raises:
-        ConfigError: no such text models there.
+        ConfigError: no such text models there, or a CLIP with fewer positions than it gets tokens.
     """
     return flux_facts("flux_text", model, revision, length)

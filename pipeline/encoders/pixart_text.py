@@ -43,6 +43,6 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
     """What the configs of the text models say; other options of `build` change nothing here.
 
     Raises:
-        ConfigError: no such text models there.
+        ConfigError: no such text models there, or too few tokens for a word.
     """
     return pixart_facts("pixart_text", model, revision, length)

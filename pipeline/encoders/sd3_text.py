@@ -44,6 +44,6 @@ def describe(model: str, revision: str | None = None, length: int = LENGTH, **ot
     """What the configs of the text models say; other options of `build` change nothing here.
 
     Raises:
-        ConfigError: no such text models there.
+        ConfigError: no such text models there, or ones that `length` or their widths do not fit.
     """
     return sd3_facts("sd3_text", model, revision, length)

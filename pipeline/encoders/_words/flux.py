@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pipeline.encoders._words.facts import check_share, flux_clip_tokens
 from pipeline.encoders._words.joined import JoinedText, carrying
 from pipeline.encoders._words.parts import ClipWords, T5Words
 from shards.errors import ConfigError
 
 NAME = "flux_text"
 BITS = 16  # of CLIP's id; T5's are the 15 above, since ids are int32
-CLIP_LENGTH = 77  # at most
 
 
 class FluxText(JoinedText):
@@ -25,7 +25,7 @@ class FluxText(JoinedText):
         width = words.model.config.d_model + clip.model.config.hidden_size
         super().__init__(NAME, {"text_encoder": clip, "text_encoder_2": words}, length, width, dtype, device)
         self._clip, self._words = clip, words
-        self._of_clip = min(CLIP_LENGTH, length)
+        self._of_clip = flux_clip_tokens(length)
 
     def tokenize(self, sentences: list[str]) -> np.ndarray:
         ids = self._words.ids(sentences, self.length) << BITS
@@ -48,6 +48,8 @@ class FluxText(JoinedText):
 def load(model: str, revision: str | None, *, length: int, dtype: str, device: str) -> FluxText:
     """The encoder; arguments as of `flux_text.build`. Raises ConfigError."""
     clip = ClipWords(NAME, model, revision, "", projected=False)
+    positions = clip.model.config.max_position_embeddings
+    check_share(NAME, flux_clip_tokens(length), positions, f"text_encoder of {model!r}")
     words = T5Words(NAME, model, revision, "_2")
     sizes = len(clip.tokenizer), len(words.tokenizer)
     if sizes[0] > 1 << BITS or sizes[1] > 1 << 31 - BITS:

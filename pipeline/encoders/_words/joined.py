@@ -8,6 +8,7 @@ Shapes: S texts, L tokens each, W numbers per token.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -17,10 +18,9 @@ import torch
 from pipeline.encoders import TextEncoder
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._loading import check_device, exact_facts
+from pipeline.encoders._words.facts import check_tokens
 from pipeline.encoders._words.parts import DTYPES
 from shards.errors import ConfigError
-
-LEAST_TOKENS = 3  # of a text: start, one word and end
 
 
 class Part(Protocol):
@@ -49,8 +49,7 @@ class JoinedText(TextEncoder):
     def __init__(self, name: str, parts: Mapping[str, Part], length: int, width: int, dtype: str, device: str) -> None:
         if dtype not in DTYPES:
             raise ConfigError(f"{name}: dtype is {dtype!r}, expected float32 or float16")
-        if length < LEAST_TOKENS:
-            raise ConfigError(f"{name}: length is {length} tokens; expected {LEAST_TOKENS} at least.")
+        check_tokens(name, length)
         self._device = check_device(name, device)
         for part in parts.values():
             part.to(self._device, DTYPES[dtype])
@@ -63,16 +62,16 @@ class JoinedText(TextEncoder):
         self.fingerprint = {"encoder": name, **said, "length": length, "dtype": dtype}
         self.exact = exact_facts(self._device)
 
+    @abstractmethod
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Token ids int64 [S, L] -> tokens [S, L, W] with all that they carry."""
-        raise NotImplementedError
 
+    @abstractmethod
     def class_rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Token ids int64 [S, L] -> one token a text, [S, W]."""
-        raise NotImplementedError
 
-    def tokenize(self, sentences: list[str]) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def tokenize(self, sentences: list[str]) -> np.ndarray: ...
 
     @torch.no_grad()  # not inference mode, whose tensors no training takes
     def states(self, tokens: torch.Tensor) -> torch.Tensor:

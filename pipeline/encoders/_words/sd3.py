@@ -7,19 +7,17 @@ filled up with zeros; of a model without T5 those of T5's tokens are zeros.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pipeline.encoders._configs import number
+from pipeline.encoders._words.facts import check_share, check_widths, has_t5, sd3_clip_tokens
 from pipeline.encoders._words.joined import JoinedText, carrying
 from pipeline.encoders._words.parts import ClipWords, T5Words
-from shards.errors import ConfigError
 from shards.models.parts import find_part
 
 NAME = "sd3_text"
-CLIP_LENGTH = 77  # at most
 
 
 class Sd3Text(JoinedText):
@@ -39,7 +37,7 @@ class Sd3Text(JoinedText):
         parts = {"text_encoder": clips[0], "text_encoder_2": clips[1]} | ({"text_encoder_3": words} if words else {})
         super().__init__(NAME, parts, length, width + pooled, dtype, device)
         self._clips, self._words, self._states = clips, words, width
-        self._of_clip = min(CLIP_LENGTH, length // 2)
+        self._of_clip = sd3_clip_tokens(NAME, length)
 
     def tokenize(self, sentences: list[str]) -> np.ndarray:
         """CLIP's ids, then T5's, int32 [S, L]."""
@@ -75,23 +73,16 @@ class Sd3Text(JoinedText):
 
 def load(model: str, revision: str | None, *, length: int, dtype: str, device: str) -> Sd3Text:
     """The encoder; arguments as of `sd3_text.build`. Raises ConfigError."""
-    if length < 6:
-        raise ConfigError(f"{NAME}: length is {length} tokens; expected 6 at least, of which CLIP gets a half.")
+    of_clip = sd3_clip_tokens(NAME, length)
     clips = (
         ClipWords(NAME, model, revision, "", projected=True),
         ClipWords(NAME, model, revision, "_2", projected=True),
     )
-    width = int(find_part(NAME, model, "transformer", revision, weights=False).config()["joint_attention_dim"])
-    words = T5Words(NAME, model, revision, "_3") if _has_t5(model) else None
-    if words is not None and words.model.config.d_model != width:
-        raise ConfigError(
-            f"{NAME}: text_encoder_3 of {model!r} is {words.model.config.d_model} wide, its transformer reads {width}; "
-            "they do not belong together"
-        )
+    for part, clip in zip(("text_encoder", "text_encoder_2"), clips, strict=True):
+        check_share(NAME, of_clip, clip.model.config.max_position_embeddings, f"{part} of {model!r}")
+    transformer = find_part(NAME, model, "transformer", revision, weights=False).config()
+    width = number(NAME, model, transformer, "joint_attention_dim")
+    words = T5Words(NAME, model, revision, "_3") if has_t5(model) else None
+    of_clips = sum(clip.model.config.hidden_size for clip in clips)
+    check_widths(NAME, model, of_clips, words.model.config.d_model if words else None, width)
     return Sd3Text(clips, words, width, length=length, dtype=dtype, device=device)
-
-
-def _has_t5(model: str) -> bool:
-    """A folder may leave the third text model out, to save memory; a model of the hub has it, or it is an error."""
-    folder = Path(model).expanduser()
-    return not folder.is_dir() or (folder / "text_encoder_3").is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,44 @@ def test_another_model_is_refused(family: str, tiny_sd: Path) -> None:
 
 def test_settings_that_do_not_fit_are_refused_in_its_name(family: str, model: tuple[Any, str]) -> None:
     module, _ = ENCODERS[family]
-    with pytest.raises(ConfigError, match=f"{family}_text: length is 2 tokens"):
-        module.build(model[1], length=2)
+    for call in (module.build, module.describe):  # a dry run refuses what the build would
+        with pytest.raises(ConfigError, match=f"{family}_text: length is 2 tokens"):
+            call(model[1], length=2)
     with pytest.raises(ConfigError, match=f"{family}_text: dtype is 'bfloat16', expected float32 or float16"):
         module.build(model[1], length=48, dtype="bfloat16")
+
+
+@pytest.mark.parametrize(("short", "length"), [("sdxl", 21), ("sd3", 42), ("flux", 21)])
+def test_a_clip_has_a_position_for_every_token_it_gets(short: str, length: int, tmp_path: Path) -> None:
+    pipeline, (module, _) = tiny_pipeline(short, tmp_path / "words"), ENCODERS[short]
+    encoder = pipeline.text_encoder
+    encoder.config.max_position_embeddings = 20
+    pipeline.text_encoder = type(encoder)(encoder.config)
+    pipeline.save_pretrained(tmp_path / "model")
+    for call in (module.build, module.describe):
+        assert call(str(tmp_path / "model"), length=length - (2 if short == "sd3" else 1)).length < length
+        with pytest.raises(ConfigError, match=rf"{short}_text: .*20.* positions"):
+            call(str(tmp_path / "model"), length=length)
+
+
+def test_parts_of_several_models_are_refused(tmp_path: Path) -> None:
+    tiny_pipeline("sd3", tmp_path / "words").save_pretrained(tmp_path / "model")
+    other = tiny_pipeline("pixart", tmp_path / "words")
+    other.text_encoder.save_pretrained(tmp_path / "model" / "text_encoder_3")
+    other.tokenizer.save_pretrained(tmp_path / "model" / "tokenizer_3")
+    assert sd3_text.describe(str(tmp_path / "model"), length=48).width == 32 + 2 * 12
+    config = tmp_path / "model" / "transformer" / "config.json"
+    said = json.loads(config.read_text())
+    for width, match in [(24, "both CLIPs of .* are 32 wide together"), (40, "text_encoder_3 of .* is 32 wide")]:
+        config.write_text(json.dumps(said | {"joint_attention_dim": width}))
+        for call in (sd3_text.build, sd3_text.describe):
+            with pytest.raises(ConfigError, match=f"{match}, its transformer reads {width}"):
+                call(str(tmp_path / "model"), length=48)
+
+
+def test_of_a_model_that_is_not_here_a_length_is_refused_too() -> None:
+    with pytest.raises(ConfigError, match="sdxl_text: length is 78 tokens, expected 3 to 77"):
+        sdxl_text.describe("nobody/no-such-model", length=78)
 
 
 @torch.no_grad()
