@@ -9,27 +9,35 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from diffusion_perception import bind, load_trained, train
+from diffusion_perception import Predictor, bind, load_trained, train
 from diffusion_perception.settings import replaced
 from diffusion_perception.train_job import TrainJob
+from diffusion_perception.trained import Trained
+from shards.reading.reader import ShardSet
 from tests.graph_recorder import Again
-from tests.toy_runs import LABELS, UNET, run_settings, write_model, write_set
+from tests.tiny_pipelines import write_tiny_encoders
+from tests.toy_runs import LABELS, PICTURE_PX, UNET, run_settings, write_model, write_set
+from vpd.inference.evaluate import check_count, evaluate
 from vpd.training import learning
 from vpd.training.graphs import recorder_on
+from vpd.training.numerics import autocast_of
 from vpd.training.worker import Worker
 
 CPU = torch.device("cpu")
 # Relative. Losses of a run drift apart as its steps add up what kernels round differently; first steps do not.
 LOSSES, BFLOAT16, FIRST, OUTPUTS, SAME = 3e-2, 6e-2, 5e-3, 5e-3, 1e-5
+SCORES, SMALL_SCORE = 1e-2, 0.1  # a pixel at the border of two classes may change sides; relative to this at least
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class Runs:
         self.model = write_model(folder / "model")
         torch.manual_seed(0)
         UNet2DConditionModel(**{k: v for k, v in UNET.items() if k[0] != "_"}).save_pretrained(self.model / "unet")
+        write_tiny_encoders(self.model)  # as wide as the toy sets' text
         self.sets = {task: write_set(folder / task, task) for task in LABELS}
         self.whole: dict[str, list[float]] = {}  # losses of refer on the device, by the switch; "" for none
 
@@ -147,6 +156,10 @@ def _training(runs: Runs, kind: str) -> Iterator[Check]:
     trained = [load_trained(plain.folder, "last", device) for device in (CPU, runs.device)]
     one, other = (_outputs(one.model, kind, one.tokens) for one in trained)
     yield Check(f"{kind}: outputs of one checkpoint", float((one - other).norm() / one.norm()), OUTPUTS)
+    scored = [_scores(one, plain.data.train, device) for one, device in zip(trained, (CPU, runs.device), strict=True)]
+    yield Check(f"{kind}: scores of one checkpoint", scores_apart(scored[1], scored[0]), SCORES)
+    first, second = (_predicted(plain.folder, kind, device) for device in (CPU, runs.device))
+    yield Check(f"{kind}: predictions of one picture", _norm_apart(second, first), OUTPUTS)
 
 
 def _switch(runs: Runs, name: str, changes: dict[str, Any]) -> Iterator[Check]:
@@ -182,6 +195,42 @@ def _outputs(model: Any, kind: str, tokens: int) -> torch.Tensor:
     classes = torch.zeros(2, dtype=torch.int64, device=device)
     context = {"refer": text, "depth": classes}.get(kind)
     return model(latents, context, (64, 64)).float().cpu()
+
+
+def _scores(trained: Trained, url: str, device: torch.device) -> dict[str, float]:
+    """What `evaluate` computes of a set, in batches of which the last one is filled up."""
+    shards = ShardSet.open(url)
+    numbers = autocast_of(trained.precision, device)
+    metric = evaluate(trained.model, trained.task, shards, batch_size=4, device=device, autocast=numbers)
+    check_count(metric, trained.task, shards)
+    return dict(metric.compute())
+
+
+def scores_apart(found: Mapping[str, float], expected: Mapping[str, float]) -> float:
+    """The largest difference of two evaluations' scores; a score over nothing is NaN in both, or infinitely apart."""
+    if found.keys() != expected.keys() or not expected:
+        return float("inf")
+    apart = 0.0
+    for name, score in expected.items():
+        if math.isfinite(score) and math.isfinite(found[name]):
+            apart = max(apart, abs(found[name] - score) / max(abs(score), SMALL_SCORE))
+        elif str(found[name]) != str(score):
+            return float("inf")
+    return apart
+
+
+def _predicted(run: str, kind: str, device: torch.device) -> np.ndarray:
+    """What a `Predictor` says of a made-up picture, its encoders included: float32 [P, C, H, W]."""
+    picture = np.random.default_rng(3).integers(0, 256, (*PICTURE_PX, 3), np.uint8)  # [H, W, 3]
+    sentences = ("a cat", "two dogs") if kind == "refer" else ()
+    return Predictor(run, "last", device=device.type)(picture, sentences)
+
+
+def _norm_apart(found: np.ndarray, expected: np.ndarray) -> float:
+    """The difference's norm relative to the expected one's; infinite where shapes differ or a number is none."""
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def _apart(found: list[float], expected: list[float]) -> float:

@@ -61,6 +61,17 @@ def tiny_pipeline(family: str, folder: Path) -> Any:
         return make(folder) if make else _sd(family, folder)
 
 
+def write_tiny_encoders(model: Path) -> None:
+    """The frozen parts of the pipeline `sd15` into a model's folder: VAE, text encoder and tokenizer."""
+    from transformers import CLIPTextModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _vae(4).save_pretrained(model / "vae")
+        CLIPTextModel(_text(32)).save_pretrained(model / "text_encoder")
+    byte_tokenizer(model / "tokenizer", VOCABULARY).save_pretrained(model / "tokenizer")
+
+
 def _sd(family: str, folder: Path) -> Any:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
