@@ -9,9 +9,9 @@ Every plug-in is bound first, in the driver (`forecast.building`), and refused t
 `--dry-run` ends with that, without Ray: plan, counts, bytes and estimated cost. The same command again continues a
 killed build, brings a finished set up to date with its source's files, and does nothing where nothing has changed.
 
-Owns placement: long-lived encoder actors, one per accelerator, each building whole shards; the driver holds the set's
-lease, hands out shards (`jobs.dispatch`) and writes the manifest last. Why Ray core and not Ray Data:
-docs/methods/ray.md#ray-core-or-ray-data.
+Owns the order of it: long-lived encoder actors, one per accelerator (`jobs.encoder_pool`), each build whole shards; the
+driver holds the set's lease, hands out shards (`jobs.dispatch`) and writes the manifest last. Why Ray core and not Ray
+Data: docs/methods/ray.md#ray-core-or-ray-data.
 What a shard is made of is `pipeline.building.shard`'s, what is to be done `pipeline.building.transaction`'s.
 """
 
@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 from diffusion_perception import settings
 from diffusion_perception.assignment import Assignment, Described, check_source
-from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, placed, set_folder, set_place
+from diffusion_perception.builder import BuildJob, placed, set_folder, set_place
 from diffusion_perception.forecast.building import SplitForecast, forecast_build
-from jobs import cluster, feeding, program
+from jobs import program
 from jobs.command_line import CommandLine
 from jobs.dispatch import dispatch
-from jobs.encoder_actor import EncoderActor
+from jobs.encoder_pool import EncoderPool
 from pipeline.building.lease import Lease
 from pipeline.building.transaction import SetBuild, unchanged
 from pipeline.example import Source
@@ -55,20 +55,16 @@ def draft(command: CommandLine) -> dict[str, Any]:
 
 def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
-    job = placed(settings.bind(JOB, draft(command)))
-    source, splits = forecast_build(job)
-    print(settings.spelled_out(job), flush=True)
-    for forecast in splits.values():
-        for line in forecast.lines():
-            print(f"plan: {line}", flush=True)
-    if "dry-run" in command.flags:
-        return
-    n_shards, resources = max(len(forecast.planned) for forecast in splits.values()), job.resources
-    asked = f"resources.actors={resources.actors} resources.cpus_per_actor={resources.cpus_per_actor:g}"
-    n_actors = min(max(resources.actors, 1), n_shards)
-    cluster.connect("local" in command.flags, n_actors * (resources.cpus_per_actor or 1), asked)
-    job = feeding.fed(job)
-    with EncoderPool(job, n_shards, source) as actors:
+    job, is_dry = placed(settings.bind(JOB, draft(command))), "dry-run" in command.flags
+    with EncoderPool(job, "local" in command.flags) as pool:
+        source, splits = forecast_build(job, None if is_dry else pool.begin)
+        print(settings.spelled_out(job), flush=True)
+        for forecast in splits.values():
+            for line in forecast.lines():
+                print(f"plan: {line}", flush=True)
+        if is_dry:
+            return
+        job, actors = pool.fill(max(len(forecast.planned) for forecast in splits.values()), source)
         for forecast in splits.values():
             build_split(job, source, forecast, actors, "allow-changed" in command.flags)
 
@@ -126,36 +122,6 @@ def build_split(
     counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
     print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest
-
-
-class EncoderPool:
-    """The encoder actors of a job, as a context: killed at the end, so that their resources are free at once."""
-
-    def __init__(self, job: BuildJob, n_shards: int, source: Source) -> None:
-        import ray
-
-        n_actors, gpus = cluster.claim_actors(job.resources, n_shards, "encoder actor(s)")
-        print(f"[build] {feeding.words(job, n_actors, gpus)}", flush=True)
-        # One thread more than builds: `progress` must answer while they work. A killed actor starts again by itself.
-        options: dict[str, Any] = {"num_cpus": job.resources.cpus_per_actor, "num_gpus": gpus}
-        options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
-        actor = ray.remote(**options)(EncoderActor)
-        plain = settings.to_plain(job)
-        self._handles: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(n_actors)]
-        for handle in self._handles:
-            handle.load_encoders.remote()
-        if getattr(source, "travels", False):  # sent once a node, not once an actor
-            read = ray.put(source)
-            ray.get([handle.take.remote(read) for handle in self._handles])
-
-    def __enter__(self) -> list[Any]:
-        return self._handles
-
-    def __exit__(self, *_: object) -> None:
-        import ray
-
-        for handle in self._handles:
-            ray.kill(handle)
 
 
 if __name__ == "__main__":

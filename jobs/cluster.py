@@ -19,6 +19,7 @@ from diffusion_perception.places import PACKAGE, in_uploaded_directory
 from shards.errors import ConfigError
 
 CODE = PACKAGE.parent  # what a worker's path must hold
+WAIT_S = 20.0  # for a job that is just ending
 
 
 def connect(local: bool = False, cpus: float = 0, words: str = "") -> None:
@@ -75,7 +76,9 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def check_free(each: Mapping[str, float], number: int, what: str, words: str, wait_s: float = 20.0) -> None:
+def check_free(
+    each: Mapping[str, float], number: int, what: str, words: str, wait_s: float | None = None, held: int = 0
+) -> None:
     """Make sure the cluster has what a job asks for, free, now.
 
     Args:
@@ -83,7 +86,8 @@ def check_free(each: Mapping[str, float], number: int, what: str, words: str, wa
         number: of processes.
         what: what they are, for the message.
         words: the settings that ask for them, as they are typed.
-        wait_s: how long to wait for a job that is just ending to give its resources back.
+        wait_s: how long to wait for a job that is just ending to give its resources back; as a rule `WAIT_S`.
+        held: how many of the processes run already.
 
     Raises:
         ConfigError: the cluster is too small, no node can hold one, or others hold what is needed.
@@ -101,10 +105,10 @@ def check_free(each: Mapping[str, float], number: int, what: str, words: str, wa
         )
     short = {k: v for k, v in needed.items() if v > total.get(k, 0.0)}
     if not short:
-        deadline = time.monotonic() + wait_s
+        deadline = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
         while True:
             free = ray.available_resources()
-            short = {k: v for k, v in needed.items() if v > free.get(k, 0.0)}
+            short = {k: v for k, v in needed.items() if v > free.get(k, 0.0) + held * each[k]}
             if not short:
                 return
             if time.monotonic() > deadline:
@@ -112,19 +116,24 @@ def check_free(each: Mapping[str, float], number: int, what: str, words: str, wa
             time.sleep(0.5)
     free = ray.available_resources()
     lines = [f"{k}: needs {v:g}, cluster has {total.get(k, 0):g}, free {free.get(k, 0):g}" for k, v in needed.items()]
+    if held:
+        lines.append(f"{held} run already")
     raise ConfigError(
         f"not enough free resources for {asked}: " + "; ".join(lines) + f". They come from {words}: lower these, wait "
         "for other jobs (`ray status`), or add nodes."
     )
 
 
-def claim_actors(resources: Actors, most: int, what: str, *, gpu: bool = True) -> tuple[int, float]:
+def claim_actors(
+    resources: Actors, most: int, what: str, *, gpu: bool = True, wait_s: float | None = None, held: int = 0
+) -> tuple[int, float]:
     """How many actors a job has, and GPUs of each: one actor per GPU if the job does not say.
 
     Args:
         most: how many have anything to do.
         what: what they are, for messages.
         gpu: they use one where there is one.
+        wait_s, held: as of `check_free`.
 
     Raises:
         ConfigError: as of `check_free`.
@@ -138,7 +147,7 @@ def claim_actors(resources: Actors, most: int, what: str, *, gpu: bool = True) -
     words = f"resources.actors={number} resources.cpus_per_actor={resources.cpus_per_actor:g}"
     words += f" resources.gpus_per_actor={gpus:g}" if gpus else ""
     each = {"CPU": resources.cpus_per_actor, **({"GPU": gpus} if gpus else {})}
-    check_free(each, number, what, words)
+    check_free(each, number, what, words, wait_s, held)
     return number, gpus
 
 

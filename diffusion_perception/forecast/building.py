@@ -6,7 +6,7 @@ Owns the order of the checks. Source and view plans are made, since they cost li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from diffusion_perception import plugins
@@ -43,11 +43,15 @@ class SplitForecast:
         yield "  pictures that a build will reject are counted with the others here: `check` opens every file"
 
 
-def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:
+def forecast_build(
+    job: BuildJob, before_reading: Callable[[], None] | None = None
+) -> tuple[Source, dict[str, SplitForecast]]:
     """The source, and what every split would come to.
 
     Args:
         job: with its paths resolved (`builder.placed`).
+        before_reading: called when everything was found to be right that is known before the source reads its files,
+            which may take long.
 
     Raises:
         ContractError: what the build would be refused for, as far as it can be known without weights.
@@ -55,6 +59,8 @@ def forecast_build(job: BuildJob) -> tuple[Source, dict[str, SplitForecast]]:
     image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
     text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
     source, views = source_and_views(job)
+    if before_reading:
+        before_reading()
     return source, {split: _split(job, source, split, views[split], image, text) for split in job.splits}
 
 

@@ -12,6 +12,9 @@ import yaml
 from PIL import Image
 from toy_jobs import build_settings
 
+from diffusion_perception.builder import BuildJob, placed
+from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.settings import bind, read_file
 from jobs import build_shards
 from pipeline.building import ledger
 from shards.errors import ConfigError, ContractError
@@ -117,3 +120,20 @@ def test_a_dry_run_needs_no_ray(build_file: Path, monkeypatch: pytest.MonkeyPatc
     build_shards.run(["--config", str(build_file), "--dry-run"])
     with pytest.raises(ImportError):
         build_shards.run(["--config", str(build_file)])
+
+
+def test_actors_are_begun_after_what_needs_no_file_and_before_the_source_is_read(
+    build_file: Path, tmp_path: Path
+) -> None:
+    begun: list[str] = []
+
+    def refused(setting: str, value: str) -> str:
+        job = placed(bind(BuildJob, read_file(str(build_file), [(setting, value)])))
+        with pytest.raises(ContractError) as error:
+            forecast_build(job, lambda: begun.append("begun"))
+        return str(error.value)
+
+    assert "nowhere" in refused("image.model", f"{tmp_path}/nowhere")
+    assert begun == []
+    assert "elsewhere" in refused("source.root", f"{tmp_path}/elsewhere")
+    assert begun == ["begun"]
