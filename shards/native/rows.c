@@ -7,7 +7,7 @@
  *
  * Mapped pages are copied at the speed of memory. Those that are not in memory are read by a call of the system, which
  * asks the disk for all of them at once. A file cut between the look and the copy is SIGBUS: it is caught as long as a
- * batch is read, in the thread and the range that are being read, and anyone else's goes to whoever had it before.
+ * batch is read, in the thread and the range that are being read, and anyone else's is passed on to whoever had it before.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,13 +54,33 @@ static _Thread_local struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 static int readers;
+static volatile int covered;                  /* a handler was put over ours, which may pass on to us what we pass to it */
+static _Thread_local volatile int passing_on;
+
+/* What the system does where nobody asks: the fault happens again when this returns, what was sent is sent again. */
+static void as_if_nobody(int number, const siginfo_t *info) {
+    signal(number, SIG_DFL);
+    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO) raise(number);
+}
 
 static void on_fault(int number, siginfo_t *info, void *context) {
-    (void)context;
     uintptr_t at = (uintptr_t)info->si_addr;
     if (info->si_code > 0 && at >= reading.first && at < reading.end) siglongjmp(reading.back, 1);
-    sigaction(number, &before, NULL); /* somebody else's: it happens again when this returns */
-    if (info->si_code <= 0) raise(number);
+    struct sigaction to = before; /* somebody else's, who finds us here for the next one, too */
+    int with_info = to.sa_flags & SA_SIGINFO, nobody = !with_info && to.sa_handler == SIG_DFL;
+    if (!with_info && to.sa_handler == SIG_IGN) {
+        if (info->si_code <= 0) return;
+        nobody = 1; /* a fault cannot be ignored */
+    }
+    if (nobody || (covered && passing_on)) {
+        as_if_nobody(number, info);
+        return;
+    }
+    if (to.sa_flags & (int)SA_RESETHAND) before = (struct sigaction){.sa_handler = SIG_DFL};
+    passing_on = 1;
+    if (with_info) to.sa_sigaction(number, info, context);
+    else to.sa_handler(number);
+    passing_on = 0;
 }
 
 static void catch_faults(void) {
@@ -76,7 +96,10 @@ static void catch_faults(void) {
 static void let_faults_go(void) {
     struct sigaction now;
     pthread_mutex_lock(&lock);
-    if (--readers == 0 && sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_fault) sigaction(SIGBUS, &before, NULL);
+    if (--readers == 0 && sigaction(SIGBUS, NULL, &now) == 0) {
+        if (now.sa_sigaction == on_fault) sigaction(SIGBUS, &before, NULL);
+        else covered |= now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN;
+    }
     pthread_mutex_unlock(&lock);
 }
 

@@ -1,5 +1,5 @@
-/* XXH3 of 64 bits, seed 0 and the default secret, while copying: written from the published specification
- * (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md), compared with the xxhash package by
+/* XXH3 of 64 bits, seed 0 and the default secret, while copying: written from the specification of xxHash, which its
+ * public repository https://github.com/Cyan4973/xxHash has in its folder doc; compared with the xxhash package by
  * tests/shards/native.
  *
  * Owns the arithmetic. Every byte of a source is read once, and what is hashed is what was stored: a file that changes
