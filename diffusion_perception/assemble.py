@@ -108,8 +108,18 @@ def check_sets(job: TrainJob) -> Manifest:
 
 
 def build_task(job: TrainJob) -> Task:
-    """The task object a configuration names."""
-    return plugins.build_plugin(plugins.TASKS, job.task, "task")
+    """The task object a configuration names.
+
+    Raises:
+        ConfigError: captions are dropped, and the task reads none.
+    """
+    task: Task = plugins.build_plugin(plugins.TASKS, job.task, "task")
+    if job.data.caption_drop and not task.uses_text:
+        raise ConfigError(
+            f"data.caption_drop is {job.data.caption_drop}, but task {task.name} reads no sentences that could be "
+            "left out. Leave it out, or train a task that finds what a sentence says, such as refer."
+        )
+    return task
 
 
 def build_schedule(schedule: Mapping[str, Any], total: int, steps_per_epoch: float) -> Schedule:

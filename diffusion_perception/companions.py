@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffusion_perception import plugins
-from shards.errors import FingerprintMismatch
+from shards.errors import ConfigError, FingerprintMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,11 +60,13 @@ def build_encoder(setting: Mapping[str, Any], kind: Kind, device: torch.device) 
 
 
 def needed_encoders(job: TrainJob, companions: Companions, schema: Schema) -> dict[Kind, dict[str, Any]]:
-    """The plug-in settings of the encoders that a run loads, for what a set does not store or is told not to use."""
+    """The plug-in settings of the encoders that a run loads, for what a set does not store or is told not to use: no
+    set stores the empty sentence, which dropped captions leave."""
     from vpd.model.device_batch import text_fields
 
     needed: dict[Kind, dict[str, Any]] = {}
-    if text_fields(schema, job.data.text) == ("tokens",):
+    reads = text_fields(schema, job.data.text)
+    if reads == ("tokens",) or (reads and job.data.caption_drop):
         needed["text"] = encoder_setting(job, "text", companions, length=schema.field("tokens").shape[-1])
     if job.data.latents == "online":
         needed["image"] = encoder_setting(job, "image", companions)
@@ -78,20 +80,50 @@ def build_encoders(
 
     Raises:
         FingerprintMismatch: an encoder's weights are not those the set was built with.
+        ConfigError: captions are dropped, and nothing says what the empty sentence is.
     """
-    from vpd.model.device_batch import Encoders
+    from vpd.model.device_batch import Encoders, text_fields
 
     text = latents = None
+    empty: dict[str, np.ndarray] = {}
     needed = needed_encoders(job, companions, schema)
     if "text" in needed:
+        (read,) = text_fields(schema, job.data.text)
+        if job.data.caption_drop and not recipe.get("text_encoder"):
+            raise ConfigError(
+                f"data.caption_drop is {job.data.caption_drop}: the empty sentence has to come from the set's own text "
+                "encoder, and the set's recipe names none (text_encoder). Build the set with one, or leave it out."
+            )
         text_encoder = build_encoder(needed["text"], "text", device)
         check_same_weights(text_encoder.fingerprint, recipe["text_encoder"], "text encoder")
-        text = states_on_device(text_encoder, device)
+        if read == "tokens":
+            text = states_on_device(text_encoder, device)
+        if job.data.caption_drop:
+            empty = {read: empty_sentence(text_encoder, read)}
     if "image" in needed:
         image_encoder = build_encoder(needed["image"], "image", device)
         check_same_weights(image_encoder.fingerprint, recipe["image_encoder"], "image encoder")
         latents = on_device(lambda pixels: image_encoder.encode(pixels)["latent"], device)
-    return Encoders(latents, text)
+    return Encoders(latents, text, empty)
+
+
+def empty_sentence(encoder: Any, field: str) -> np.ndarray:
+    """What a set would store of a sentence without words: `tokens` int32 [L], or its states, `text`, float16 [L, D].
+
+    Raises:
+        ConfigError: a state does not fit in float16.
+    """
+    import numpy as np
+
+    tokens = encoder.tokenize([""])  # [1, L]
+    if field == "tokens":
+        return tokens[0]
+    states = encoder.encode_to_store(tokens)[0]  # [L, D]
+    if not np.isfinite(states).all():
+        raise ConfigError(
+            "data.caption_drop: a state of the empty sentence does not fit in float16. Use encoders.dtype=float32."
+        )
+    return states
 
 
 def states_on_device(encoder: Any, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -29,6 +29,7 @@ class Encoders:
 
     latents: Callable[[torch.Tensor], torch.Tensor] | None = None  # [B, 3, H, W] in [-1, 1] -> [B, C, h, w] raw mean
     text: Callable[[torch.Tensor], torch.Tensor] | None = None  # [S, L] token ids -> [S, L, D] last hidden states
+    empty: Mapping[str, np.ndarray] = field(default_factory=dict)  # the empty sentence's row of a text field, if asked
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError
+from shards.reading.caption_drop import CaptionDrop
 from shards.reading.labelling import BatchLabels, one_by_one
 from shards.reading.order import order_of
 from shards.reading.reader import ShardSet, StoredRecord
@@ -57,6 +58,7 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
         fields=fields,
         draw_seed=config.loop.seed,
         draw=parts.task.row_draw,
+        drop=CaptionDrop(data.caption_drop, parts.encoders.empty) if data.caption_drop else None,
         batch_labels=_labels(data.latents, parts),
         threads=data.threads,
         ahead=data.ahead,

@@ -46,6 +46,7 @@ class DataConfig:
     )  # online only: the source the set was built from, as in its build
     text: Literal["auto", "stored", "online"] = "auto"  # auto: stored states if the set has them, else the text encoder
     table: str = ""  # class embeddings made by jobs/build_prompts.py; empty = those stored in the training set
+    caption_drop: float = 0.0  # share of samples that see the empty sentence in place of theirs; 0 = none, 1 = all
     threads: int = 2  # of each worker, that read batches and make their labels
     ahead: int = 4  # batches prefetched by each worker
     storage: Mapping[str, Any] = field(
@@ -70,6 +71,10 @@ class DataConfig:
             raise ConfigError(
                 "data.latents is 'online' and data.mix.sets names sets: pixels come from one data.source. Mix cached "
                 "latents, or leave data.mix out."
+            )
+        if not 0 <= self.caption_drop <= 1:
+            raise ConfigError(
+                f"data.caption_drop is {self.caption_drop}; expected a share of the samples, from 0 to 1."
             )
         _at_least("data", self, 1, "batch_size", "eval_batch_size", "ahead")
         _at_least("data", self, 0, "micro_batch_size", "threads", "cache_gb", "index_mb", "window_shards")
