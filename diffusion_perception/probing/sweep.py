@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception import plugins, settings
+from diffusion_perception import figures, plugins, settings
 from diffusion_perception.features.of_sets import check_same_vae, tars_sha256
 from diffusion_perception.probing import plot
 from diffusion_perception.probing.job import ProbeJob
@@ -78,7 +78,7 @@ def sweep(job: ProbeJob, run: Run) -> list[Row]:
     rows = [row for trial in trials for row in done[trial]]
     write_atomic(folder / "table.json", _json({"settings": _plain(job), "rows": [row.to_json() for row in rows]}))
     write_atomic(folder / "table.txt", (text_of(job, rows) + "\n").encode())
-    if plot.is_installed():
+    if figures.is_installed():
         write_atomic(folder / "table.svg", plot.drawn(rows, _chosen_by(job)[0]))
     return rows
 

@@ -1,30 +1,23 @@
-"""Numbers over steps as pictures that a page carries within itself: SVG by matplotlib, an extra (`report`).
+"""Numbers over steps as pictures that a page carries within itself: SVG, drawn by `diffusion_perception.figures`.
 
-The same numbers give the same bytes. Texts stay texts, in the page's own font.
+Owns how many points of a curve are drawn.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from itertools import islice
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from shards.errors import ConfigError
+from diffusion_perception import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 POINTS = 400  # of a curve; a longer one is drawn as means of its neighbours
 SIZE_IN = (5.4, 3.0)
 Curve = tuple[tuple[int, float], ...]  # (step, value), of finite values
-
-
-def check_installed() -> None:
-    """ConfigError without matplotlib."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "curves are drawn by matplotlib, which is missing: pip install 'diffusion-perception[report]'."
-        ) from error
 
 
 def thinned(curve: Curve, points: int = POINTS) -> Curve:
@@ -46,25 +39,16 @@ def drawn(title: str, curves: Mapping[str, Curve], *, logarithmic: bool = False)
         curves: by the name of the run; empty ones are left out.
         logarithmic: the values' axis, where all of them are above 0.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     shown = {name: thinned(curve) for name, curve in curves.items() if curve}
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9, "axes.titlesize": 10}):
-        figure = Figure(figsize=SIZE_IN, layout="constrained")
-        axes = figure.subplots()
+
+    def draw(axes: Axes) -> None:
         for name, curve in shown.items():
             steps, values = zip(*curve, strict=True)
             axes.plot(steps, values, marker="." if len(curve) < 30 else "", linewidth=1.2, label=name)
         if logarithmic and all(value > 0 for curve in shown.values() for _, value in curve):
-            axes.set_yscale("log")
+            figures.logarithmic(axes)
         axes.set_title(title)
         axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        if len(shown) > 1:
-            axes.legend(frameon=False)
-        held = io.StringIO()
-        figure.savefig(held, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    svg = held.getvalue()
+
+    svg = figures.drawn(draw, SIZE_IN, title)
     return svg[svg.index("<svg") :]

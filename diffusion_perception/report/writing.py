@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from diffusion_perception.report.curves import check_installed
+from diffusion_perception.figures import check_installed
 from diffusion_perception.report.over_time import drawn_over_time
 from diffusion_perception.report.page import page
 from diffusion_perception.report.predictions import ExampleOptions, extremes

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from diffusion_perception.report.curves import check_installed, drawn, thinned
+from diffusion_perception.figures import check_installed
+from diffusion_perception.report.curves import drawn, thinned
 from shards.errors import ConfigError
 
 
@@ -30,6 +31,14 @@ def test_a_picture_is_svg_with_its_words_as_text_and_the_same_each_time() -> Non
     assert "nothing" not in words
     assert svg == drawn("val: rmse", curves, logarithmic=True)
     assert "http" not in svg.replace("http://www.w3.org/", "")
+
+
+def test_a_runs_name_is_no_formula_and_logarithmic_numbers_are_text() -> None:
+    curves = {r"a$\nonsense$": ((1, 0.002), (2, 300.0)), "lr $1 or $2_": ((1, 1.0),)}
+    svg = drawn("loss", curves, logarithmic=True)
+    words = {node.text for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    assert {*curves, "1e\u221202", "100"} <= words
+    assert "mathdefault" not in svg
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
