@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from diffusion_perception.baking.forms import AXIS, ERRORS, fields_of
+from diffusion_perception.baking.forms import AXIS, ERRORS, SCALE, fields_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.of_sets import tars_sha256
 from shards.contract.schema import META, Field, Schema
@@ -23,12 +23,17 @@ def field_names(job: BakeJob) -> dict[str, str]:
     """The field of every layer: its name with `_` for `.`.
 
     Raises:
-        ConfigError: two layers of one name.
+        ConfigError: two layers of one name, or one that has the name of another's scales.
     """
     named = {layer: layer.replace(".", "_").lower() for layer in job.layers}
     for layer, name in named.items():
         if twice := [other for other in named if other != layer and named[other] == name]:
             raise ConfigError(f"layers {layer!r} and {twice[0]!r} would both be the field {name}: bake one of them.")
+        if job.store in ERRORS and (taken := [other for other in named if named[other] == name + SCALE]):
+            raise ConfigError(
+                f"layer {taken[0]!r} would be the field {name + SCALE}, which holds the scales of {layer!r} in "
+                f"{job.store}: bake one of them, or with store=float16."
+            )
     return named
 
 

@@ -15,6 +15,7 @@ from killed_bake import bake_until_killed
 
 from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
+from diffusion_perception.baking.contents import field_names
 from diffusion_perception.baking.forms import restored
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
@@ -192,6 +193,13 @@ def test_a_model_of_the_same_weights_that_makes_something_else_of_latents_is_ano
     config.write_text(json.dumps(json.loads(config.read_text()) | {setting: value}))
     assert program.status("jobs.features", words(world, baked, f"model={tmp_path}/model")) == 1
     assert "was built by another recipe" in capsys.readouterr().err
+
+
+def test_a_layer_with_the_name_of_anothers_scales_is_refused() -> None:
+    said = {"model": "m", "set": "s", "out": "o", "layers": ["up_blocks.1.x", "up_blocks.1.x_scale"]}
+    with pytest.raises(ConfigError, match=r"layer 'up_blocks.1.x_scale' would be the field up_blocks_1_x_scale, which"):
+        field_names(settings.bind(BakeJob, said | {"store": "int8"}))
+    assert list(field_names(settings.bind(BakeJob, said)).values()) == ["up_blocks_1_x", "up_blocks_1_x_scale"]
 
 
 def test_latents_of_other_channels_are_one_message(world: Path) -> None:
