@@ -5,8 +5,9 @@
     python jobs/features.py --config bake.yaml --dry-run                fields, bytes and hours; nothing is written
     ray job submit -- jobs/features.py --config bake.yaml workers=8
 
-Float16, a shard for every shard. Given again it goes on where it stopped, to the same bytes; a set of another recipe
-(model's weights, set, settings) is refused. Owns the command and placement; baking is `diffusion_perception.baking`'s.
+Float16 or as `store` says, a shard for every shard; `pca=64` keeps so many principal components of a layer. Given again
+it goes on where it stopped, to the same bytes; a set of another recipe (model's weights, set, settings) is refused.
+Owns the command and placement; baking is `diffusion_perception.baking`'s.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def draft(command: CommandLine) -> dict[str, Any]:
 def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
     job = settings.bind(JOB, draft(command))
-    places = {name: resolve_path(getattr(job, name), name) for name in ("set", "out")}
+    places = {name: resolve_path(getattr(job, name), name) for name in ("set", "out", "pca_from")}
     job = settings.replaced(job, places | {"model": resolve_model(job.model)})
     if "dry-run" in command.flags:
         for line in forecast(job, Baker(job)):

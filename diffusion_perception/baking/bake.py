@@ -18,6 +18,7 @@ import numpy as np
 from diffusion_perception.baking.baker import Baker, open_source
 from diffusion_perception.baking.contents import field_names
 from diffusion_perception.baking.job import BakeJob
+from diffusion_perception.baking.pca import chosen_records, tables_of
 from pipeline.building.lease import Lease
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.entries import ShardEntry
@@ -84,6 +85,7 @@ def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manif
             recipe=recipe,
             schema=Schema.from_json(schema),
             shards=[entries[shard.name] for shard in shards_of(folder.name, source)],
+            tables=tables_of(job, folder, recipe),
             card={**facts_of([source.folder]), "features of": source.manifest.name},
         )
     print(f"[features] {folder.name}: finished; fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
@@ -120,6 +122,10 @@ def forecast(job: BakeJob, baker: Baker) -> list[str]:
         lines.append(f"{layer}: field {names[layer]}, {field.dtype} {shape} a view, {size / 1e9:.3g} GB")
     latent_bytes = sum(shard.tar_bytes for shard in source.manifest.shards)
     lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {latent_bytes / 1e9:.3g} GB")
+    if job.pca and not job.pca_from:
+        fitted_on = chosen_records(source, job.pca_records)
+        lines.append(f"{job.pca} components a layer are fitted on {len(fitted_on)} records first")
+        views += views * len(fitted_on) // source.n_records
     lines.append(f"about {took_s / tried * views / 3600:.3g} h of this device, by {tried} view(s) tried here")
     return lines
 

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffusion_perception.baking import pca
 from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
-from diffusion_perception.baking.forms import stored_of
+from diffusion_perception.baking.forms import pooled, stored_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.of_sets import check_same_vae, seen_in
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import recipe_difference
 from shards.contract.schema import META, Record, Schema
-from shards.errors import FingerprintMismatch
+from shards.errors import ConfigError, FingerprintMismatch
 from shards.reading.reader import ShardSet, StoredRecord
 from shards.storage.cache import CacheConfig
 from shards.storage.storage import open_folder
 from shards.writing.writer import write_shard
 
 if TYPE_CHECKING:
+    import torch
+
     from diffusion_perception.features.reading import Features
 
 READ_AHEAD, COMPUTE_AHEAD = 8, 4  # records
@@ -57,7 +61,22 @@ class Baker:
         return Features.from_pretrained(job.model, revision=job.revision or None, device=job.device, dtype=job.dtype)
 
     @cached_property
+    def components(self) -> pca.Components | None:
+        """Those that are stored in place of channels, if any are."""
+        if not self.job.pca:
+            return None
+        folder = open_folder(self.job.out, storage_options=self.job.storage)
+        return pca.components_of(self.job, folder, self._base_recipe, self._fitted)
+
+    @cached_property
     def recipe(self) -> dict[str, Any]:
+        if self.components is None:
+            return self._base_recipe
+        return {**self._base_recipe, pca.SAID: self.components.said()}
+
+    @cached_property
+    def _base_recipe(self) -> dict[str, Any]:
+        """Without components."""
         from diffusion_perception.features.latents import noise_shares
         from vpd.features.models import weights_sha256
 
@@ -72,8 +91,9 @@ class Baker:
     @cached_property
     def schema(self) -> Schema:
         """Found by one pass over the first view."""
-        found, names = self._computed([self.source.record(0).array("latent")[0]])[0], field_names(self.job)
-        return schema_of(self.job, {layer: found[names[layer]].shape for layer in self.job.layers})
+        found = self._maps([self.source.record(0).array("latent")[0]])
+        shapes = {layer: (self.job.pca or maps.shape[1], *maps.shape[2:]) for layer, maps in found.items()}
+        return schema_of(self.job, shapes)
 
     def described(self) -> tuple[dict[str, Any], Any]:
         """(recipe, schema as JSON) of what it would make."""
@@ -89,7 +109,7 @@ class Baker:
 
     def try_views(self, latents: list[np.ndarray]) -> None:
         """Compute the features of some latents `[C, h, w]`, and keep nothing."""
-        self._computed(latents)
+        self._maps(latents)
 
     def bake(self, number: int, name: str) -> dict[str, Any]:
         """Write the shard of the source's shard `number`; its entry as JSON.
@@ -115,14 +135,38 @@ class Baker:
             values: dict[str, Any] = {name: np.stack([view[name] for view in views]) for name in views[0]}
             yield Record(stored.key, values | {META: meta_of(stored, len(views))})
 
-    def _computed(self, latents: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """What is stored of every layer, by field, for each of some latents `[C, h, w]`."""
+    def _maps(self, latents: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Every layer's features `[N, C, h, w]` of some latents, averaged over cells as the job says.
+
+        Raises:
+            ConfigError: a layer with fewer channels than components.
+        """
         import torch
 
         job = self.job
         seen = seen_in(job, self.features, job.timestep, job.prompt, torch.from_numpy(np.stack(latents)))
-        found: dict[str, np.ndarray] = {}
-        names = field_names(job)
         for layer, features in seen.items():
-            found |= stored_of(job, layer, names[layer], features.values)
+            if job.pca > features.values.shape[1]:
+                raise ConfigError(
+                    f"pca is {job.pca}, layer {layer} has {features.values.shape[1]} channels: ask for fewer "
+                    "components, or bake that layer by itself, as it is."
+                )
+        return {layer: pooled(job, features.values) for layer, features in seen.items()}
+
+    def _fitted(self) -> pca.Components:
+        """Components of the set, by one pass over some of its records."""
+        job, names = self.job, field_names(self.job)
+        chosen = pca.chosen_records(self.source, job.pca_records)
+        print(f"[features] fitting {job.pca} components a layer on {len(chosen)} records", flush=True)
+        latents = (view for number in chosen for view in self.source.record(number).array("latent"))
+        maps = (self._maps(batch) for batch in iter(lambda: list(islice(latents, job.batch_size)), []))
+        named = ({names[layer]: values for layer, values in found.items()} for found in maps)
+        return pca.fitted(self.source, job.pca, job.pca_records, named)
+
+    def _computed(self, latents: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """What is stored of every layer, by field, for each of some latents `[C, h, w]`."""
+        job, found, names = self.job, dict[str, np.ndarray](), field_names(self.job)
+        for layer, values in self._maps(latents).items():
+            kept = values if self.components is None else self.components.of(names[layer], values)
+            found |= stored_of(job, layer, names[layer], kept)
         return [{name: values[place] for name, values in found.items()} for place in range(len(latents))]

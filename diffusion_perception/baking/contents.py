@@ -62,8 +62,14 @@ def recipe_of(job: BakeJob, source: ShardSet, model: Mapping[str, Any]) -> dict[
     said: dict[str, Any] = {name: getattr(job, name) for name in SETTINGS}
     if job.pool > 1:  # no older set's recipe says it, nor the next
         said["pool"] = job.pool
+    if job.pca:
+        said["pca"] = job.pca
+        if not job.pca_from:
+            said["pca_records"] = job.pca_records
+    if job.store != "float16":
+        said["store"] = job.store
     if job.store in ERRORS:
-        said |= {"store": job.store, "error": ERRORS[job.store]}
+        said["error"] = ERRORS[job.store]
     return {
         "source": {"name": "features", "set": manifest.name, **bytes_read},
         "features": {**said, "layers": list(job.layers), **model},

@@ -26,7 +26,12 @@ class BakeJob:
     latent_scale: float | None = None  # that latents are multiplied with; null: the model's own
     seed: int = 0  # of the noise
     pool: int = 1  # rows and columns of features whose mean is stored; 1: every one
-    store: Literal["float16", "int8"] = "float16"  # int8: half the bytes, and a scale for each channel of a view
+    pca: int = 0  # principal components of a layer that are stored in place of its channels; 0: the channels
+    pca_records: int = 128  # evenly over the set, that components are fitted on
+    pca_from: str = ""  # baked set whose components are taken, as for a test set those of training; empty: fitted here
+    store: Literal["float32", "float16", "int8"] = (
+        "float16"  # int8: half of float16's bytes, and a scale for each channel of a view
+    )
     batch_size: int = 8  # passes of the network at once
     revision: str = ""  # branch, tag or commit of a hub model
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the model's weights
@@ -45,10 +50,16 @@ class BakeJob:
         check_printable(self.storage, "storage")
         check_printable_url(self.set, "set")
         check_printable_url(self.out, "out")
+        check_printable_url(self.pca_from, "pca_from")
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers is {list(self.layers)}; expected one at least, and none twice.")
         if self.batch_size < 1 or self.ensemble < 1 or self.pool < 1:
             raise ConfigError(
                 f"batch_size is {self.batch_size}, ensemble {self.ensemble}, pool {self.pool}; expected 1 or more of "
                 "each."
+            )
+        if self.pca < 0 or self.pca_records < 1 or (self.pca_from and not self.pca):
+            raise ConfigError(
+                f"pca is {self.pca}, pca_records {self.pca_records}, pca_from {self.pca_from!r}; expected a number of "
+                "components, 1 record or more, and pca_from only with as many components as that set has."
             )

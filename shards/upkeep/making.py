@@ -16,7 +16,7 @@ from shards.writing.card import facts_in
 from shards.writing.writer import BUILD_FOLDER
 
 BETWEEN = "; "  # what the cards of several sets say differently
-_PLAN = f"{BUILD_FOLDER}/made.json"  # removed with its folder when the set is sealed
+PLAN = f"{BUILD_FOLDER}/made.json"  # removed with its folder when the set is sealed
 
 
 def begin(target: Folder, recipe: Mapping[str, Any]) -> None:
@@ -26,14 +26,14 @@ def begin(target: Folder, recipe: Mapping[str, Any]) -> None:
         ConfigError: something else is there, or nothing can be written there.
     """
     target.check_writable()
-    plan = canonical_json(dict(recipe), _PLAN)
+    plan = canonical_json(dict(recipe), PLAN)
     if target.exists(MANIFEST_NAME):
         raise ConfigError(f"{target} holds a set; give another place. Nothing was changed.")
-    begun = target.read(_PLAN) if target.exists(_PLAN) else None
+    begun = target.read(PLAN) if target.exists(PLAN) else None
     if begun != plan and (begun or target.exists(f"{BUILD_FOLDER}/recipe.json") or target.names("*.tar")):
         raise ConfigError(f"{target} holds shards of something else; give another place. Nothing was changed.")
     target.sweep()
-    target.write(_PLAN, plan)
+    target.write(PLAN, plan)
 
 
 def facts_of(folders: Sequence[Folder]) -> dict[str, str]:

@@ -21,10 +21,12 @@ def test_workers_of_a_cluster_bake_the_bytes_of_one_process(driver: Driver, tmp_
     write_set(tmp_path / "whole", "seg", weights=weights)
     split_set(tmp_path / "whole", tmp_path, {"scenes": 1.0}, records_per_shard=2)
     words = [f"model={tmp_path}/model", f"set={tmp_path}/scenes", "layers=[up_blocks.2]", "device=cpu"]
+    words += ["pca=4", "pca_records=3"]  # fitted by the first worker, read by the others
     features.run([*words, f"out={tmp_path}/here/baked"])
     said = driver.run("jobs.features", *words, "workers=2", f"out={tmp_path}/there/baked")
     assert "3 of 3 shards to bake" in said
     here, there = (
-        {file.name: file.read_bytes() for file in (tmp_path / place / "baked").iterdir()} for place in ("here", "there")
+        {file.name: file.read_bytes() for file in (tmp_path / place / "baked").rglob("*") if file.is_file()}
+        for place in ("here", "there")
     )
     assert here == there

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from vpd.drawing.colormaps import COLORMAPS, coloured
+from vpd.features.components import leading
 
 _ENDS = (0.01, 0.99)  # quantiles that the darkest and the brightest level stand for
 
@@ -19,10 +20,7 @@ def in_three_colours(values: torch.Tensor) -> np.ndarray:
     channels, h, w = values.shape
     rows = values.detach().float().cpu().flatten(1).T.double()  # [h w, C]
     rows = rows - rows.mean(0)
-    _, directions = torch.linalg.eigh(rows.T @ rows)  # in rising order
-    chosen = directions[:, -3:].flip(1)  # [C, 3 or fewer]
-    largest = chosen.abs().argmax(0)
-    chosen = chosen * torch.where(chosen[largest, torch.arange(chosen.shape[1])] < 0, -1.0, 1.0)
+    chosen, _ = leading(rows.T @ rows, 3)  # [C, 3 or fewer]
     places = rows @ chosen  # [h w, 3]
     picture = np.full((h * w, 3), 128, np.uint8)
     for number in range(min(3, channels)):

@@ -15,20 +15,29 @@ from tests.tiny_pipelines import tiny_pipeline
 from tests.toy_runs import write_set
 
 PAGE = next((Path(__file__).resolve().parents[3] / "docs").glob("baking.*")).read_text()
-(COMMAND,) = re.findall(r"^```\n(diffusion-perception features .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-(BLOCK,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+COMMANDS = [
+    shlex.split(words)[1:]
+    for block in re.findall(r"^```\n(diffusion-perception .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    for words in block.replace("\\\n", " ").splitlines()
+]
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_the_command_bakes_and_the_block_reads(
+def test_the_commands_bake_and_the_blocks_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(places, "CHECKOUT", None)  # relative paths start here
     tiny_pipeline("sd15", tmp_path / "words").save_pretrained("models/sd15")
-    write_set(Path("sets/scenes"), "seg", weights=decoder("models/sd15")[1])
-    *words, dry = shlex.split(COMMAND.replace("\\\n", " "))[2:]
-    assert dry == "--dry-run"
-    features.run([*words, "device=cpu"])
-    capsys.readouterr()
-    exec(compile(BLOCK, "the page", "exec"), {})
-    assert capsys.readouterr().out == "(64, 64) (32, 8, 8)\n"
+    for name in ("scenes", "others"):
+        write_set(Path("sets", name), "seg", weights=decoder("models/sd15")[1])
+    assert [words.pop() for words in COMMANDS[:1]] == ["--dry-run"]
+    for command, *words in COMMANDS:
+        assert command == "features"
+        features.run([*words, "device=cpu"])
+    printed = []
+    for block in BLOCKS:
+        capsys.readouterr()
+        exec(compile(block, "the page", "exec"), {})
+        printed.append(capsys.readouterr().out)
+    assert printed == ["(1, 32, 8, 8)\n", "(64, 64) (32, 8, 8)\n"]
