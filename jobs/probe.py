@@ -8,9 +8,10 @@
         timesteps=[261] noise=ddpm posterior=sample ensemble=8 size_px=[768,768] "prompts=['a photo of a {category}']"
     ray job submit -- jobs/probe.py --config sweep.yaml workers=8
 
-A task's probes learn from the latents and labels of one shard set and are scored on another as the task is; pairs are
-matched by features alone. Writes `table.txt`, `table.json` and, with matplotlib, `table.svg`; given again, it computes
-the trials that are missing. Owns the command and placement; a trial is `diffusion_perception.probing`'s.
+A task's probes learn from the latents and labels of one shard set and are scored on another as the task is; features
+that are baked already are read with `baked.NAME.train=` and `.test=`. Pairs are matched by features alone. Writes
+`table.txt`, `table.json` and, with matplotlib, `table.svg`; given again, it computes the trials that are missing.
+Owns the command and placement; a trial is `diffusion_perception.probing`'s.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
     job = settings.bind(JOB, draft(command))
     places = {"model": resolve_model(job.model), "pairs": located(job.pairs, "pairs")}
-    places |= {name: resolve_path(getattr(job, name), name) for name in ("train", "test", "out")}
+    baked = {
+        name: {part: resolve_path(url, f"baked.{name}.{part}") for part, url in sets.items()}
+        for name, sets in job.baked.items()
+    }
+    places |= {"baked": baked} | {name: resolve_path(getattr(job, name), name) for name in ("train", "test", "out")}
     job = settings.replaced(job, places)
     rows = sweep(job, partial(_spread, "local" in command.flags) if job.workers else run_here)
     print(text_of(job, rows))
@@ -89,7 +94,7 @@ def _spread(local: bool, job: ProbeJob, trials: Sequence[Trial]) -> Iterator[tup
 def _trial(plain: dict[str, Any], trial: Trial) -> list[Row]:
     """On a worker."""
     job = settings.bind(ProbeJob, plain)
-    return rows_of(job, load(job), trial)
+    return rows_of(job, None if trial.baked else load(job), trial)
 
 
 if __name__ == "__main__":

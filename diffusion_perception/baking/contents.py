@@ -19,13 +19,18 @@ from shards.reading.reader import ShardSet, StoredRecord
 SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "seed", "batch_size", "dtype")
 
 
+def field_of(layer: str) -> str:
+    """The field of a layer: its name with `_` for `.`."""
+    return layer.replace(".", "_").lower()
+
+
 def field_names(job: BakeJob) -> dict[str, str]:
-    """The field of every layer: its name with `_` for `.`.
+    """The field of every layer.
 
     Raises:
         ConfigError: two layers of one name, or one that has the name of another's scales.
     """
-    named = {layer: layer.replace(".", "_").lower() for layer in job.layers}
+    named = {layer: field_of(layer) for layer in job.layers}
     for layer, name in named.items():
         if twice := [other for other in named if other != layer and named[other] == name]:
             raise ConfigError(f"layers {layer!r} and {twice[0]!r} would both be the field {name}: bake one of them.")

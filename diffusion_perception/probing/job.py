@@ -21,13 +21,17 @@ ProbePlugin = Annotated[Mapping[str, Any], plugins.PROBES]
 class ProbeJob:
     """Settings of a sweep. Either `task` with its two sets, or `pairs`."""
 
-    model: str  # diffusers folder or hub id, the whole pipeline
-    layers: tuple[str, ...]  # of its network, by their names in diffusers; one pass gives all of them
+    layers: tuple[str, ...]  # of the model's network, by their names in diffusers; one pass gives all of them
+    model: str = ""  # diffusers folder or hub id, the whole pipeline; may be left out where only bakes are read
     task: Annotated[Mapping[str, Any], plugins.TASKS] = field(
         default_factory=dict
     )  # whose labels are learned and how they are scored: one that finds classes or depth of pixels
     train: str = ""  # shard set to learn from; its latents are what the network is shown
     test: str = ""  # shard set that is scored, with the views the task is evaluated on
+    baked: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # features that are there: any name -> `train` and `test`, sets baked from those two; a trial each
+    live: bool = True  # trials by the model's own passes; false: only of what is baked
     pairs: Annotated[Mapping[str, Any], plugins.KEYPOINT_PAIRS] = field(
         default_factory=dict
     )  # marked pairs of pictures, for matches between them
@@ -69,6 +73,7 @@ class ProbeJob:
             )
         if self.task and not (self.train and self.test):
             raise ConfigError("a task is learned from one set and scored on another: give train= and test=.")
+        self._check_baked()
         if not self.pairs and not self.probes:
             raise ConfigError("probes is empty: name what learns, such as probes.linear.name=linear.")
         for name, values in (("layers", self.layers), ("timesteps", self.timesteps), ("prompts", self.prompts)):
@@ -82,3 +87,19 @@ class ProbeJob:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {smallest} or more.")
+
+    def _check_baked(self) -> None:
+        if self.live and not self.model:
+            raise ConfigError("model is empty: name a diffusers folder or hub id, or read only bakes with live=false.")
+        if (self.pairs and self.baked) or not (self.live or self.baked):
+            raise ConfigError(
+                "baked features are of the sets of a task: give task=, and baked.NAME.train= and .test= where live is "
+                "false."
+            )
+        for name, sets in self.baked.items():
+            if name == "live" or set(sets) != {"train", "test"} or not all(sets.values()):
+                raise ConfigError(
+                    f"baked.{name} is {dict(sets)}; expected train and test, baked sets, under another name than live."
+                )
+            for part, url in sets.items():
+                check_printable_url(url, f"baked.{name}.{part}")

@@ -6,16 +6,18 @@ labels and scores are the task's own, exactly as in training and evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffusion_perception import plugins
+from diffusion_perception.devices import chosen_device
 from diffusion_perception.features.of_sets import seen_in
+from diffusion_perception.probing.baked import views_of
 from diffusion_perception.probing.job import ProbeJob
-from diffusion_perception.probing.table import Row
+from diffusion_perception.probing.table import LIVE, Row
 from diffusion_perception.torch_data.samples import RESERVED
 from diffusion_perception.torch_data.streamed import SetStream
 from shards.progress import reports
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from vpd.tasks import Task
     from vpd.tasks.metric import Metric
 
-LATENT = "latent"
+LATENT, PLACE = "latent", "place"
 AHEAD = 4  # records read ahead of the network
-See = Callable[["torch.Tensor"], "Seen"]
+Place = tuple[int, int]  # record, and row of its views
+See = Callable[["torch.Tensor", Sequence[Place]], "Seen"]  # of latents `[B, C, h, w]`, and where these are from
 
 
 def opened(job: ProbeJob, url: str) -> ShardSet:
@@ -43,18 +46,50 @@ def opened(job: ProbeJob, url: str) -> ShardSet:
 
 
 def probe_sets(job: ProbeJob, features: Features, timestep: float, prompt: str) -> list[Row]:
-    """The rows of a trial.
+    """The rows of a trial by the model's own passes.
 
     Raises:
         ConfigError: settings, model and sets that do not fit each other.
     """
+
+    def see(latents: torch.Tensor, places: Sequence[Place]) -> Seen:
+        return seen_in(job, features, timestep, prompt, latents)
+
+    return _rows(job, (see, see), features.network.device, Trialled(timestep, prompt))
+
+
+def probe_baked(job: ProbeJob, name: str, timestep: float, prompt: str) -> list[Row]:
+    """The rows of a trial of what was baked."""
+    import torch
+
+    device = torch.device(chosen_device(job.device))
+    train, test = (
+        views_of(job, opened(job, getattr(job, part)), opened(job, job.baked[name][part]), device).seen
+        for part in ("train", "test")
+    )
+    return _rows(job, (train, test), device, Trialled(timestep, prompt, name))
+
+
+@dataclass(frozen=True)
+class Trialled:
+    """What the rows of a trial are named by."""
+
+    timestep: float
+    prompt: str
+    features: str = LIVE
+
+    def __str__(self) -> str:
+        baked = "" if self.features == LIVE else f", {self.features}"
+        return f"t={self.timestep:g}, prompt {self.prompt!r}{baked}:"
+
+
+def _rows(job: ProbeJob, see: tuple[See, See], device: torch.device, trial: Trialled) -> list[Row]:
+    """Learned by what is seen of one set, and scored by what is seen of the other."""
     task: Task = plugins.build_plugin(plugins.TASKS, job.task, "task")
-    see = partial(seen_in, job, features, timestep, prompt)
-    tag = f"[probe] t={timestep:g}, prompt {prompt!r}:"
-    probes, shapes = _learned(job, task, see, tag)
-    metrics = _scored(job, task, see, probes, features.network.device, tag)
+    probes, shapes = _learned(job, task, see[0], f"[probe] {trial}")
+    metrics = _scored(job, task, see[1], probes, device, f"[probe] {trial}")
     return [
-        Row(layer, timestep, prompt, name, *shapes[layer], metric.compute())
+        Row(layer, trial.timestep, trial.prompt, name, *shapes[layer], metric.compute(), features=trial.features)
         for (layer, name), metric in metrics.items()
     ]
 
@@ -69,8 +104,10 @@ def _learned(job: ProbeJob, task: Task, see: See, tag: str) -> tuple[Probes, Sha
     probes: Probes = {}
     shapes: Shapes = {}
     report = reports(tag, "steps")
+    shards = opened(job, job.train)
     for step, batch in enumerate(_batches(job, task), 1):
-        seen = see(batch[LATENT])
+        records = (shards.item(item).record for item in batch["item"].tolist())
+        seen = see(batch[LATENT], list(zip(records, batch["row"].tolist(), strict=True)))
         labels = {
             name: values.to(seen.latents.device) for name, values in batch.items() if name not in (*RESERVED, LATENT)
         }
@@ -124,12 +161,15 @@ def _scored(
 
     def read(index: int) -> tuple[tuple[StoredRecord, Any], Mapping[str, np.ndarray]]:
         record = shards.record(index)
-        return (record, task.targets(record)), task.samples(record)
+        samples = task.samples(record)
+        views = len(samples[LATENT])
+        return (record, task.targets(record)), {**samples, PLACE: np.array([(index, row) for row in range(views)])}
 
     def answered(rows: list[dict[str, np.ndarray]]) -> list[dict[tuple[str, str], torch.Tensor]]:
         """What every probe says of every row."""
         arrays = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-        seen = see(arrays.pop(LATENT))
+        places = [(record, view) for record, view in arrays.pop(PLACE).tolist()]
+        seen = see(arrays.pop(LATENT), places)
         given = DeviceBatch(seen.latents, None, arrays)
         answers = {
             key: probe.answer(seen[key[0]].values, given, _view_px(seen)).float() for key, probe in probes.items()

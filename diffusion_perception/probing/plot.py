@@ -1,4 +1,5 @@
-"""The table of a sweep as a picture, SVG: a score over the layers, a line for each timestep, prompt and probe.
+"""The table of a sweep as a picture, SVG: a score over the layers, a line for each timestep, prompt,
+probe and bake.
 
 Owns what a line is called: by what differs among them. How SVG is drawn is `diffusion_perception.figures`'.
 """
@@ -36,6 +37,6 @@ def drawn(rows: Sequence[Row], score: str) -> bytes:
 
 def _names(rows: Sequence[Row]) -> list[str]:
     """Of the line that each row is on."""
-    parts = [(f"t = {row.timestep:g}", repr(row.prompt), row.probe) for row in rows]
-    differ = [len({part[place] for part in parts}) > 1 for place in range(3)]
+    parts = [(f"t = {row.timestep:g}", repr(row.prompt), row.probe, row.features) for row in rows]
+    differ = [len({part[place] for part in parts}) > 1 for place in range(4)]
     return [", ".join(said for said, told in zip(part, differ, strict=True) if told) or part[2] for part in parts]

@@ -1,8 +1,8 @@
 """A sweep: its trials, what is finished of them, and the table at the end.
 
-A trial is a timestep and a prompt; all layers and probes share its passes. Owns the folder: `trials/<digest>.json` a
-trial, named by everything that it depends on, so that a sweep that was interrupted or widened computes what is missing;
-`table.json`, `table.txt`, `table.svg`. Where trials run is the caller's.
+A trial is a timestep and a prompt, by the model's passes or from a bake; all layers and probes share it. Owns the
+folder: `trials/<digest>.json` a trial, named by everything that it depends on, so that a sweep that was interrupted or
+widened computes what is missing; `table.json`, `table.txt`, `table.svg`. Where trials run is the caller's.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from diffusion_perception import figures, plugins, settings
 from diffusion_perception.features.of_sets import check_same_vae, tars_sha256
 from diffusion_perception.probing import plot
+from diffusion_perception.probing.baked import check, check_same_model
 from diffusion_perception.probing.job import ProbeJob
 from diffusion_perception.probing.on_pairs import ALPHAS, pairs_of, probe_pairs
-from diffusion_perception.probing.on_sets import opened, probe_sets
+from diffusion_perception.probing.on_sets import opened, probe_baked, probe_sets
 from diffusion_perception.probing.table import Row, in_words
 from shards.contract.canonical import canonical_json
 from shards.errors import ConfigError
@@ -27,6 +28,7 @@ from shards.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     from diffusion_perception.features.reading import Features
+    from shards.reading.reader import ShardSet
 
 FORM = 1  # of a trial's file; raised where its numbers would change
 ELSEWHERE = (
@@ -41,16 +43,20 @@ ELSEWHERE = (
     "cache_gb",
     "train",
     "test",
+    "baked",
+    "live",
 )  # settings that change no number of a trial, or are in it as fingerprints
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One timestep and prompt; `digest` is of all that its rows depend on."""
+    """One timestep and prompt; `digest` is of all that its rows depend on, `baked` names what is read in place of a
+    model."""
 
     timestep: float
     prompt: str
     digest: str
+    baked: str = ""
 
 
 # Runs trials: (job, trials) -> each with its rows, in any order.
@@ -71,6 +77,10 @@ def sweep(job: ProbeJob, run: Run) -> list[Row]:
     done = {trial: rows for trial in trials if (rows := _finished(folder, trial)) is not None}
     todo = [trial for trial in trials if trial not in done]
     print(f"[probe] {len(trials)} trials, {len(done)} finished before", flush=True)
+    if job.model and (
+        bakes := {trial.baked: opened(job, job.baked[trial.baked]["train"]) for trial in todo if trial.baked}
+    ):
+        check_same_model(job, bakes)
     for trial, rows in run(job, todo):
         write_atomic(_file(folder, trial), _json([row.to_json() for row in rows]))
         done[trial] = rows
@@ -98,6 +108,7 @@ def _chosen_by(job: ProbeJob) -> tuple[str, bool]:
 
 def trials_of(job: ProbeJob) -> list[Trial]:
     """In the order of the settings. Data is looked at here, so that what is wrong is said before a model is loaded."""
+    sets: list[ShardSet] = []
     if job.pairs:
         data: Any = pairs_of(job).identity
     else:
@@ -111,19 +122,27 @@ def trials_of(job: ProbeJob) -> list[Trial]:
             )
         data = [[one.manifest.name, one.manifest.fingerprint, tars_sha256(one.manifest)] for one in sets]
     said = {name: value for name, value in _plain(job).items() if name not in ELSEWHERE}
-    common = {"form": FORM, "settings": said, "data": data, "model": _files_of(job.model)}
-    return [
-        Trial(timestep, prompt, _digest(common | {"timestep": timestep, "prompt": prompt}))
+    common = {"form": FORM, "settings": said, "data": data}
+    live = common | {"model": _files_of(job.model)}
+    trials = [
+        Trial(timestep, prompt, _digest(live | {"timestep": timestep, "prompt": prompt}))
         for timestep in job.timesteps
         for prompt in job.prompts
+        if job.live
     ]
+    for name, places in job.baked.items():
+        bakes = [opened(job, places[part]) for part in ("train", "test")]
+        timestep, prompt = check(job, name, sets, bakes)
+        read = [[one.manifest.fingerprint, tars_sha256(one.manifest)] for one in bakes]
+        trials.append(Trial(timestep, prompt, _digest(common | {"baked": read, "name": name}), name))
+    return trials
 
 
 def run_here(job: ProbeJob, trials: Sequence[Trial]) -> Iterator[tuple[Trial, list[Row]]]:
     """One after the other, with the model loaded once."""
     if not trials:
         return
-    features = load(job)
+    features = None if all(trial.baked for trial in trials) else load(job)
     for trial in trials:
         yield trial, rows_of(job, features, trial)
 
@@ -137,8 +156,11 @@ def load(job: ProbeJob) -> Features:
     return Features.from_pretrained(job.model, revision=job.revision or None, device=job.device, dtype=job.dtype)
 
 
-def rows_of(job: ProbeJob, features: Features, trial: Trial) -> list[Row]:
-    """A trial's rows."""
+def rows_of(job: ProbeJob, features: Features | None, trial: Trial) -> list[Row]:
+    """A trial's rows; of what is baked without a model."""
+    if trial.baked:
+        return probe_baked(job, trial.baked, trial.timestep, trial.prompt)
+    assert features is not None
     if job.pairs:
         return probe_pairs(job, features, trial.timestep, trial.prompt, pairs_of(job).pairs())
     return probe_sets(job, features, trial.timestep, trial.prompt)
@@ -147,7 +169,8 @@ def rows_of(job: ProbeJob, features: Features, trial: Trial) -> list[Row]:
 def _files_of(model: str) -> list[list[str | int]]:
     """Names, sizes and times of a model folder's files; of a hub id nothing: `revision` says which it is."""
     folder = Path(model)
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    is_here = bool(model) and folder.is_dir()
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if is_here else []
     states = [(path, path.stat()) for path in files]
     return [[str(path.relative_to(folder)), state.st_size, state.st_mtime_ns] for path, state in states]
 

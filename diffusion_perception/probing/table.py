@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LIVE = "live"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -16,6 +18,7 @@ class Row:
         channels, stride_px: of the layer's map.
         scores: by name.
         categories: of pairs, scores of each category.
+        features: `live`, by the model's own passes; else the name of what was baked.
     """
 
     layer: str
@@ -26,6 +29,7 @@ class Row:
     stride_px: tuple[float, float]
     scores: dict[str, float]
     categories: dict[str, dict[str, float]] = field(default_factory=dict)
+    features: str = LIVE
 
     def to_json(self) -> dict[str, Any]:
         """A score over nothing is null: JSON knows no NaN."""
@@ -43,25 +47,30 @@ class Row:
 def in_words(rows: Sequence[Row], best_by: str = "", higher_is_better: bool = True) -> str:
     """The table, a star at the row that is best by a score."""
     scores = list(dict.fromkeys(name for row in rows for name in row.scores))
-    heads = ["layer", "t", "prompt", "probe", "channels", "stride", *scores]
+    told = any(row.features != LIVE for row in rows)
+    words = ["layer", "t", "prompt", "probe", *(["features"] if told else [])]
+    heads = [*words, "channels", "stride", *scores]
     best = None
     if known := [row for row in rows if row.scores.get(best_by, float("nan")) == row.scores.get(best_by)]:
         best = (max if higher_is_better else min)(known, key=lambda row: row.scores[best_by])
     lines = [heads]
     for row in rows:
-        cells = [row.layer, f"{row.timestep:g}", repr(row.prompt), row.probe, str(row.channels)]
-        cells += [f"{row.stride_px[0]:g}", *(_cell(row.scores.get(name)) for name in scores)]
+        cells = [row.layer, f"{row.timestep:g}", repr(row.prompt), row.probe, *([row.features] if told else [])]
+        cells += [str(row.channels), f"{row.stride_px[0]:g}", *(_cell(row.scores.get(name)) for name in scores)]
         lines.append([*cells[:-1], cells[-1] + " *"] if row is best else cells)
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
     text = (
-        "  ".join(_padded(cell, width, place) for place, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            _padded(cell, width, place < len(words))
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
     return "\n".join(line.rstrip() for line in text)
 
 
-def _padded(cell: str, width: int, place: int) -> str:
-    if place < 4:
+def _padded(cell: str, width: int, is_word: bool) -> str:
+    if is_word:
         return cell.ljust(width)
     starred = cell.endswith(" *")
     return cell.rjust(width + 2 * starred)

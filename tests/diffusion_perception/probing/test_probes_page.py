@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from diffusion_perception import places, settings
-from jobs import probe
+from jobs import features, probe
 from jobs.command_line import CommandLine
 from pipeline.encoders.sd_vae import decoder
 from tests.tiny_pipelines import tiny_pipeline
@@ -22,6 +22,7 @@ COMMANDS = [
     shlex.split(block.replace("\\\n", " "))[2:]
     for block in re.findall(r"^```\n(diffusion-perception probe .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 ]
+(BAKED,) = re.findall(r"^```\n(diffusion-perception features .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 (PLAIN,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 (NAMED,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
@@ -36,6 +37,11 @@ def test_plain_pytorch_reaches_the_number_of_the_table(
     for split in ("train", "val"):
         write_set(Path("sets", split), "seg", weights=weights)
     first, _ = COMMANDS
+    for line in BAKED.replace("\\\n", " ").splitlines():
+        _, command, *words = shlex.split(line)
+        {"features": features, "probe": probe}[command].run([*words, "device=cpu"])
+    (baked, *_) = json.loads(Path("probes/baked/table.json").read_text())["rows"]
+    assert (baked["features"], baked["layer"], baked["timestep"]) == ("half", "up_blocks.1", 261)
     probe.run([*first, "noise=none", "device=cpu", "steps=8"])
     rows = json.loads(Path("probes/rooms/table.json").read_text())["rows"]
     row = next(row for row in rows if (row["layer"], row["timestep"]) == ("up_blocks.1", 1))
