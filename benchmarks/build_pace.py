@@ -2,6 +2,7 @@
 
     python -m benchmarks.build_pace                                  (two minutes; an encoder of 2.5 ms a picture)
     python -m benchmarks.build_pace --encoder-ms 20 --cpus 2         (two CPUs beside a slower one)
+    python -m benchmarks.build_pace --render-workers 4               (rendered by so many CPUs of other nodes, at best)
     python -m benchmarks.build_pace --json benchmarks/results/build_pace.json
 
 No accelerator is needed, and cores that others use disturb nothing but the costs. These are medians of CPU seconds
@@ -14,6 +15,9 @@ shard's end. Two things that threads share are played, too:
 - cores: a stage has one while it works, and the thread that waits for a GPU keeps one, as CUDA's waiting does;
 - Python's lock: what a stage costs beyond its limit (library calls and copies, which let go of it) is held under it.
 
+Render workers (`resources.render_workers`) have a core each, of another node, and no lock in common; a picture then
+costs the actor what `benchmarks.handed_over` measured, under its lock. The network is not played.
+
 The figures are the encoder's share of the whole time, with the fill of the first batch and the last shard's sync. The
 last lines say what `jobs.feeding` chooses on a node that has enough, and whether that is enough; the exit status, too.
 """
@@ -22,27 +26,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.build import run_build
-from benchmarks.build_stages import measure
-from benchmarks.build_world import JpegSource, SleepingVae
 from benchmarks.events import Clock, Process, Semaphore
+from benchmarks.pace_costs import STAGES, costs_in, measured
 from diffusion_perception.builder import BUILDS_AT_ONCE
 from jobs.feeding import cpus_for, threads_for
 from pipeline.building.recipe import BuildSettings
 from pipeline.building.shard import BATCHES_AHEAD
 
-PICTURES, RECORD_BYTES = 19_994, 460_000  # RefCOCO's; of a record with seven sentences
+HANDED_OVER_S = 0.37e-3  # a picture of a render worker, to who asked (`benchmarks.handed_over`)
+PICTURES = 19_994  # RefCOCO's
 BAR = 0.95
-STAGES = {"decode": ("load", "render"), "batch": ("batch",), "write": ("record", "write")}  # as of `build_stages`
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class Machine:
     cpus: int
     threads: int  # that decode, of each shard
     writers: int = BUILDS_AT_ONCE  # shards at once
+    render_workers: int = 0  # that decode in place of the threads
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Actor:
     def __init__(self, work: Work, machine: Machine) -> None:
         self.work, self.machine, self.clock = work, machine, Clock()
         self.cores, self.lock = self.clock.semaphore(machine.cpus), self.clock.semaphore(1)
-        self.turn = self.clock.semaphore(1)
+        self.turn, self.others = self.clock.semaphore(1), self.clock.semaphore(machine.render_workers)
         self.busy_s = 0.0
         size, self.batch = work.settings.records_per_shard, work.settings.image_batch
         self.sizes = [min(size, work.pictures - first) for first in range(0, work.pictures, size)]
@@ -137,8 +136,16 @@ class _Shard:
             self.actor.clock.resume(self._decode(done), 0.0)
 
     def _decode(self, done: Semaphore) -> Process:
-        yield from self.actor.spend(self.actor.work.decode)
-        self.threads.give()
+        decode, others = self.actor.work.decode, self.actor.machine.render_workers
+        if others:
+            self.threads.give()
+            yield self.actor.others
+            yield decode.locked_s + decode.free_s
+            self.actor.others.give()
+            decode = Cost(HANDED_OVER_S, 0.0)
+        yield from self.actor.spend(decode)
+        if not others:
+            self.threads.give()
         done.give()
 
     def batching(self) -> Process:
@@ -174,20 +181,6 @@ class _Shard:
             yield from self.actor.spend(self.actor.work.write)
 
 
-def measured(images: int, rounds: int) -> dict[str, float]:
-    """Milliseconds a picture costs here: in each stage, and how many of them are under Python's lock."""
-    stages = measure(images, rounds)
-    whole_ms = whole_build_ms(4 * images, rounds)
-    in_stages_ms = sum(float(line["ms"]) for line in stages.values())
-    more = max(1.0, whole_ms / in_stages_ms)
-    found = {"stages_ms": in_stages_ms, "whole_ms": whole_ms, "sync_ms": 1e3 * sync_s(512 * RECORD_BYTES)}
-    for stage, begins in STAGES.items():
-        lines = [line for name, line in stages.items() if name.startswith(begins)]
-        ms, free_ms = (more * sum(float(line[column]) for line in lines) for column in ("ms", "limit_ms"))
-        found |= {f"{stage}_ms": ms, f"{stage}_locked_ms": max(ms - free_ms, 0.0)}
-    return {name: round(value, 3) for name, value in found.items()}
-
-
 def work_of(ms: Mapping[str, float], encoder_s: float) -> Work:
     """A set of RefCOCO's size at such costs."""
     costs = {}
@@ -195,29 +188,6 @@ def work_of(ms: Mapping[str, float], encoder_s: float) -> Work:
         locked_ms = ms[f"{stage}_locked_ms"]
         costs[stage] = Cost(locked_ms / 1e3, (ms[f"{stage}_ms"] - locked_ms) / 1e3)
     return Work(**costs, encoder_s=encoder_s, sync_s=ms["sync_ms"] / 1e3)
-
-
-def whole_build_ms(images: int, rounds: int) -> float:
-    """CPU milliseconds a picture of builds with all their threads."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = JpegSource(Path(folder), images, 7)
-        settings = BuildSettings(records_per_shard=images // 2)
-        spent = [run_build(source, SleepingVae(0.0), settings)[1] for _ in range(rounds)]
-    return 1e3 * statistics.median(spent) / images
-
-
-def sync_s(n_bytes: int) -> float:
-    """Seconds until a file of a shard's size, just written, is on the disk: the median of three."""
-    found = []
-    for _ in range(3):
-        with tempfile.TemporaryFile() as file:
-            for _ in range(n_bytes >> 20):
-                file.write(bytes(1 << 20))
-            file.flush()
-            start = time.perf_counter()
-            os.fsync(file.fileno())
-            found.append(time.perf_counter() - start)
-    return statistics.median(found)
 
 
 def table(work: Work, most_cpus: int) -> dict[str, float]:
@@ -231,9 +201,23 @@ def table(work: Work, most_cpus: int) -> dict[str, float]:
     return found
 
 
+def table_elsewhere(work: Work, most_cpus: int, most_workers: int) -> dict[str, float]:
+    """The same where others render: by CPUs of the actor and by their number."""
+    found = {}
+    for cpus in range(1, most_cpus + 1):
+        for workers in range(1, most_workers + 1):
+            machine = Machine(cpus, threads_for(cpus), render_workers=workers)
+            found[words(machine)] = share = Actor(work, machine).busy()
+            print(f"  {words(machine):46}{share:7.1%}", flush=True)
+    return found
+
+
 def words(machine: Machine) -> str:
     shards = "shard at a time" if machine.writers == 1 else "shards at once"
-    return f"{machine.cpus} CPUs, {machine.threads} decoding threads, {machine.writers} {shards}"
+    who = (
+        f"{machine.render_workers} render workers" if machine.render_workers else f"{machine.threads} decoding threads"
+    )
+    return f"{machine.cpus} CPUs, {who}, {machine.writers} {shards}"
 
 
 def chosen(most_cpus: int) -> Machine:
@@ -249,16 +233,18 @@ def main() -> None:
         "--cpus", type=int, default=0, help="the default to check is of so many; 0: as jobs.feeding says"
     )
     parser.add_argument("--most-cpus", type=int, default=6, help="of the table")
+    parser.add_argument("--render-workers", type=int, default=0, help="also a table of up to so many of them")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--costs", type=Path, help="do not measure: a file that --json wrote")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    stored = json.loads(options.costs.read_text())["costs"] if options.costs else None
-    figures = stored or measured(options.images, options.rounds)
+    figures = costs_in(options.costs) if options.costs else measured(options.images, options.rounds)
     work = work_of(figures, options.encoder_ms / 1e3)
     print(", ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
     busy = table(work, options.most_cpus)
+    if options.render_workers:
+        busy |= table_elsewhere(work, options.most_cpus, options.render_workers)
     machine = Machine(options.cpus, threads_for(options.cpus)) if options.cpus else chosen(64)
     share = Actor(work, machine).busy()
     slower = {factor: Actor(slowed(work, factor), machine).busy() for factor in (1.25, 1.5)}

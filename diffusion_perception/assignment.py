@@ -75,6 +75,23 @@ def check_assigned(mine: Described, work: Assignment) -> None:
     )
 
 
+def check_renders(recipe: dict[str, Any], environment: dict[str, Any], work: Assignment, host: str) -> None:
+    """FingerprintMismatch, field by field, unless a worker that only renders would show the encoders what its driver
+    asks for. `recipe` and `environment` are as far as such a worker knows them."""
+    here = {"recipe": recipe} | ({} if work.allow_changed else {"environment": environment | {"encoders": {}}})
+    asked: dict[str, Any] = {"recipe": {name: work.recipe[name] for name in recipe}}
+    if not work.allow_changed:
+        asked["environment"] = work.environment | {"encoders": {}}
+    if canonical_json(here) == canonical_json(asked):
+        return
+    lines = "\n  ".join(recipe_difference(json.loads(canonical_json(here)), asked, "what the driver asks for"))
+    raise FingerprintMismatch(
+        f"the render worker on {host} would render something else for {work.folder}:\n  {lines}\n"
+        "Nothing of it was written. Give every node the same files and libraries, or leave that node out "
+        "(resources.render_resources); where only the environment differs, --allow-changed builds with all of them."
+    )
+
+
 def check_source(described: Described, source: Source, split: str) -> None:
     """FingerprintMismatch unless a worker finds the same files as the driver, which planned by them."""
     mine, theirs = json.loads(canonical_json(source.identity(split))), described.recipe["source"]

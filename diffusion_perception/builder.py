@@ -26,6 +26,7 @@ from shards.storage.options import check_printable, check_printable_url
 from shards.storage.storage import Folder, open_folder
 
 if TYPE_CHECKING:
+    from pipeline.building.elsewhere import Elsewhere
     from pipeline.encoders import ImageEncoder, TextEncoder
 
 Plugin = Mapping[str, Any]
@@ -44,9 +45,20 @@ class Resources:
     actors: int = 0  # 0: one per GPU of the cluster, or one if it has none
     gpus_per_actor: float = -1  # -1: one if the cluster has GPUs, else none; fractions share a GPU
     cpus_per_actor: float = 0  # CPUs that the scheduler reserves; 0: up to 6 beside a GPU, 2 without
+    render_workers: int = 0  # processes of one CPU, on any node, that decode and render; 0: the encoder actors do it
+    # What each of them takes of Ray's resources besides its CPU: which nodes they run on, such as {decoding: 1}
+    render_resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_actors(self, least_cpus=0)
+        if type(self.render_workers) is not int or self.render_workers < 0:
+            raise ConfigError(f"resources.render_workers is {self.render_workers!r}; expected a number from 0")
+        for name, amount in self.render_resources.items():
+            if name in ("CPU", "GPU") or not amount > 0:
+                raise ConfigError(
+                    f"resources.render_resources has {name}: {amount:g}; expected more than 0 of a resource that nodes "
+                    "were started with (ray start --resources). A render worker has one CPU and no GPU."
+                )
 
 
 @dataclass(frozen=True)
@@ -187,8 +199,8 @@ class ShardBuilder:
             self._described[split] = Described(recipe, environments.here(exact), schema, table)
         return self._described[split]
 
-    def build(self, work: Assignment, planned: PlannedShard) -> tuple[int, int]:
-        """Build one shard of a set; (records, examples rejected).
+    def build(self, work: Assignment, planned: PlannedShard, elsewhere: Elsewhere | None = None) -> tuple[int, int]:
+        """Build one shard of a set, with records rendered here or elsewhere; (records, examples rejected).
 
         Raises:
             FingerprintMismatch: this builder would make another set than the driver's, by its files, its weights or
@@ -230,6 +242,7 @@ class ShardBuilder:
                 self._turn,
                 previous,
                 shared,
+                elsewhere,
             )
         finally:
             self._progress.pop(planned.name, None)

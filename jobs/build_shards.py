@@ -30,7 +30,7 @@ from diffusion_perception.forecast.building import SplitForecast, forecast_build
 from jobs import program
 from jobs.command_line import CommandLine
 from jobs.dispatch import dispatch
-from jobs.encoder_pool import EncoderPool
+from jobs.encoder_pool import EncoderPool, rendering_words
 from pipeline.building.lease import Lease
 from pipeline.building.transaction import SetBuild, unchanged
 from pipeline.example import Source
@@ -62,6 +62,8 @@ def run(words: list[str]) -> None:
         for forecast in splits.values():
             for line in forecast.lines():
                 print(f"plan: {line}", flush=True)
+        for line in rendering_words(job.resources):
+            print(f"plan: {line}", flush=True)
         if is_dry:
             return
         job, actors = pool.fill(max(len(forecast.planned) for forecast in splits.values()), source)

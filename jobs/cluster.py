@@ -77,7 +77,13 @@ def _knock(address: str) -> None:
 
 
 def check_free(
-    each: Mapping[str, float], number: int, what: str, words: str, wait_s: float | None = None, held: int = 0
+    each: Mapping[str, float],
+    number: int,
+    what: str,
+    words: str,
+    wait_s: float | None = None,
+    held: int = 0,
+    beside: Mapping[str, float] | None = None,
 ) -> None:
     """Make sure the cluster has what a job asks for, free, now.
 
@@ -88,6 +94,7 @@ def check_free(
         words: the settings that ask for them, as they are typed.
         wait_s: how long to wait for a job that is just ending to give its resources back; as a rule `WAIT_S`.
         held: how many of the processes run already.
+        beside: what the job will take besides.
 
     Raises:
         ConfigError: the cluster is too small, no node can hold one, or others hold what is needed.
@@ -95,7 +102,7 @@ def check_free(
     import ray
 
     total, nodes = ray.cluster_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needed = {name: amount * number for name, amount in each.items()}
+    needed = {name: amount * number + (beside or {}).get(name, 0.0) for name, amount in each.items()}
     asked = f"{number} {what} of " + ", ".join(f"{amount:g} {name}" for name, amount in each.items())
     if not any(all(node.get(k, 0.0) >= v for k, v in each.items()) for node in nodes):
         largest = "; ".join(", ".join(f"{node.get(k, 0):g} {k}" for k in each) for node in nodes)
@@ -116,6 +123,8 @@ def check_free(
             time.sleep(0.5)
     free = ray.available_resources()
     lines = [f"{k}: needs {v:g}, cluster has {total.get(k, 0):g}, free {free.get(k, 0):g}" for k, v in needed.items()]
+    if beside:
+        lines.append(", ".join(f"{v:g} {k}" for k, v in beside.items() if v) + " of it for the job's other processes")
     if held:
         lines.append(f"{held} run already")
     raise ConfigError(

@@ -5,12 +5,15 @@ Everything it does is `diffusion_perception.builder`'s; placement and dispatch a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from diffusion_perception import settings
 from diffusion_perception.assignment import Assignment, Described
 from diffusion_perception.builder import BuildJob, ShardBuilder
+from jobs.render_crew import RenderCrew
 from pipeline.building.plan import PlannedShard
 from pipeline.example import Source
 
@@ -19,9 +22,10 @@ class EncoderActor:
     """Lives as long as the job. Nothing is loaded in the constructor, because Ray gives a constructor's error no
     cause."""
 
-    def __init__(self, plain: dict[str, Any], device: str) -> None:
+    def __init__(self, plain: dict[str, Any], device: str, renderers: Sequence[Any] = ()) -> None:
         from ray.util.metrics import Counter
 
+        self._crew = RenderCrew(renderers) if renderers else None
         self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
@@ -42,7 +46,8 @@ class EncoderActor:
 
     def build(self, work: Assignment, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
-        records, rejects = self._builder.build(work, planned)
+        elsewhere = partial(self._crew.rendered, work) if self._crew else None
+        records, rejects = self._builder.build(work, planned, elsewhere)
         if records:
             self._records.inc(records, tags={"split": work.split})
         if rejects:

@@ -1,6 +1,6 @@
-"""The encoder actors of a build: placed, started, and given the source.
+"""The actors of a build, those that encode and those that render for them: placed, started, and given the source.
 
-The first is started before the driver reads the source, so that it imports its libraries and loads its weights
+The first encoder is started before the driver reads the source, so that it imports its libraries and loads its weights
 meanwhile. Owns this and the actors' ends; what an actor does is `jobs.encoder_actor`'s, which shard it builds
 `jobs.dispatch`'s, how many CPUs it has `jobs.feeding`'s.
 """
@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob
+from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, Resources
 from jobs import cluster, feeding
 from jobs.encoder_actor import EncoderActor
+from jobs.render_actor import RenderActor
 from pipeline.example import Source
 from shards.errors import ContractError
 
@@ -32,13 +33,16 @@ class EncoderPool:
         self._asked, self._local = job, local
         self._fed: BuildJob | None = None
         self._handles: list[Any] = []
+        self._renderers: list[Any] = []
 
     def begin(self) -> None:
         """Start the first actor, if the cluster has room for it now. If not, nothing is started and nothing said:
         `fill` does both, after whatever is wrong with the source has been said."""
         with suppress(ContractError):
             job = self._connected(1)
+            self._check_renderers(job, 1, wait_s=0.0)
             _, gpus = cluster.claim_actors(job.resources, 1, WHAT, wait_s=0.0)
+            self._start_renderers(job)
             self._start(job, 1, gpus)
 
     def fill(self, n_shards: int, source: Source) -> tuple[BuildJob, list[Any]]:
@@ -52,13 +56,38 @@ class EncoderPool:
         job, held = self._connected(min(max(self._asked.resources.actors, 1), n_shards)), len(self._handles)
         if held and n_shards > 1:  # it has its resources, and is not counted twice
             ray.get(self._handles[0].progress.remote())
+        if not held:
+            self._check_renderers(job, min(max(job.resources.actors, 1), n_shards), wait_s=None)
+            self._start_renderers(job)
+        if self._renderers:
+            ray.get([worker.ready.remote() for worker in self._renderers])
         n_actors, gpus = cluster.claim_actors(job.resources, n_shards, WHAT, held=held)
         print(f"[build] {feeding.words(job, n_actors, gpus)}", flush=True)
+        for line in rendering_words(job.resources):
+            print(f"[build] {line}", flush=True)
         self._start(job, n_actors - held, gpus)
         if getattr(source, "travels", False):  # sent once a node, not once an actor
             read = ray.put(source)
-            ray.get([handle.take.remote(read) for handle in self._handles])
+            ray.get([handle.take.remote(read) for handle in (*self._handles, *self._renderers)])
         return job, self._handles
+
+    def _check_renderers(self, job: BuildJob, n_actors: int, wait_s: float | None) -> None:
+        asked = job.resources
+        if asked.render_workers:
+            words = f"resources.render_workers={asked.render_workers}"
+            words += f" resources.render_resources={dict(asked.render_resources)}" if asked.render_resources else ""
+            beside = {"CPU": n_actors * asked.cpus_per_actor}
+            each = {"CPU": 1.0, **asked.render_resources}
+            cluster.check_free(each, asked.render_workers, "render worker(s)", words, wait_s, beside=beside)
+
+    def _start_renderers(self, job: BuildJob) -> None:
+        import ray
+
+        # Started again for as long as there is a node for it; what it was asked for, the encoders ask others for.
+        options: dict[str, Any] = {"num_cpus": 1, "resources": dict(job.resources.render_resources), "max_restarts": -1}
+        actor = ray.remote(**options)(RenderActor)
+        plain = settings.to_plain(job)
+        self._renderers = [actor.remote(plain) for _ in range(job.resources.render_workers)]
 
     def _connected(self, n_actors: int) -> BuildJob:
         resources = self._asked.resources
@@ -75,7 +104,7 @@ class EncoderPool:
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
-        started: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu") for _ in range(number)]
+        started: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", self._renderers) for _ in range(number)]
         self._handles += started
         for handle in started:
             handle.load_encoders.remote()
@@ -84,8 +113,16 @@ class EncoderPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handles:
+        if started := [*self._handles, *self._renderers]:
             import ray
 
-            for handle in self._handles:
+            for handle in started:
                 ray.kill(handle)
+
+
+def rendering_words(resources: Resources) -> list[str]:
+    """Who decodes and renders, where the encoder actors do not."""
+    number = resources.render_workers
+    placed = ", ".join(f"{amount:g} {name}" for name, amount in resources.render_resources.items())
+    beside = f" and {placed}" if placed else ""
+    return [f"{number} render worker(s) of 1 CPU{beside} each decode and render for them"] if number else []

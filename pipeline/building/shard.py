@@ -1,7 +1,7 @@
 """Builds one shard, and finishes a set: what a job calls, on any machine, in any order, as often as it likes.
 
 Four stages run at once, each ahead of the next, and all of them keep the order of the keys:
-    decode threads    files, source.load, views, render     -> uint8 views, or what was built before
+    decode threads    files, source.load, views, render     -> uint8 views, or what was built before (or `elsewhere`)
     batch thread      levels (or pixels), tokens            -> full batches of one shape, never across shards
     encoder thread    image encoder, text encoder, no more  -> rows of latents and states
     calling thread    records, tar, index, hashes           -> the shard, then its entry in `_build/`
@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.building import environments
+from pipeline.building.elsewhere import Elsewhere, received
 from pipeline.building.ledger import (
     FinishedShard,
     Place,
@@ -65,6 +66,7 @@ def build_shard(
     turn: Lock | None = None,
     previous: Previous | None = None,
     shared: str = "",
+    elsewhere: Elsewhere | None = None,
 ) -> FinishedShard:
     """Writes `<planned.name>.tar` and `.idx` into `folder`, a path or URL, then `_build/<planned.name>.json`; returns
     what that says.
@@ -74,7 +76,8 @@ def build_shard(
     has no trace of the shard.
 
     What `previous` has of the same keys, by the same recipe but for the contents of the source's files, is taken over
-    as far as it is still so; `shared` is `recipe.shared_sha256`, if it is known.
+    as far as it is still so; `shared` is `recipe.shared_sha256`, if it is known. Where there is nothing of that,
+    `elsewhere` loads and renders the records in place of this process's decode threads.
 
     Writing ends with hashing and syncing, when the encoders have nothing to do. To keep them busy, call this for the
     next shard from another thread with the same `turn`: it decodes at once and encodes as soon as this one has done so.
@@ -83,7 +86,10 @@ def build_shard(
     with _earlier(previous, planned, schema) as (earlier, taken):
         shared = shared or shared_sha256(source, split)
         first_stage = FirstStage(source, split, view_plan, shared, earlier, taken, settings.labels)
-        examples = map_ahead(first_stage, planned.keys, settings.decoders, settings.decode_ahead)
+        if elsewhere is None or earlier:
+            examples = map_ahead(first_stage, planned.keys, settings.decoders, settings.decode_ahead)
+        else:
+            examples = received(elsewhere, planned.keys, settings.decode_ahead, first_stage.origins)
         batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), BATCHES_AHEAD, "batch")
         outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
         told = _Told(first_stage.origins, progress)

@@ -34,11 +34,12 @@ class FakeRay(types.ModuleType):
 
     def remote(self, **options: Any) -> Any:
         def of(kind: Any) -> Any:
-            def start(plain: dict[str, Any], device: str) -> Any:
+            def start(*given: Any) -> Any:
                 self._alive += options["num_cpus"]
-                self.log.append(f"start of {options['num_cpus']:g}")
+                beside = f" beside {len(given[2])}" if len(given) > 2 and given[2] else ""
+                self.log.append(f"start of {options['num_cpus']:g}{beside}")
                 call = types.SimpleNamespace(remote=lambda *given: None)
-                return types.SimpleNamespace(load_encoders=call, progress=call, take=call)
+                return types.SimpleNamespace(load_encoders=call, progress=call, take=call, ready=call)
 
             return types.SimpleNamespace(remote=start)
 
@@ -51,9 +52,9 @@ class FakeRay(types.ModuleType):
         self.log.append("end")
 
 
-def job_of(actors: int) -> BuildJob:
+def job_of(actors: int, render_workers: int = 0) -> BuildJob:
     source, encoder = {"name": "tests.jobs.many_pictures"}, {"name": "tests.jobs.plain_encoder"}
-    resources = Resources(actors=actors, cpus_per_actor=2)
+    resources = Resources(actors=actors, cpus_per_actor=2, render_workers=render_workers)
     return BuildJob("many", source, ("train",), {"name": "exact"}, encoder, resources=resources)
 
 
@@ -110,3 +111,26 @@ def test_what_others_hold_is_not_taken_for_the_first_actors(on: Any, monkeypatch
 def test_nothing_is_started_or_ended_where_nothing_began() -> None:
     with EncoderPool(job_of(1), local=False):
         pass
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_render_workers_start_before_the_encoders_that_ask_them(on: Any, early: bool) -> None:
+    ray = on(FakeRay(cpus=6))
+    with EncoderPool(job_of(2, render_workers=2), local=False) as pool:
+        if early:
+            pool.begin()
+        pool.fill(9, open_pictures())
+    started = [line for line in ray.log if line.startswith("start")]
+    assert started == ["start of 1", "start of 1", "start of 2 beside 2", "start of 2 beside 2"]
+    assert ray.log.count("end") == 4
+
+
+def test_render_workers_that_leave_no_room_for_the_encoders_are_refused(on: Any, monkeypatch: Any) -> None:
+    ray = on(FakeRay(cpus=6))
+    monkeypatch.setattr(cluster, "WAIT_S", 0.0)
+    with EncoderPool(job_of(1, render_workers=5), local=False) as pool:
+        pool.begin()
+        said = r"5 render worker\(s\) of 1 CPU: CPU: needs 7, cluster has 6, free 6; 2 CPU of it for the job's other"
+        with pytest.raises(ConfigError, match=said + r".*resources.render_workers=5"):
+            pool.fill(9, open_pictures())
+    assert ray.log == []
