@@ -34,6 +34,7 @@ COMMANDS = {
     "publish": "jobs.publish",
     "features": "jobs.features",
     "probe": "jobs.probe",
+    "picture": "jobs.picture",
     "convert": "jobs.convert_checkpoint",
     "prompts": "jobs.build_prompts",
     "extract": "jobs.extract_nyuv2",
