@@ -1,7 +1,7 @@
 """Stable Diffusion's UNet as a feature extractor: a pass at a fixed or learned time, four taps, cross-attention maps.
 
 Owns the forward pass over the diffusers modules and the taps. A single layer, and which layers give maps, are
-`sd_layers`'; attention arithmetic is `vpd.backbones.sd_unet.attention`'s, reading weights `sd_load`'s, scaling of
+`layers`'; attention arithmetic is `attention`'s, reading weights `load`'s, scaling of
 latents `vpd.model.perception`'s. Conventions: t = 1 (docs/methods/vpd.md#timestep); taps after the last layer but one
 of every up block and after the whole finest one (docs/methods/vpd.md#taps); maps of the latent/2 and latent/4 layers of
 the down and up path averaged and placed after the features (docs/methods/vpd.md#attention-maps); several passes, each
