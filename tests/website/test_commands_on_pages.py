@@ -39,7 +39,8 @@ PYTHON_RUN_BY = {
 }
 JOBS = re.compile(r"(?:ray job submit )?(?:--working-dir \S+ )?(?:-- )?(?:python )?jobs/(\w+)\.py\b(.*)")
 COMMAND = re.compile(r"diffusion-perception (\w+)\b(.*)")
-FIRST = {"jobs.check": "config", "jobs.init": "task", "jobs.picture": "kind"}  # the setting that a command's first word may be
+# The setting that a command's first word may be.
+FIRST = {"jobs.check": "config", "jobs.init": "task", "jobs.picture": "kind"}
 FIRST_ONES = {"jobs.report": "runs", "jobs.ui": "runs"}  # and its first words, as the tools' `sets` are
 # First words of lines that are no command of ours, and why they are not read here.
 OTHERS = {
