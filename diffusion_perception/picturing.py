@@ -1,6 +1,6 @@
 """Pictures of what a frozen model sees, as one PNG: principal components of layers, words of a prompt, matches.
 
-Owns the settings of `picture` and the sheet. What is drawn is `diffusion_perception.ui.looking`'s, as on the page.
+Owns the settings of `picture` and the sheet. What is drawn is `features.looking`'s, as on the page.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from diffusion_perception.features.looking import Captioned, Looking
 from diffusion_perception.picture_record import as_pixels
-from diffusion_perception.ui.looking import Captioned, Looking
 from shards.errors import ConfigError
 from shards.storage.atomic import write_atomic
 

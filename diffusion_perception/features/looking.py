@@ -1,7 +1,7 @@
-"""Layers and words of a frozen model for the page: principal components of features, heat maps of words, the same
-places in two pictures.
+"""Layers and words of a frozen model as pictures, for the page and the command: principal components of features, heat
+maps of words, the same places in two pictures.
 
-Owns sizes and captions. Features are `diffusion_perception.features`', drawing `vpd.drawing`'s.
+Owns sizes and captions. Drawing is `vpd.drawing`'s.
 """
 
 from __future__ import annotations

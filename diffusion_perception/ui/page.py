@@ -42,7 +42,7 @@ def page_of(job: UiJob) -> Any:
         predicting = Predicting(job.runs, job.checkpoint, job.device, job.memory_gb)
         shown.append(("Predict", functools.partial(tabs.predict_tab, gradio, predicting)))
     if job.features:
-        from diffusion_perception.ui.looking import Looking
+        from diffusion_perception.features.looking import Looking
 
         looking = Looking(job.features, job.device, job.side_px)
         looking.layers()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from shards.errors import ContractError
 
 if TYPE_CHECKING:
+    from diffusion_perception.features.looking import Looking
     from diffusion_perception.ui.browsing import Browsing
-    from diffusion_perception.ui.looking import Looking
     from diffusion_perception.ui.predicting import Predicting
 
 SHOWN_PX = 380  # height of a picture on the page

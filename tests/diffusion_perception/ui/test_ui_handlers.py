@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from diffusion_perception import Predictor
+from diffusion_perception.features.looking import Looking
 from diffusion_perception.set_page import PictureOptions
 from diffusion_perception.ui.browsing import MOST_KEYS, Browsing
 from diffusion_perception.ui.job import UiJob
-from diffusion_perception.ui.looking import Looking
 from diffusion_perception.ui.predicting import KEPT, Predicting
 from shards.errors import ConfigError, ContractError
 from tests.tiny_pipelines import tiny_pipeline
