@@ -35,6 +35,7 @@ from vpd.training.numerics import autocast_of
 from vpd.training.worker import Worker
 
 CPU = torch.device("cpu")
+UNCHANGING = ("loop.compile", "loop.compile_head", "loop.cuda_graphs")  # settings that change no number
 # Relative. Losses of a run drift apart as its steps add up what kernels round differently; first steps do not.
 LOSSES, BFLOAT16, FIRST, OUTPUTS, SAME = 3e-2, 6e-2, 5e-3, 5e-3, 1e-5
 SCORES, SMALL_SCORE = 1e-2, 0.1  # a pixel at the border of two classes may change sides; relative to this at least
@@ -126,6 +127,7 @@ def _switches(*, resumed: bool = False) -> Mapping[str, dict[str, Any]]:
         | {
             "parts of one": {"data.micro_batch_size": 1},
             "compile": {"loop.compile": True},
+            "compiled head": {"loop.compile_head": True},
             "CUDA graph": {"loop.cuda_graphs": True},
         }
     )
@@ -167,7 +169,7 @@ def _switch(runs: Runs, name: str, changes: dict[str, Any]) -> Iterator[Check]:
     anything."""
     word = name.replace(" ", "-")
     here = runs.job(f"refer-{word}-device", "refer", **{"data.val": ""} | changes)
-    settings = {key: value for key, value in changes.items() if key not in ("loop.compile", "loop.cuda_graphs")}
+    settings = {key: value for key, value in changes.items() if key not in UNCHANGING}
     there = runs.job(f"refer-{word}-cpu", "refer", **{"data.val": ""} | settings)
     found, expected = runs.losses(here, runs.device), runs.losses(there, CPU)
     runs.whole[name] = found

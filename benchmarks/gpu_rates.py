@@ -76,6 +76,11 @@ def rates(size: Size, device: torch.device) -> Iterator[tuple[str, Callable[[], 
         )
     yield "refer step, CUDA graph", lambda: _step(size, device, "refer", small, graphed=True)
     yield "refer step, channels_last", lambda: _step(size, device, "refer", large, channels_last=True)
+    for name in ("seg", "depth"):
+        yield (
+            f"{name} step, compiled with head, channels_last",
+            lambda name=name: _step(size, device, name, middle, compiled=True, head_too=True, channels_last=True),
+        )
     yield "refer forward", lambda: _forward(size, device, large)
     for dtype in (torch.float32, torch.float16):
         for layout in (False, True):
@@ -101,6 +106,7 @@ def _step(
     *,
     regime: ModelConfig | None = None,
     compiled: bool = False,
+    head_too: bool = False,
     channels_last: bool = False,
     graphed: bool = False,
 ) -> Row:
@@ -110,6 +116,8 @@ def _step(
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if compiled:
         model.compile_blocks()
+    if head_too:
+        model.compile_head()
     settings = OptimConfig()
     optimizer = build_optimizer(named_groups(model, settings), settings)
     samples = made_up(name, model, batch, size.latent_side, device.type)

@@ -126,13 +126,18 @@ def _as_assumed(facts: BackboneFacts, found: Sets) -> bool:
     return held["latent"][1] == facts.latents.channels and widths <= {None, facts.context_width}
 
 
-def _precisions(job: TrainJob) -> tuple[str, ...]:
-    """That of the run, or both where only its workers know whether they have GPUs."""
+def gpus_of_worker(job: TrainJob) -> float:
+    """Below 0 where only the workers know whether they have any."""
     import torch
 
+    return job.run.gpus_per_worker if job.run.workers else float(torch.cuda.is_available())
+
+
+def _precisions(job: TrainJob) -> tuple[str, ...]:
+    """That of the run, or both where only its workers know whether they have GPUs."""
     if job.loop.precision != "auto":
         return (job.loop.precision,)
-    gpus = job.run.gpus_per_worker if job.run.workers else float(torch.cuda.is_available())
+    gpus = gpus_of_worker(job)
     return ("float32",) if gpus == 0 else ("bfloat16",) if gpus > 0 else ("bfloat16", "float32")
 
 

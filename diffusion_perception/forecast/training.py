@@ -110,6 +110,7 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
         return TrainingForecast(*known, absent=absent, changed=changed)
     if found.train and found.sample is not None:
         fit.check_stride(model.backbone.facts, found.train)
+    _check_norms(job, model)
     _learning(job, model, store, checkpoint, assumed=bool(facts.assumed))
     groups = named_groups(model, job.optim)
     activation_bytes = network.activation_bytes(job, task, model, found, dry=dry)
@@ -131,6 +132,17 @@ def _course(job: TrainJob, found: Sets) -> tuple[int, Schedule | None]:
         return job.loop.steps, build_schedule(spec, job.loop.steps, steps_per_epoch=1.0)
     plugins.bind_plugin(plugins.SCHEDULES, spec, where, n_positional=2)
     return 0, None
+
+
+def _check_norms(job: TrainJob, model: Perception) -> None:
+    """The run's own refusal; also where only its workers know whether they have GPUs, which would join norms."""
+    import torch
+
+    from vpd.training.norms import check_compiled_norms
+    from vpd.training.worker import Worker
+
+    device = torch.device("cuda" if network.gpus_of_worker(job) else "cpu")
+    check_compiled_norms(job.training, model, Worker(world=job.run.world, device=device))
 
 
 def _learning(

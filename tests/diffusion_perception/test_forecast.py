@@ -117,6 +117,22 @@ def test_graphs_that_cannot_be_are_refused_before_a_run(toy_sets: Path, unet_onl
         forecast(settings, dry=True)
 
 
+@pytest.mark.parametrize("gpus", [-1, 0, 1])
+@pytest.mark.parametrize("norms", ["synchronised", "worker"])
+def test_a_compiled_head_whose_norms_gpus_may_join_is_refused_before_a_run(
+    norms: str, gpus: int, toy_sets: Path, unet_only: Path, tmp_path: Path
+) -> None:
+    settings = run_settings("refer", toy_sets / "refer", unet_only, tmp_path)
+    settings["run"]["gpus_per_worker"] = gpus
+    settings["loop"] |= {"compile_head": True}
+    settings["model"] |= {"batch_norm": norms}
+    if norms == "worker" or gpus == 0:
+        assert forecast(settings).model is not None
+        return
+    with pytest.raises(ConfigError, match=r"Set model\.batch_norm=worker or loop\.compile_head=false"):
+        forecast(settings, dry=True)
+
+
 def test_both_precisions_are_counted_where_only_the_workers_know(
     toy_sets: Path, unet_only: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from vpd.heads import Prediction
 from vpd.model.prompts import LearnedPrompts
 from vpd.model.settings import PromptConfig
 from vpd.model.text_adapter import TextAdapter
+from vpd.regional_compile import compile_each
 
 
 class Perception(nn.Module):
@@ -164,3 +165,8 @@ class Perception(nn.Module):
     def compile_blocks(self) -> None:
         """Compile the backbone's repeated blocks with torch.compile; they are traced at their first call."""
         self.backbone.compile_blocks()
+
+    def compile_head(self) -> None:
+        """Compile the head as one, in the same way. Norms of it that are joined over workers are
+        `vpd.training.norms.check_compiled_norms`' to refuse."""
+        compile_each([self.head])

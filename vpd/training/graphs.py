@@ -73,8 +73,9 @@ def check_graphs(config: TrainConfig, world: int) -> None:
         return
     if world > 1:
         found = f"this run has {world} workers, whose gradients travel in the midst of the backward pass"
-    elif config.loop.compile:
-        found = "so is loop.compile, and the two together have never been tried. Keep the one that is faster"
+    elif config.loop.compiles:
+        other = "compile" if config.loop.compile else "compile_head"
+        found = f"so is loop.{other}, and the two together have never been tried. Keep the one that is faster"
     elif 0 < micro < config.data.batch_size:
         found = f"data.micro_batch_size is {micro}, which is for batches that do not fit; graphs are for small ones"
     else:

@@ -25,7 +25,7 @@ from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight,
 from vpd.training.keeping import Keeping
 from vpd.training.learning import LearningStep
 from vpd.training.log import RunLog
-from vpd.training.norms import joins_norms, norm_statistics
+from vpd.training.norms import check_compiled_norms, joins_norms, norm_statistics
 from vpd.training.numerics import autocast_of, dtype_of
 from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.pace import Pace
@@ -61,6 +61,7 @@ class Run:
         self.model = model = parts.model.to(worker.device)
         if loop.channels_last:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        check_compiled_norms(config, model, worker)
         if joins_norms(config.model, worker):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the children in place
         self.optimizer = build_optimizer(named_groups(model, config.optim), config.optim, worker)
@@ -78,6 +79,8 @@ class Run:
         move_schedule(self.scheduler, self.step)
         if loop.compile:
             model.compile_blocks()
+        if loop.compile_head:
+            model.compile_head()
         wrapped = wrap(model)
         self.autocast = autocast_of(loop.precision, worker.device)
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
@@ -172,7 +175,7 @@ class Run:
         """Around a step: tells how long the first one took, if it compiles."""
         began_s = time.perf_counter()
         yield
-        if self.config.loop.compile and self.step == self.first_step:
+        if self.config.loop.compiles and self.step == self.first_step:
             self._say(f"the first step, which compiles, took {time.perf_counter() - began_s:.0f} s")
 
     def _look_at(self, batch: DeviceBatch) -> None:

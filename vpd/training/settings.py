@@ -135,6 +135,7 @@ class LoopConfig:
     channels_last: bool = False  # memory layout of the convolutions
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)  # of gradients, among workers
     compile: bool = False  # regional torch.compile of the UNet's blocks
+    compile_head: bool = False  # torch.compile of the task's head, as one region; beside `compile`, or alone
     cuda_graphs: bool = False  # a step's passes as one CUDA graph, for small batches; on one GPU, of one shape
     mfu: Literal["auto", "always", "never"] = "auto"  # log the share of the device's rate; auto: on a GPU
     profile: tuple[int, ...] = ()  # [n, m]: trace the steps n to m of the run into its folder (torch's profiler)
@@ -156,6 +157,11 @@ class LoopConfig:
                 f"loop.profile is {list(self.profile)}; expected the first and the last step to trace, from 1, such as "
                 "[20, 22]."
             )
+
+    @property
+    def compiles(self) -> bool:
+        """Whether anything is compiled, so that the first step takes longer."""
+        return self.compile or self.compile_head
 
     def total_steps(self, n_items: int, batch_size: int) -> int:
         """Optimiser steps of the whole run: whole batches of `epochs` passes over `n_items` items."""

@@ -1,30 +1,22 @@
-"""Regional compile: the blocks are traced whole, give what they gave, and are saved under the same names.
-
-The tracer is the real one; what it traced is run by the "eager" backend, since generating code takes minutes of a CPU.
-"""
+"""Regional compile: blocks are traced whole, give what they gave, and are saved under the same names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partialmethod
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+
+from tests.tracing import traced_only
 
 SMALL = {"layers_per_block": 1}
 
 
 @pytest.fixture
-def _traced_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    config: Any = torch._dynamo.config
-    limits = config.recompile_limit, config.fail_on_recompile_limit_hit
-    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-    config.recompile_limit, config.fail_on_recompile_limit_hit = limits
+def _traced_only() -> Iterator[None]:
+    with traced_only():
+        yield
 
 
 def _features_and_gradients(backbone: Any) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:

@@ -138,13 +138,18 @@ def test_without_cuda_a_run_is_refused_before_its_first_step(depth_set: Path, tm
 
 @pytest.mark.parametrize(
     ("micro_batch", "compiled", "world", "found"),
-    [(0, False, 2, "2 workers"), (0, True, 1, "loop.compile"), (1, False, 1, "micro_batch_size is 1")],
+    [
+        (0, "", 2, "2 workers"),
+        (0, "compile", 1, "loop.compile,"),
+        (0, "compile_head", 1, "loop.compile_head,"),
+        (1, "", 1, "micro_batch_size is 1"),
+    ],
 )
-def test_what_a_graph_cannot_hold_is_refused(micro_batch: int, compiled: bool, world: int, found: str) -> None:
+def test_what_a_graph_cannot_hold_is_refused(micro_batch: int, compiled: str, world: int, found: str) -> None:
     config = toy_config(Path("set"), cuda_graphs=True)
     check_graphs(config, 1)
     check_graphs(replace(config, data=replace(config.data, micro_batch_size=2)), 1)  # the whole batch at once
-    config = with_loop(config, compile=compiled)
+    config = with_loop(config, **({compiled: True} if compiled else {}))
     config = replace(config, data=replace(config.data, micro_batch_size=micro_batch))
     with pytest.raises(ConfigError, match=found):
         check_graphs(config, world)

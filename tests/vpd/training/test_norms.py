@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
 
+from shards.errors import ConfigError
 from tests import forked
-from tests.toy_training import ToyNetwork
+from tests.toy_training import ToyNetwork, toy_config, toy_train
 from vpd.model.settings import ModelConfig
+from vpd.training import norms
 from vpd.training.norms import joins_norms, norm_statistics
 from vpd.training.worker import Worker
 
@@ -45,6 +48,30 @@ def test_norms_are_joined_on_several_gpus_unless_each_has_its_own(
 )
 def test_configurations_have_what_was_published(config: str, published: str) -> None:
     assert yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["batch_norm"] == published
+
+
+class Headed(ToyNetwork):
+    """With what a run asks of a head."""
+
+    def __init__(self, norm: type[nn.Module]) -> None:
+        super().__init__()
+        self.head = nn.Sequential(norm(8))
+
+    def compile_head(self) -> None:
+        raise RuntimeError("compiled")
+
+
+def test_a_compiled_head_with_joined_norms_is_refused_before_the_first_step(
+    depth_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = toy_config(depth_set, compile_head=True)
+    with pytest.raises(RuntimeError, match="compiled"):  # of one worker
+        toy_train(tmp_path / "one", config, Headed(nn.BatchNorm2d))
+    monkeypatch.setattr(norms, "joins_norms", lambda settings, worker: True)
+    with pytest.raises(ConfigError, match=r"all GPUs.*model\.batch_norm=worker or loop\.compile_head=false"):
+        toy_train(tmp_path / "several", config, Headed(nn.BatchNorm2d))
+    with pytest.raises(RuntimeError, match="compiled"):  # without batch norms there is nothing to join
+        toy_train(tmp_path / "none", config, Headed(nn.Identity))
 
 
 def _differently_trained(rank: int) -> None:

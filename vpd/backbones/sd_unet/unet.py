@@ -31,6 +31,7 @@ from vpd.backbones.sd_unet.facts import facts_of
 from vpd.backbones.sd_unet.gates import keep_less_of_gates
 from vpd.backbones.sd_unet.layers import SkippedNorm, kept_layers, layers_of, run_layer, upsampled
 from vpd.backbones.sd_unet.load import check_plain
+from vpd.regional_compile import compile_each
 
 
 class SdUnet(nn.Module, Backbone):
@@ -131,19 +132,8 @@ class SdUnet(nn.Module, Backbone):
                     module.requires_grad_(False)
 
     def compile_blocks(self) -> None:
-        """Compile every resnet and transformer block, in place.
-
-        One class is traced once per shape signature (SD 1.5 has 14 of resnets), which is more than the compiler's
-        limit of 8, beyond which it would silently run uncompiled (docs/methods/performance.md#compiling): the limit is
-        raised, and exceeding it
-        is an error.
-        """
-        dynamo: Any = torch._dynamo.config
-        dynamo.recompile_limit = max(dynamo.recompile_limit, 64)
-        dynamo.fail_on_recompile_limit_hit = True
-        for module in self.unet.modules():
-            if isinstance(module, ResnetBlock2D | BasicTransformerBlock):
-                module.compile(fullgraph=True)
+        """Compile every resnet and transformer block, in place."""
+        compile_each(m for m in self.unet.modules() if isinstance(m, ResnetBlock2D | BasicTransformerBlock))
 
     def next_latents(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """What the UNet was trained to predict, the noise: `[B, 4, h, w]`, from the finest of a pass's features."""
