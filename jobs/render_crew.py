@@ -74,17 +74,18 @@ class RenderCrew:
     def _finished(self, work: Assignment, under_way: deque[_Piece]) -> list[Rendered]:
         """The first of the pieces under way, from whichever worker in the end."""
         import ray
-        from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+        from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
-        since = time.monotonic()
+        since: float | None = None  # it was lost for the first time
         while True:
             piece = under_way[0]
             try:
                 found = ray.get(piece.answer)
             except RayTaskError as error:
                 raise (error.cause or error) from None
-            except (RayActorError, ObjectLostError) as error:
+            except (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError) as error:
                 self._lost(piece)
+                since = time.monotonic() if since is None else since
                 if time.monotonic() - since > MOST_UNREACHED_S:
                     raise ContractError(
                         f"no render worker was reached for {MOST_UNREACHED_S:g} s ({error}); look at their nodes, or "

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 import ray
-from ray.exceptions import ActorUnavailableError, RayTaskError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayTaskError
 
 from diffusion_perception.assignment import Assignment
 from jobs import render_crew
@@ -83,6 +83,26 @@ def test_what_a_lost_worker_had_goes_to_another_and_is_said_once(
     assert capsys.readouterr().out.count("a render worker was lost") == 1
     again = [keys for worker, keys in workers.log if worker == 1]
     assert all(keys in again for worker, keys in workers.log if worker == 0)
+
+
+@pytest.mark.parametrize("lost", [OutOfMemoryError("killed"), NodeDiedError("gone")])
+def test_one_that_its_node_killed_or_took_along_is_lost_too(lost: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(2, {0: [lost]})
+    assert list(crew_of(workers, monkeypatch).rendered(WORK, KEYS, 12)) == KEYS
+
+
+def test_one_that_worked_for_long_and_is_lost_then_is_not_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, now = Workers(2, {0: [unavailable()]}), [0.0]
+    crew, get = crew_of(workers, monkeypatch), workers.get
+
+    def after_long(asked: tuple[int, list[str]]) -> list[str]:
+        now[0] += 400.0
+        return get(asked)
+
+    monkeypatch.setattr(ray, "get", after_long)
+    clock = types.SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: None)
+    monkeypatch.setattr(render_crew, "time", clock)
+    assert list(crew.rendered(WORK, KEYS, 4)) == KEYS
 
 
 def test_the_only_worker_is_asked_again_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
