@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_perception.actors import Actors
@@ -20,6 +20,7 @@ from shards.errors import ConfigError
 
 CODE = PACKAGE.parent  # what a worker's path must hold
 WAIT_S = 20.0  # for a job that is just ending
+LATE_S = 60.0  # between two words about processes that do not start
 
 
 def connect(local: bool = False, cpus: float = 0, words: str = "") -> None:
@@ -134,7 +135,14 @@ def check_free(
 
 
 def claim_actors(
-    resources: Actors, most: int, what: str, *, gpu: bool = True, wait_s: float | None = None, held: int = 0
+    resources: Actors,
+    most: int,
+    what: str,
+    *,
+    gpu: bool = True,
+    wait_s: float | None = None,
+    held: int = 0,
+    beside: str = "",
 ) -> tuple[int, float]:
     """How many actors a job has, and GPUs of each: one actor per GPU if the job does not say.
 
@@ -143,6 +151,7 @@ def claim_actors(
         what: what they are, for messages.
         gpu: they use one where there is one.
         wait_s, held: as of `check_free`.
+        beside: settings of what the job has taken already, as they are typed.
 
     Raises:
         ConfigError: as of `check_free`.
@@ -155,9 +164,32 @@ def claim_actors(
     number = min(resources.actors or per_cluster, most) or 1
     words = f"resources.actors={number} resources.cpus_per_actor={resources.cpus_per_actor:g}"
     words += f" resources.gpus_per_actor={gpus:g}" if gpus else ""
+    words += f" {beside}" if beside else ""
     each = {"CPU": resources.cpus_per_actor, **({"GPU": gpus} if gpus else {})}
     check_free(each, number, what, words, wait_s, held)
     return number, gpus
+
+
+def wait_for_start(answers: Sequence[Any], what: str) -> None:
+    """Until processes that were just started answer. Free resources were counted over all nodes; that no single one
+    has room for a process is said again and again, since Ray waits for ever.
+
+    Args:
+        answers: of each one.
+        what: they are, for the message.
+    """
+    import ray
+
+    waiting = list(answers)
+    while waiting:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=LATE_S)
+        if waiting:
+            print(
+                f"[ray] {len(waiting)} of {len(answers)} {what} have not started yet; `ray status` says whether a node "
+                "has room for them",
+                flush=True,
+            )
+    ray.get(list(answers))
 
 
 def claim_workers(

@@ -18,7 +18,7 @@ from jobs.render_actor import RenderActor
 from pipeline.example import Source
 from shards.errors import ContractError
 
-WHAT = "encoder actor(s)"
+WHAT, RENDERING = "encoder actor(s)", "render worker(s)"
 
 
 class EncoderPool:
@@ -60,8 +60,10 @@ class EncoderPool:
             self._check_renderers(job, min(max(job.resources.actors, 1), n_shards), wait_s=None)
             self._start_renderers(job)
         if self._renderers:
-            ray.get([worker.ready.remote() for worker in self._renderers])
-        n_actors, gpus = cluster.claim_actors(job.resources, n_shards, WHAT, held=held)
+            cluster.wait_for_start([worker.ready.remote() for worker in self._renderers], RENDERING)
+        n_actors, gpus = cluster.claim_actors(
+            job.resources, n_shards, WHAT, held=held, beside=_asked_for_rendering(job.resources)
+        )
         print(f"[build] {feeding.words(job, n_actors, gpus)}", flush=True)
         for line in rendering_words(job.resources):
             print(f"[build] {line}", flush=True)
@@ -74,11 +76,10 @@ class EncoderPool:
     def _check_renderers(self, job: BuildJob, n_actors: int, wait_s: float | None) -> None:
         asked = job.resources
         if asked.render_workers:
-            words = f"resources.render_workers={asked.render_workers}"
-            words += f" resources.render_resources={dict(asked.render_resources)}" if asked.render_resources else ""
             beside = {"CPU": n_actors * asked.cpus_per_actor}
             each = {"CPU": 1.0, **asked.render_resources}
-            cluster.check_free(each, asked.render_workers, "render worker(s)", words, wait_s, beside=beside)
+            words = _asked_for_rendering(asked)
+            cluster.check_free(each, asked.render_workers, RENDERING, words, wait_s, beside=beside)
 
     def _start_renderers(self, job: BuildJob) -> None:
         import ray
@@ -120,9 +121,17 @@ class EncoderPool:
                 ray.kill(handle)
 
 
+def _asked_for_rendering(resources: Resources) -> str:
+    """The settings of render workers as they are typed; nothing where there are none."""
+    if not resources.render_workers:
+        return ""
+    placed = f" resources.render_resources={dict(resources.render_resources)}" if resources.render_resources else ""
+    return f"resources.render_workers={resources.render_workers}{placed}"
+
+
 def rendering_words(resources: Resources) -> list[str]:
     """Who decodes and renders, where the encoder actors do not."""
     number = resources.render_workers
     placed = ", ".join(f"{amount:g} {name}" for name, amount in resources.render_resources.items())
     beside = f" and {placed}" if placed else ""
-    return [f"{number} render worker(s) of 1 CPU{beside} each decode and render for them"] if number else []
+    return [f"{number} {RENDERING} of 1 CPU{beside} each decode and render for them"] if number else []

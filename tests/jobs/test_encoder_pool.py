@@ -21,6 +21,7 @@ class FakeRay(types.ModuleType):
     def __init__(self, cpus: float, held_by_others: float = 0.0) -> None:
         super().__init__("ray")
         self.log: list[str] = []
+        self.late = 0  # times that nobody has answered yet
         self._cpus, self._others, self._alive = cpus, held_by_others, 0.0
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -44,6 +45,11 @@ class FakeRay(types.ModuleType):
             return types.SimpleNamespace(remote=start)
 
         return of
+
+    def wait(self, asked: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        late = asked if self.late else []
+        self.late = max(self.late - 1, 0)
+        return [] if late else asked, late
 
     def get(self, asked: Any) -> None:
         self.log.append("asked")
@@ -134,3 +140,24 @@ def test_render_workers_that_leave_no_room_for_the_encoders_are_refused(on: Any,
         with pytest.raises(ConfigError, match=said + r".*resources.render_workers=5"):
             pool.fill(9, open_pictures())
     assert ray.log == []
+
+
+def test_render_workers_that_no_node_has_room_for_are_told_of(on: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ray = on(FakeRay(cpus=6))
+    ray.late = 2
+    with EncoderPool(job_of(1, render_workers=2), local=False) as pool:
+        pool.fill(9, open_pictures())
+    assert capsys.readouterr().out.count("[ray] 2 of 2 render worker(s) have not started yet; `ray status`") == 2
+
+
+def test_encoders_that_render_workers_leave_no_room_for_are_refused_with_their_settings(
+    on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One encoder fits beside them; that there are three is known when the shards are."""
+    on(FakeRay(cpus=6))
+    monkeypatch.setattr(cluster, "WAIT_S", 0.0)
+    with EncoderPool(job_of(3, render_workers=2), local=False) as pool:
+        pool.begin()
+        said = r"3 encoder actor.* resources\.cpus_per_actor=2 resources\.render_workers=2:"
+        with pytest.raises(ConfigError, match=said):
+            pool.fill(9, open_pictures())
