@@ -16,9 +16,9 @@ import safetensors.numpy
 
 from diffusion_perception.baking.contents import field_names
 from shards.contract.canonical import canonical_json, parse_json
-from shards.contract.manifest import MANIFEST_NAME, Manifest, TableEntry
+from shards.contract.manifest import MANIFEST_NAME, Manifest, TableEntry, recipe_difference
 from shards.contract.tables import read_table, write_table
-from shards.errors import ConfigError
+from shards.errors import ConfigError, FingerprintMismatch
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.making import PLAN
 from shards.writing.writer import BUILD_FOLDER
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TABLE = "pca"
 SAID = "components"  # the recipe's key
+# Of a recipe's features: what two bakes with the same components may say differently.
+OWN = ("batch_size", "error", "layers", "pca_records", "seed", "store")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ def chosen_records(source: ShardSet, number: int) -> list[int]:
 
 
 def fitted(source: ShardSet, components: int, records: int, maps: Iterable[Mapping[str, torch.Tensor]]) -> Components:
-    """Components of maps `[B, C, h, w]` by field, those of the chosen records in their order."""
+    """Components of maps `[B, C, h, w]` by field, those of the chosen records in their order.
+
+    Raises:
+        ConfigError: numbers of a map are not finite.
+    """
     from vpd.features.components import Moments
 
     moments: dict[str, Moments] = {}
@@ -77,6 +83,11 @@ def fitted(source: ShardSet, components: int, records: int, maps: Iterable[Mappi
     arrays: dict[str, np.ndarray] = {}
     shares: dict[str, float] = {}
     for name, moment in moments.items():
+        if not moment.is_finite:
+            raise ConfigError(
+                f"field {name}: some features are NaN or infinite, and have no components. Use dtype=float32, or bake "
+                "another layer."
+            )
         mean, directions, share = moment.components(components)
         arrays[name] = np.concatenate([mean[None].numpy(), directions.T.numpy()]).astype(np.float32)
         shares[name] = round(share, 6)
@@ -91,7 +102,7 @@ def components_of(job: BakeJob, folder: Folder, recipe: Mapping[str, Any], fit: 
         folder: of the bake.
         recipe: of the bake, without them.
     """
-    return _taken(job) if job.pca_from else _kept(folder, recipe, fit)
+    return _taken(job, recipe) if job.pca_from else _kept(folder, recipe, fit)
 
 
 def tables_of(job: BakeJob, folder: Folder, recipe: Mapping[str, Any]) -> list[TableEntry]:
@@ -113,11 +124,12 @@ def tables_of(job: BakeJob, folder: Folder, recipe: Mapping[str, Any]) -> list[T
     return [write_table(folder, TABLE, found.arrays, found.info)]
 
 
-def _taken(job: BakeJob) -> Components:
+def _taken(job: BakeJob, recipe: Mapping[str, Any]) -> Components:
     """Those of another baked set, of the job's layers.
 
     Raises:
         ConfigError: it has no components, another number of them, or none of a layer.
+        FingerprintMismatch: its features are of another model, timestep or prompt, or differ in what else makes them.
     """
     names = field_names(job)
     folder = open_folder(job.pca_from, storage_options=job.storage if "://" in job.pca_from else None)
@@ -130,6 +142,16 @@ def _taken(job: BakeJob) -> Components:
         raise ConfigError(
             f"pca_from: {manifest.name} has no components of {', '.join(missing)}, only of the fields "
             f"{', '.join(found.arrays)}; bake those."
+        )
+    there, here = (
+        {key: value for key, value in (one.get("features") or {}).items() if key not in OWN}
+        for one in (manifest.recipe, recipe)
+    )
+    if lines := recipe_difference(parse_json(canonical_json(here), "recipe"), there, manifest.name):
+        raise FingerprintMismatch(
+            f"pca_from: the components of {manifest.name} are of other features than these:\n  "
+            + "\n  ".join(lines)
+            + "\nBake both alike, or fit components here (without pca_from)."
         )
     arrays = {name: found.arrays[name] for name in names.values()}
     shares = {name: found.info["explained"][name] for name in names.values()}
@@ -145,16 +167,25 @@ def _kept(folder: Folder, recipe: Mapping[str, Any], fit: Callable[[], Component
     if folder.exists(MANIFEST_NAME):
         return of_set(folder, Manifest.load(folder)) or Components({}, {})
     name = f"{BUILD_FOLDER}/{TABLE}-{hashlib.sha256(canonical_json(dict(recipe))).hexdigest()[:16]}"
-    if folder.exists(f"{name}.safetensors"):
-        arrays = safetensors.numpy.load(folder.read(f"{name}.safetensors"))
-        return Components(arrays, parse_json(folder.read(f"{name}.json"), name))
+    if (known := _read(folder, name)) is not None:
+        return known
     if folder.exists(PLAN) or folder.names("*.tar"):  # shards would be there only behind their components
         raise ConfigError(f"{folder} holds shards of something else; give another place. Nothing was changed.")
     found = fit()
+    if (theirs := _read(folder, name)) is not None:  # of another driver, who may have shards by them already
+        return theirs
     folder.check_writable()
     folder.write(f"{name}.json", canonical_json(dict(found.info)))
     folder.write(f"{name}.safetensors", _payload(found.arrays))  # the last: with it both are there
     return found
+
+
+def _read(folder: Folder, name: str) -> Components | None:
+    """Those that an unfinished set keeps, if there are any."""
+    if not folder.exists(f"{name}.safetensors"):
+        return None
+    arrays = safetensors.numpy.load(folder.read(f"{name}.safetensors"))
+    return Components(arrays, parse_json(folder.read(f"{name}.json"), name))
 
 
 def of_set(folder: Folder, manifest: Manifest) -> Components | None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
+
+_COUNT = Lock()  # of PyTorch's threads, which is the whole process's
 
 
 def leading(covariance: torch.Tensor, components: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,6 +42,11 @@ class Moments:
             self.products += rows.T @ rows
         self.cells += len(rows)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number of every cell was."""
+        return bool(torch.isfinite(self.products).all())
+
     def components(self, number: int) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Mean `[C]`, directions `[C, N]`, and the share of the variance that they hold."""
         mean = self.total / self.cells
@@ -50,10 +58,12 @@ class Moments:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums are added in one order, whatever the machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    """Sums are added in one order, whatever the machine. One caller at a time: of two, the second would take the first
+    one's number for everybody's, and leave it."""
+    with _COUNT:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from diffusion_perception import ShardSet
 from diffusion_perception.baking import pca
@@ -16,6 +19,7 @@ from diffusion_perception.baking.baker import Baker
 from jobs import features as command
 from jobs import program
 from pipeline.encoders.sd_vae import decoder
+from shards.errors import ConfigError
 from shards.upkeep.splitting import split_set
 from shards.verify import find_faults
 from tests.tiny_pipelines import tiny_pipeline
@@ -99,6 +103,27 @@ def test_after_a_kill_components_are_not_fitted_again(
     assert files(tmp_path / "killed" / "baked") == files(tmp_path / "whole" / "baked")
 
 
+def test_what_another_driver_fitted_meanwhile_is_taken(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last bits may be others, as on another GPU, and it may have shards by them."""
+    fit, kept, theirs = Baker._fitted, tmp_path / "out" / "_build", list[str]()
+
+    def later(self: Baker) -> pca.Components:
+        found = fit(self)
+        return pca.Components({name: array + 1 for name, array in found.arrays.items()}, found.info)
+
+    def beside_another(self: Baker) -> pca.Components:
+        monkeypatch.setattr(Baker, "_fitted", later)
+        theirs.append(Baker(self.job).recipe["components"]["basis_sha256"])
+        return fit(self)
+
+    monkeypatch.setattr(Baker, "_fitted", beside_another)
+    command.run(words(world, tmp_path / "out", "pca=4", "pca_records=2"))
+    assert not kept.exists()
+    assert [ShardSet.open(tmp_path / "out").manifest.recipe["components"]["basis_sha256"]] == theirs
+
+
 def test_a_test_set_takes_the_components_of_training(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,10 +135,17 @@ def test_a_test_set_takes_the_components_of_training(
     np.testing.assert_array_equal(maps(tmp_path / "train"), maps(tmp_path / "test"))
     command.run([*again, "pca=4"])
     assert "already baked" in capsys.readouterr().out
+    another = tmp_path / "another"
+    shutil.copytree(world / "model", another)
+    weights = load_file(file := another / "unet" / "diffusion_pytorch_model.safetensors")
+    save_file({name: values * 2 for name, values in weights.items()}, file)
     for more, said in (
         (["pca=5"], "pca_from: train has 4 components, pca is 5"),
         (["pca=4", "layers=[mid_block]"], "train has no components of mid_block, only of the fields up_blocks_2"),
         (["pca=4", f"pca_from={world}/full"], "pca_from: full has channels, pca is 4"),
+        (["pca=4", "timestep=50"], "train are of other features than these:\n  timestep: 50.0 here, 1.0 in train"),
+        (["pca=4", "pool=2"], "pool: 2 here, absent in train"),
+        (["pca=4", f"model={another}"], "weights: "),
         ([], "pca_from only with as many"),
     ):
         assert program.status("jobs.features", [*again, f"out={tmp_path}/other", *more]) == 1
@@ -131,6 +163,13 @@ def test_what_cannot_be_is_one_message_and_nothing_is_written(
     assert program.status("jobs.features", words(world, tmp_path / "begun", "pca=4")) == 1
     assert "holds shards of something else" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "begun" / "_build").iterdir()] == ["made.json"]
+
+
+def test_features_that_are_no_numbers_have_no_components(world: Path) -> None:
+    maps = torch.ones(2, 4, 3, 3)
+    maps[1, 2, 0, 0] = float("nan")
+    with pytest.raises(ConfigError, match="field up_blocks_2: some features are NaN or infinite"):
+        pca.fitted(ShardSet.open(world / "scenes"), 2, 2, [{FIELD: maps}])
 
 
 def test_a_dry_run_says_the_bytes_of_components_and_fits_nothing(
@@ -162,3 +201,22 @@ def test_components_have_the_same_bytes_at_any_number_of_threads() -> None:
     assert torch.equal(directions, others)
     assert share == other_share
     assert (directions.gather(0, directions.abs().argmax(0)[None]) > 0).all(), "the sign is that of the largest"
+
+
+def test_components_found_side_by_side_leave_the_number_of_threads() -> None:
+    threads, moments = torch.get_num_threads(), Moments(96)
+    moments.add(torch.randn(4, 96, 8, 8, generator=torch.Generator().manual_seed(0)))
+    counts = list[int]()
+    set_number = torch.set_num_threads
+
+    def noted(number: int) -> None:
+        counts.append(number)
+        set_number(number)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "set_num_threads", noted)
+        patched.setattr(torch, "get_num_threads", lambda: counts[-1] if counts else 7)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: moments.components(3), range(32)))
+    set_number(threads)
+    assert counts == [1, 7] * 32
