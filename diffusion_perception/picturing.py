@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from diffusion_perception.features.looking import Captioned, Looking
+from diffusion_perception.features.looking import MOST_WORDS, Captioned, Looking, words_of
 from diffusion_perception.picture_record import as_pixels
 from shards.errors import ConfigError
 from shards.storage.atomic import write_atomic
@@ -31,7 +31,7 @@ class PictureJob:
     other: str = ""  # match: the second picture
     layers: tuple[str, ...] = ()  # pca: one or more, match: one; of the network, by their names in diffusers
     prompt: str = ""  # pca and attention: what the model is told
-    words: str = ""  # attention: words of the prompt, by commas or spaces; empty: all
+    words: str = ""  # attention: words of the prompt, by commas or spaces; empty: its first twelve
     points: tuple[tuple[int, int], ...] = ()  # match: (x, y) in the first picture; empty: a grid of 16
     timestep: float = 1.0  # that the network is told; above 1 its noise is added
     side_px: int = 512  # longer side of the pictures that the model is shown
@@ -52,6 +52,10 @@ class PictureJob:
             raise ConfigError(f"picture {self.kind} needs {needs[self.kind]}; other words of this command are not its.")
         if not self.out.lower().endswith(".png") or self.side_px < 64:
             raise ConfigError(f"out is {self.out!r}, side_px {self.side_px}; expected a file *.png, and 64 or more.")
+        if "://" in self.out:
+            raise ConfigError(f"out={self.out}: a picture goes to a file of this machine or a shared disk, no URL.")
+        if (number := len(words_of(self.words))) > MOST_WORDS:
+            raise ConfigError(f"words names {number}, expected {MOST_WORDS} at most: draw several pictures.")
 
 
 def picture(job: PictureJob) -> None:

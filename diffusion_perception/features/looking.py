@@ -71,7 +71,7 @@ class Looking:
         from vpd.drawing.components import glowing
 
         seen_px, image = self._sized(image)
-        asked = list(dict.fromkeys((words or prompt).replace(",", " ").split()))[:MOST_WORDS]
+        asked = words_of(words or prompt)[:MOST_WORDS]
         if not prompt.strip():
             raise ConfigError("Write a prompt: the model looks for its words.")
         noise = "ddpm" if timestep > 1 else "none"
@@ -123,6 +123,11 @@ class Looking:
         h, w = (max(round(side * scale / MULTIPLE_PX), 1) * MULTIPLE_PX for side in image.shape[:2])
         size = tuple(max(round(side * min(scale, 1)), 1) for side in image.shape[1::-1])
         return (h, w), np.asarray(Image.fromarray(image).resize(size))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a prompt, or a list of some, each once."""
+    return list(dict.fromkeys(text.replace(",", " ").split()))
 
 
 def _enlarged(picture: np.ndarray, size_px: tuple[int, ...]) -> np.ndarray:

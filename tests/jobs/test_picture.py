@@ -47,6 +47,8 @@ def test_a_picture_is_drawn(tmp_path: Path, kind: str, more: list[str], width: i
         ("match", ["layers=[up_blocks.1]"], "picture match needs other="),
         ("match", ["other=a.png", "layers=[up_blocks.1]", "points=[[96, 3]]"], "point [96, 3] lies outside"),
         ("pca", ["layers=[up_blocks.1]", "out=it.jpg"], "expected a file *.png"),
+        ("pca", ["layers=[up_blocks.1]", "out=s3://bucket/it.png"], "out=s3://bucket/it.png: a picture goes to a file"),
+        ("attention", ["prompt=a ball", "words=a b c d e f g h i j k l m"], "words names 13, expected 12 at most"),
     ],
 )
 def test_what_cannot_be_is_one_message(
