@@ -60,7 +60,11 @@ static _Thread_local volatile int passing_on;
 /* What the system does where nobody asks: the fault happens again when this returns, what was sent is sent again. */
 static void as_if_nobody(int number, const siginfo_t *info) {
     signal(number, SIG_DFL);
-    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO) raise(number);
+    int sent = info->si_code <= 0;
+#ifdef BUS_MCEERR_AO /* Linux: told of broken memory that nobody has touched yet */
+    sent |= info->si_code == BUS_MCEERR_AO;
+#endif
+    if (sent) raise(number);
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
