@@ -26,7 +26,6 @@ OUT = ROOT / "demo_out"
 # Beside other work, Ray's workers, 15 steps nicer than all else, would hardly run, or be given up before they start.
 PATIENT = {"RAY_worker_niceness": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 CHAPTERS = {"refer": refer_chapter, "depth": depth_chapter, "seg": seg_chapter, "ablations": ablation_chapter}
-SIDE_BY_SIDE = 4  # workers of a chapter's runs, of one CPU each in Ray's books, however many there are
 TOLD = ("refer", "depth", "seg")  # unless others are asked for
 
 
@@ -39,7 +38,7 @@ def main(names: list[str]) -> None:
     OUT.mkdir()
     starts = write_starts(OUT)
     outcomes: list[Outcome] = []
-    with RayHead(ROOT, num_cpus=SIDE_BY_SIDE, env=PATIENT) as head:
+    with RayHead(ROOT, env=PATIENT) as head:
         stages = Stages(head, OUT / "logs", started, starts)
         stages.say("a Ray head on this machine")
         outcomes = [CHAPTERS[name].run(stages, OUT) for name in chosen]

@@ -32,8 +32,9 @@ IGNORE = 255
 def run(stages: Stages, out: Path) -> Outcome:
     """Run the chapter."""
     build(stages, out)
+    stages.train("seg")
     prompted = "jobs/train.py --task seg --config configs/demo/train_seg_meta_prompts.yaml"
-    stages.train("seg", ", and by the other method, Meta Prompts", train_seg_meta_prompts=prompted)
+    stages.submit("seg: training by the other method, Meta Prompts", train_seg_meta_prompts=prompted)
     return outcome(out, stages.starts, pictures(out))
 
 

@@ -42,16 +42,15 @@ class Stages:
             sys.exit("\n".join(failed))
         self.say(f"{what}: {time.monotonic() - began:.0f} s")
 
-    def train(self, task: str, also: str = "", **beside: str) -> None:
-        """The task's training from every start, and jobs `beside` them, which `also` says; all at once, on a worker
-        each."""
+    def train(self, task: str) -> None:
+        """The task's training from every start; side by side, on a worker each."""
         words = f"jobs/train.py --task {task} --config configs/demo/train_{task}.yaml run.workers=1"
         weights = " and from ".join(start.weights for start in self.starts)
         jobs = {
             f"train_{task}{start.suffix}": f"{words} {start.settings} run.name={task}{start.suffix}"
             for start in self.starts
         }
-        self.submit(f"{task}: training from {weights}{also}", **jobs, **beside)
+        self.submit(f"{task}: training from {weights}", **jobs)
 
     def _one(self, name: str, words: str) -> str:
         """Empty, or what is to be said about the failure."""
