@@ -65,9 +65,8 @@ def check_assigned(mine: Described, work: Assignment) -> None:
     """FingerprintMismatch, field by field, unless a builder would make what its driver asks for."""
     asked = {"recipe": work.recipe} if work.allow_changed else {"recipe": work.recipe, "environment": work.environment}
     here = {name: getattr(mine, name) for name in asked}
-    if canonical_json(here) == canonical_json(asked):
+    if not (lines := _apart(here, asked)):
         return
-    lines = "\n  ".join(recipe_difference(json.loads(canonical_json(here)), asked, "what the driver asks for"))
     raise FingerprintMismatch(
         f"the worker on {socket.gethostname()} would build something else into {work.folder}:\n  {lines}\n"
         "It has written nothing. Give every node the same files, weights, libraries and kind of device, or leave that "
@@ -82,14 +81,21 @@ def check_renders(recipe: dict[str, Any], environment: dict[str, Any], work: Ass
     asked: dict[str, Any] = {"recipe": {name: work.recipe[name] for name in recipe}}
     if not work.allow_changed:
         asked["environment"] = work.environment | {"encoders": {}}
-    if canonical_json(here) == canonical_json(asked):
+    if not (lines := _apart(here, asked)):
         return
-    lines = "\n  ".join(recipe_difference(json.loads(canonical_json(here)), asked, "what the driver asks for"))
     raise FingerprintMismatch(
         f"the render worker on {host} would render something else for {work.folder}:\n  {lines}\n"
         "Nothing of it was written. Give every node the same files and libraries, or leave that node out "
         "(resources.render_resources); where only the environment differs, --allow-changed builds with all of them."
     )
+
+
+def _apart(here: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Where a worker's part of a fingerprint is not its driver's, a line a field; empty: they are the same."""
+    if canonical_json(here) == canonical_json(asked):
+        return ""
+    lines = recipe_difference(json.loads(canonical_json(here)), asked, "what the driver asks for")
+    return "\n  ".join(lines) or "equal numbers that are written in other ways"
 
 
 def check_source(described: Described, source: Source, split: str) -> None:

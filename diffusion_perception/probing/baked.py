@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from shards.reading.reader import ShardSet
 
 ALIKE = ("noise", "ensemble", "dtype")  # settings that a bake and a sweep share
-OWN = (
-    "batch_size",
-    "layers",
-    "pca_records",
-)  # what a bake's recipe says and two bakes of one trial may say differently
+# Of a recipe's features: what two bakes of one trial may say differently.
+OWN = ("batch_size", "layers", "pca_records")
 
 
 @dataclass(frozen=True)
