@@ -142,7 +142,6 @@ def claim_actors(
     gpu: bool = True,
     wait_s: float | None = None,
     held: int = 0,
-    beside: str = "",
 ) -> tuple[int, float]:
     """How many actors a job has, and GPUs of each: one actor per GPU if the job does not say.
 
@@ -151,7 +150,6 @@ def claim_actors(
         what: what they are, for messages.
         gpu: they use one where there is one.
         wait_s, held: as of `check_free`.
-        beside: settings of what the job has taken already, as they are typed.
 
     Raises:
         ConfigError: as of `check_free`.
@@ -164,7 +162,6 @@ def claim_actors(
     number = min(resources.actors or per_cluster, most) or 1
     words = f"resources.actors={number} resources.cpus_per_actor={resources.cpus_per_actor:g}"
     words += f" resources.gpus_per_actor={gpus:g}" if gpus else ""
-    words += f" {beside}" if beside else ""
     each = {"CPU": resources.cpus_per_actor, **({"GPU": gpus} if gpus else {})}
     check_free(each, number, what, words, wait_s, held)
     return number, gpus

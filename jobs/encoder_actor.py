@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from diffusion_perception import settings
@@ -20,12 +21,17 @@ from pipeline.example import Source
 
 class EncoderActor:
     """Lives as long as the job. Nothing is loaded in the constructor, because Ray gives a constructor's error no
-    cause."""
+    cause.
 
-    def __init__(self, plain: dict[str, Any], device: str, renderers: Sequence[Any] = ()) -> None:
+    Args:
+        renderers: names of the actors that render for it, looked for when the first shard is built.
+    """
+
+    def __init__(self, plain: dict[str, Any], device: str, renderers: Sequence[str] = ()) -> None:
         from ray.util.metrics import Counter
 
-        self._crew = RenderCrew(renderers) if renderers else None
+        self._renderers, self._one_crew = renderers, Lock()
+        self._crew: RenderCrew | None = None
         self._builder = ShardBuilder(settings.bind(BuildJob, plain), device)
         self._records = Counter("shards_records_built", description="records written to shards", tag_keys=("split",))
         self._rejects = Counter("shards_records_rejected", description="examples left out", tag_keys=("split",))
@@ -46,7 +52,7 @@ class EncoderActor:
 
     def build(self, work: Assignment, planned: PlannedShard) -> tuple[int, int]:
         """Build one shard; (records, rejects)."""
-        elsewhere = partial(self._crew.rendered, work) if self._crew else None
+        elsewhere = partial(self._render_crew().rendered, work) if self._renderers else None
         records, rejects = self._builder.build(work, planned, elsewhere)
         if records:
             self._records.inc(records, tags={"split": work.split})
@@ -57,3 +63,10 @@ class EncoderActor:
     def progress(self) -> tuple[int, int]:
         """(records, rejects) of the shards being built."""
         return self._builder.progress()
+
+    def _render_crew(self) -> RenderCrew:
+        import ray
+
+        with self._one_crew:  # shards are built by several threads
+            self._crew = self._crew or RenderCrew([ray.get_actor(name) for name in self._renderers])
+            return self._crew

@@ -1,7 +1,8 @@
 """The actors of a build, those that encode and those that render for them: placed, started, and given the source.
 
 The first encoder is started before the driver reads the source, so that it imports its libraries and loads its weights
-meanwhile. Owns this and the actors' ends; what an actor does is `jobs.encoder_actor`'s, which shard it builds
+meanwhile; render workers last of all, where there is room beside the encoders, which alone fit the nodes with an
+accelerator. Owns this and the actors' ends; what an actor does is `jobs.encoder_actor`'s, which shard it builds
 `jobs.dispatch`'s, how many CPUs it has `jobs.feeding`'s.
 """
 
@@ -40,9 +41,7 @@ class EncoderPool:
         `fill` does both, after whatever is wrong with the source has been said."""
         with suppress(ContractError):
             job = self._connected(1)
-            self._check_renderers(job, 1, wait_s=0.0)
             _, gpus = cluster.claim_actors(job.resources, 1, WHAT, wait_s=0.0)
-            self._start_renderers(job)
             self._start(job, 1, gpus)
 
     def fill(self, n_shards: int, source: Source) -> tuple[BuildJob, list[Any]]:
@@ -54,41 +53,38 @@ class EncoderPool:
         import ray
 
         job, held = self._connected(min(max(self._asked.resources.actors, 1), n_shards)), len(self._handles)
-        if held and n_shards > 1:  # it has its resources, and is not counted twice
+        if held:  # it has its resources, and is not counted twice
             ray.get(self._handles[0].progress.remote())
-        if not held:
-            self._check_renderers(job, min(max(job.resources.actors, 1), n_shards), wait_s=None)
-            self._start_renderers(job)
-        if self._renderers:
-            cluster.wait_for_start([worker.ready.remote() for worker in self._renderers], RENDERING)
-        n_actors, gpus = cluster.claim_actors(
-            job.resources, n_shards, WHAT, held=held, beside=_asked_for_rendering(job.resources)
-        )
+        n_actors, gpus = cluster.claim_actors(job.resources, n_shards, WHAT, held=held)
+        self._check_renderers(job, n_actors - held)
         print(f"[build] {feeding.words(job, n_actors, gpus)}", flush=True)
         for line in rendering_words(job.resources):
             print(f"[build] {line}", flush=True)
         self._start(job, n_actors - held, gpus)
+        self._start_renderers(job)
         if getattr(source, "travels", False):  # sent once a node, not once an actor
             read = ray.put(source)
             ray.get([handle.take.remote(read) for handle in (*self._handles, *self._renderers)])
         return job, self._handles
 
-    def _check_renderers(self, job: BuildJob, n_actors: int, wait_s: float | None) -> None:
+    def _check_renderers(self, job: BuildJob, n_more: int) -> None:
         asked = job.resources
         if asked.render_workers:
-            beside = {"CPU": n_actors * asked.cpus_per_actor}
+            beside = {"CPU": n_more * asked.cpus_per_actor}
             each = {"CPU": 1.0, **asked.render_resources}
-            words = _asked_for_rendering(asked)
-            cluster.check_free(each, asked.render_workers, RENDERING, words, wait_s, beside=beside)
+            cluster.check_free(each, asked.render_workers, RENDERING, _asked_for_rendering(asked), beside=beside)
 
     def _start_renderers(self, job: BuildJob) -> None:
+        if not job.resources.render_workers:
+            return
         import ray
 
+        cluster.wait_for_start([handle.progress.remote() for handle in self._handles], WHAT)
         # Started again for as long as there is a node for it; what it was asked for, the encoders ask others for.
         options: dict[str, Any] = {"num_cpus": 1, "resources": dict(job.resources.render_resources), "max_restarts": -1}
-        actor = ray.remote(**options)(RenderActor)
-        plain = settings.to_plain(job)
-        self._renderers = [actor.remote(plain) for _ in range(job.resources.render_workers)]
+        actor, plain = ray.remote(**options)(RenderActor), settings.to_plain(job)
+        self._renderers += [actor.options(name=name).remote(plain) for name in _names(job.resources)]
+        cluster.wait_for_start([worker.ready.remote() for worker in self._renderers], RENDERING)
 
     def _connected(self, n_actors: int) -> BuildJob:
         resources = self._asked.resources
@@ -105,7 +101,8 @@ class EncoderPool:
         options |= {"max_restarts": 3, "max_task_retries": 3, "max_concurrency": BUILDS_AT_ONCE + 1}
         actor = ray.remote(**options)(EncoderActor)
         plain = settings.to_plain(job)
-        started: list[Any] = [actor.remote(plain, "cuda" if gpus else "cpu", self._renderers) for _ in range(number)]
+        device, renderers = "cuda" if gpus else "cpu", _names(job.resources)
+        started: list[Any] = [actor.remote(plain, device, renderers) for _ in range(number)]
         self._handles += started
         for handle in started:
             handle.load_encoders.remote()
@@ -121,10 +118,14 @@ class EncoderPool:
                 ray.kill(handle)
 
 
+def _names(resources: Resources) -> list[str]:
+    """Of the render workers, in the namespace of this job: known to encoders that start, or start again, before they
+    do."""
+    return [f"renderer {number}" for number in range(resources.render_workers)]
+
+
 def _asked_for_rendering(resources: Resources) -> str:
-    """The settings of render workers as they are typed; nothing where there are none."""
-    if not resources.render_workers:
-        return ""
+    """The settings of render workers as they are typed."""
     placed = f" resources.render_resources={dict(resources.render_resources)}" if resources.render_resources else ""
     return f"resources.render_workers={resources.render_workers}{placed}"
 

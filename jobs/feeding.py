@@ -58,8 +58,14 @@ def words(job: BuildJob, actors: int, gpus: float) -> str:
     """What the actors have, and what that supplies."""
     cpus = job.resources.cpus_per_actor
     beside = f" and {gpus:g} GPU" if gpus else ""
-    return (
-        f"{actors} encoder actor(s) of {cpus:g} CPU{beside} each: {job.settings.decode_threads} decoding threads, "
-        f"{BUILDS_AT_ONCE} shards at once with a writing thread each; enough for about {1e3 * cpus / CPU_MS:.0f} "
-        "pictures/s of 640 x 480 an actor (resources.cpus_per_actor, settings.decode_threads)"
-    )
+    writing = f"{BUILDS_AT_ONCE} shards at once with a writing thread each"
+    if job.resources.render_workers:
+        decoding = (
+            f"{writing}; {job.settings.decode_threads} decoding threads for what render workers do not do, which is "
+        )
+        decoding += "to bring a set up to date"
+    else:
+        supplied = f"enough for about {1e3 * cpus / CPU_MS:.0f} pictures/s of 640 x 480 an actor"
+        decoding = f"{job.settings.decode_threads} decoding threads, {writing}; {supplied}"
+    names = "resources.cpus_per_actor, settings.decode_threads"
+    return f"{actors} encoder actor(s) of {cpus:g} CPU{beside} each: {decoding} ({names})"
