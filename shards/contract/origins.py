@@ -106,7 +106,8 @@ def from_lines(origins: bytes, times: bytes = b"") -> dict[str, ShardOrigins]:
         return {line["shard"]: ShardOrigins.from_json(line, by_shard.get(line["shard"])) for line in lines}
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptShard(
-            f"{ORIGINS_NAME} is not what a build writes ({error!r}); delete it and {TIMES_NAME}"
+            f"{ORIGINS_NAME} is not what a build writes ({error!r}); `set repair SET from=COPY` takes it from a copy "
+            f"of the set, or delete it and {TIMES_NAME}, and the next build looks at every file"
         ) from error
 
 
