@@ -38,7 +38,10 @@ TRAIN_WORDS = [  # words of a training command; parts of its message
     (["optim.betas=[0.9]"], ["'optim.betas' is [0.9]", "expected [float, float]"]),
     (
         ["optim=3"],
-        ["'optim' is '3'", "a section {lr, weight_decay, betas, clip_norm, ema_decay, sharded, preset, schedule}"],
+        [
+            "'optim' is '3'",
+            "a section {lr, weight_decay, betas, clip_norm, gradient_noise, ema_decay, sharded, preset, schedule}",
+        ],
     ),
     (["optim={lr: 1, lr: 2}"], ["'optim' is '{lr: 1, lr: 2}'", "'lr' stands twice"]),
     (["optim={lr: [1"], ["'optim' is '{lr: [1'", "not readable as YAML"]),

@@ -1,7 +1,7 @@
 """One optimiser step, which waits for nothing and does nothing where a number is not finite.
 
-Owns the order forward, backward, clipping, update, average, schedule, and what dropout draws from. Where a batch comes
-from and what is told of a step is left to `vpd.training.run`.
+Owns the order forward, backward, clipping, noise, update, average, schedule, and what dropout draws from. Where a batch
+comes from and what is told of a step is left to `vpd.training.run`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from vpd.model.device_batch import DeviceBatch
 from vpd.tasks import Learned
 from vpd.training.averaging import WeightAverage
 from vpd.training.finite import FiniteWatch
+from vpd.training.gradient_noise import add_noise
 from vpd.training.gradients import Autocast, backward
 from vpd.training.graphs import GraphedPasses, check_graphs, recorder_on
 from vpd.training.settings import TrainConfig
@@ -68,6 +69,8 @@ class LearningStep:
         skipped = self.watch.after_backward(step + 1, loss, raw.records)
         self.optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
         norm = self._clipped(measured)
+        if eta := self.config.optim.gradient_noise:
+            add_noise(self._gradients(), eta, self.config.loop.seed, step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
@@ -93,11 +96,13 @@ class LearningStep:
         limit = self.config.optim.clip_norm
         if not limit and not measured:
             return None
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)  # []
+        norm = torch.nn.utils.get_total_norm(self._gradients())  # []
         if limit:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), limit, norm)
         return norm
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -88,13 +88,16 @@ class OptimConfig:
     weight_decay: float = 1e-2  # of the groups that decay
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     clip_norm: float = 0.0  # longest gradient, over all weights together; 0 = as long as it is
+    gradient_noise: float = (
+        0.0  # variance of the noise on the first step's gradients, less later; 0 = none; such as 0.01
+    )
     ema_decay: float = 0.0  # of the weights' moving average, which is evaluated and exported; 0 = none; such as 0.9999
     sharded: bool = False  # each worker keeps the moments of its share of the weights (ZeRO-1); of one, nothing changes
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
     schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
 
     def __post_init__(self) -> None:
-        _at_least("optim", self, 0, "lr", "weight_decay", "clip_norm")
+        _at_least("optim", self, 0, "lr", "weight_decay", "clip_norm", "gradient_noise")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas is {list(self.betas)}; expected two numbers from 0, below 1.")
         if not 0 <= self.ema_decay < 1:

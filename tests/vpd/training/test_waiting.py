@@ -54,7 +54,7 @@ def test_a_step_of_the_loop_waits_for_nothing(depth_set: Path, tmp_path: Path, m
 
     monkeypatch.setattr(Run, "_learn", watched)
     config = toy_config(depth_set)
-    config = replace(config, optim=replace(config.optim, clip_norm=1.0, ema_decay=0.9))
+    config = replace(config, optim=replace(config.optim, clip_norm=1.0, gradient_noise=0.01, ema_decay=0.9))
     toy_train(tmp_path, config)
     assert len(steps) == STEPS
 
