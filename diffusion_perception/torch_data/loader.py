@@ -32,7 +32,7 @@ class SetLoader(DataLoader[dict[str, Any]]):
             raise ConfigError(f"{', '.join(sorted(taken))}: what batches are is the dataset's; set it there")
         if options.get("persistent_workers"):
             raise ConfigError("persistent_workers=True: workers would not hear of load_state_dict and set_epoch")
-        super().__init__(dataset, batch_size=None, **options)
+        super().__init__(dataset, batch_size=None, collate_fn=_as_it_is, **options)
         self._stream = dataset
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -53,3 +53,8 @@ class SetLoader(DataLoader[dict[str, Any]]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there, with the next loop."""
         self._stream.load_state_dict(state)
+
+
+def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """What torch does by default looks for arrays in every key of a batch, where there are none."""
+    return batch
