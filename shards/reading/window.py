@@ -49,9 +49,9 @@ class WindowedOrder:
         """Item ids i64 [P] at global positions i64 [P]."""
         epochs, places = np.divmod(np.asarray(positions, np.int64), self.n_items)
         result = np.empty_like(places)
-        for epoch in np.unique(epochs):
+        for epoch in set(epochs.tolist()):  # np.unique imports numpy.ma, which takes longer than a batch
             mine = epochs == epoch
-            result[mine] = self._in_epoch(int(epoch), places[mine])
+            result[mine] = self._in_epoch(epoch, places[mine])
         return result
 
     def epochs(self, positions: np.ndarray) -> np.ndarray:
