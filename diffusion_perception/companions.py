@@ -73,6 +73,15 @@ def needed_encoders(job: TrainJob, companions: Companions, schema: Schema) -> di
     return needed
 
 
+def check_empty_known(job: TrainJob, recipe: Mapping[str, Any]) -> None:
+    """ConfigError where captions are dropped, and a set's recipe does not say whose empty sentence stands for them."""
+    if job.data.caption_drop and not recipe.get("text_encoder"):
+        raise ConfigError(
+            f"data.caption_drop is {job.data.caption_drop}: the empty sentence has to come from the set's own text "
+            "encoder, and the set's recipe names none (text_encoder). Build the set with one, or leave it out."
+        )
+
+
 def build_encoders(
     job: TrainJob, companions: Companions, schema: Schema, recipe: Mapping[str, Any], device: torch.device
 ) -> Encoders:
@@ -89,11 +98,7 @@ def build_encoders(
     needed = needed_encoders(job, companions, schema)
     if "text" in needed:
         (read,) = text_fields(schema, job.data.text)
-        if job.data.caption_drop and not recipe.get("text_encoder"):
-            raise ConfigError(
-                f"data.caption_drop is {job.data.caption_drop}: the empty sentence has to come from the set's own text "
-                "encoder, and the set's recipe names none (text_encoder). Build the set with one, or leave it out."
-            )
+        check_empty_known(job, recipe)
         text_encoder = build_encoder(needed["text"], "text", device)
         check_same_weights(text_encoder.fingerprint, recipe["text_encoder"], "text encoder")
         if read == "tokens":

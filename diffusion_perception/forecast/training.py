@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_perception import fit, plugins
 from diffusion_perception.assemble import build_schedule, build_task
 from diffusion_perception.changed_settings import check_unchanged
-from diffusion_perception.companions import backbone_facts, needed_encoders
+from diffusion_perception.companions import backbone_facts, check_empty_known, needed_encoders
 from diffusion_perception.forecast import network, unbuilt
 from diffusion_perception.forecast.sets import Sets, read_sets
 
@@ -96,6 +96,8 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
     else:
         found = read_sets(job, task, facts, fetch=dry)
     total, curve = _course(job, found)
+    if found.train:
+        check_empty_known(job, found.train.manifest.recipe)
     encoders = needed_encoders(job, facts.companions, found.schema)
     for kind, setting in encoders.items():
         plugins.describe_plugin(plugins.ENCODERS, setting, f"encoders.{kind}")

@@ -18,6 +18,8 @@ from diffusion_perception.train_job import TrainJob
 from pipeline.encoders import clip_text
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError, FingerprintMismatch
+from shards.reading.caption_drop import CaptionDrop
+from shards.reading.reader import ShardSet
 from vpd.backbones import Companions
 from vpd.training.feeding import Parts, open_stream
 from vpd.training.worker import Worker
@@ -62,6 +64,36 @@ def test_the_same_samples_are_without_on_any_workers(
     expected = tokens[0] if field == "tokens" else encoder.encode(tokens)[0].astype(np.float16)
     np.testing.assert_allclose(parts.encoders.empty[field], expected, atol=1e-3)
     assert (parts.encoders.text is not None) == (field == "tokens")
+
+
+def test_a_mixture_drops_by_the_pass_of_a_set_and_the_number_in_the_mixture(
+    sets: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    """Two sets, the second one thrice as often as the first: the same samples on any workers, those that are drawn by
+    seed, the pass over their own set, and their number in the mixture."""
+    mix = {"data.mix": {"sets": [{"set": str(sets / "tiny-val"), "weight": 3}], "weight": 1}}
+    plain, job = (job_of(sets, tiny_sd, tmp_path, **mix, **{"data.caption_drop": share}) for share in (0, 0.3))
+    parts = build_parts(job, CPU)
+    whole = samples(job, parts, "text", 0, 24, 1)
+    for workers in (2, 4):
+        assert whole == samples(job, parts, "text", 0, 7, workers) + samples(job, parts, "text", 7, 24, workers)
+    told = [one for step in whole for one in step]
+    first = ShardSet.open(sets / "tiny-train").n_items
+    size = (first, ShardSet.open(sets / "tiny-val").n_items)
+    seen, dropped = [0, 0], [0, 0]
+    drop = CaptionDrop(0.3, parts.encoders.empty)
+    for item, _, without in told:
+        of = int(item >= first)
+        expected = drop.of(job.loop.seed, np.array([seen[of] // size[of]]), np.array([item]))
+        assert without == expected[0]
+        seen[of] += 1
+        dropped[of] += without
+    assert seen[1] == 3 * seen[0] > 3 * size[1], "several passes over the second"
+    assert min(dropped) > 0
+    with_all = [one for step in samples(plain, build_parts(plain, CPU), "text", 0, 24, 1) for one in step]
+    for (item, row, without), (item_before, row_before, _) in zip(told, with_all, strict=True):
+        assert item == item_before
+        assert without or row == row_before
 
 
 def test_a_run_that_was_stopped_drops_as_one_that_was_not(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:

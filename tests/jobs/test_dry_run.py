@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from jobs import train
-from shards.errors import ContractError, IncompleteSet
+from shards.contract.manifest import Manifest, fingerprint
+from shards.errors import ConfigError, ContractError, IncompleteSet
 from tests.toy_runs import run_settings, write_model, write_set
 
 
@@ -26,6 +28,9 @@ def files(toy_sets: Path, unet_only: Path, tmp_path_factory: pytest.TempPathFact
     write_set(folder / "four", "seg", classes=4)
     write_set(folder / "eight", "refer", channels=8)
     write_set(folder / "wide", "refer", width=48)
+    whole = Manifest.load(write_set(folder / "unnamed", "refer"))
+    recipe = {name: value for name, value in whole.recipe.items() if name != "text_encoder"}
+    replace(whole, recipe=recipe, fingerprint=fingerprint(recipe)).write(folder / "unnamed")
     three = {"block_out_channels": [32, 32, 64], "down_block_types": ["CrossAttnDownBlock2D"] * 2 + ["DownBlock2D"]}
     write_model(folder / "three", **three, up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 2)
     return folder
@@ -41,6 +46,15 @@ def test_a_right_configuration_is_planned(files: Path, capsys: pytest.CaptureFix
     assert "task:\n  name: refer" in printed
     assert "plan: parameters: " in printed
     assert "plan: memory of a worker: weights " in printed
+
+
+def test_an_empty_sentence_that_no_recipe_names_is_refused_as_the_run_refuses_it(files: Path) -> None:
+    sets = [f"data.{which}={files / 'unnamed'}" for which in ("train", "val")]
+    words = ["--config", str(files / "refer.yaml"), *sets, "data.caption_drop=0.1"]
+    with pytest.raises(ConfigError, match=r"caption_drop is 0\.1: .* names none \(text_encoder\)"):
+        dry_run(words)
+    with pytest.raises(ConfigError, match=r"caption_drop is 0\.1: .* names none \(text_encoder\)"):
+        train.run(words)
 
 
 def test_a_network_of_three_levels_is_planned(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
