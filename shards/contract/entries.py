@@ -7,6 +7,7 @@ of a manifest say which files are opened. What the entries say together is `shar
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -17,7 +18,7 @@ from shards.errors import SchemaMismatch
 T = TypeVar("T")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST = 2**62  # what offsets are added to in 64 bits
+LARGEST = 2**62  # what offsets are added to in 64 bits
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ def check_sha256(text: Any, where: str) -> None:
         raise SchemaMismatch(f"{where}: {text!r:.80} is no SHA-256; expected 64 digits of 0-9 and a-f")
 
 
+def are_sha256(texts: Sequence[str]) -> bool:
+    """Whether each is a SHA-256 in hex."""
+    return not set(map(len, texts)) - {64} and not "".join(texts).encode("utf-8", "surrogatepass").translate(
+        None, b"0123456789abcdef"
+    )
+
+
 def typed(cls: type[T], data: Any, where: str) -> T:
     """An object of a frozen dataclass from a JSON object with exactly its fields, each of the type it declares.
 
@@ -89,7 +97,7 @@ def typed(cls: type[T], data: Any, where: str) -> T:
     for name, value in data.items():
         if type(value) is not kinds[name]:
             raise SchemaMismatch(f"{where}: {name} is {value!r:.80}; expected {kinds[name].__name__}")
-        if isinstance(value, int) and not 0 <= value < _LARGEST:
+        if isinstance(value, int) and not 0 <= value < LARGEST:
             raise SchemaMismatch(f"{where}: {name} is {value}; expected 0 to 2^62")
     return cls(**data)
 

@@ -8,7 +8,7 @@ the bytes go is `writer`'s and `index`'s business. Why so: docs/methods/shards.m
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,6 +220,7 @@ class Schema:
 
 
 _SIGNS = frozenset("./\\")
+_IN_KEYS = bytes(sign for sign in range(ord("!"), ord("~") + 1) if chr(sign) not in _SIGNS)
 
 
 def check_key(key: str) -> None:
@@ -228,6 +229,14 @@ def check_key(key: str) -> None:
     """
     if not _KEY.fullmatch(key) or not _SIGNS.isdisjoint(key):
         raise SchemaMismatch(f"key {key!r}: expected visible ASCII without . / \\, not starting with '__'")
+
+
+def are_keys(texts: Sequence[str]) -> bool:
+    """Whether `check_key` takes each of them."""
+    lines = "\n".join(["", *texts])
+    if lines.count("\n") != len(texts) or "\n\n" in f"{lines}\n" or "\n__" in lines:
+        return False
+    return not lines.encode("utf-8", "surrogatepass").translate(None, _IN_KEYS + b"\n")
 
 
 def check_axis(field: Field, rows: int, axis_rows: dict[str, int], where: str) -> None:

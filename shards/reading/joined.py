@@ -15,6 +15,7 @@ import numpy as np
 
 from shards.contract.manifest import Manifest, fingerprint, recipe_difference
 from shards.contract.parts import whole
+from shards.contract.shard_list import ShardList
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 from shards.reading.mixing import Mixing
 from shards.reading.page import Page
@@ -45,7 +46,13 @@ class JoinedSet(ShardSet):
         manifest = joined_manifest([part.manifest for part in parts], mixing)
         self.parts, self.mixing = tuple(parts), mixing
         self._shard_ends = np.cumsum([len(part.manifest.shards) for part in parts])
-        super().__init__(parts[0].folder, manifest, self._pages, verify=all(part.verify for part in parts))
+        super().__init__(
+            parts[0].folder,
+            manifest,
+            self._pages,
+            verify=all(part.verify for part in parts),
+            sizes=[one for part in parts for one in part.sizes],
+        )
 
     @property
     def cache(self) -> ShardCache | None:
@@ -92,7 +99,7 @@ def joined_manifest(manifests: Sequence[Manifest], mixing: Mixing) -> Manifest:
         name=" + ".join(manifest.name for manifest in manifests),
         recipe=recipe,
         fingerprint=fingerprint(recipe),
-        shards=tuple(shard for manifest in manifests for shard in manifest.shards),
+        shards=ShardList.joined([manifest.shards for manifest in manifests]),
         counts=counts,
         files={},
     )

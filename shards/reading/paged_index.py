@@ -19,6 +19,7 @@ from threading import Lock
 import numpy as np
 
 from shards.contract.manifest import Manifest
+from shards.contract.shard_list import numbers_of
 from shards.reading.page import FIRST_ROW, KEY_LENGTH, KEY_START, N_ROWS, PLACE, ROW_END, Layout, Page, table_of
 from shards.reading.setindex import FieldTable, SetIndex
 
@@ -86,8 +87,8 @@ class PagedIndex:
 
     def __init__(self, manifest: Manifest, layout: Layout, pages: Pages) -> None:
         self.layout, self.pages = layout, pages
-        self.record_counts = np.array([shard.records for shard in manifest.shards], np.int64)  # [S]
-        self.item_counts = np.array([shard.items for shard in manifest.shards], np.int64)  # [S]
+        self.record_counts = numbers_of(manifest.shards, "records")  # [S]
+        self.item_counts = numbers_of(manifest.shards, "items")  # [S]
         self.record_ends, self.item_ends = np.cumsum(self.record_counts), np.cumsum(self.item_counts)  # [S] each
         self._ends: list[int] = self.record_ends.tolist()  # what bisect is quicker in
 

@@ -11,6 +11,7 @@ does that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -29,6 +30,7 @@ from shards.reading.page import Layout, Page, page_of
 from shards.reading.paged_index import KeptPages, PagedIndex, Pages
 from shards.reading.setindex import SetIndex, join
 from shards.reading.sound_index import check_index
+from shards.reading.tar_sizes import TarSizes
 from shards.storage.cache import CacheConfig, ShardCache
 from shards.storage.open_files import TarBytes
 from shards.storage.options import StorageOptions
@@ -55,9 +57,17 @@ class ShardSet:
     mixing: Mixing | None = None  # how often each is drawn from, of several sets that are read as one
 
     def __init__(
-        self, folder: Folder, manifest: Manifest, pages: Pages, *, verify: bool, index_bytes: int = INDEX_BYTES
+        self,
+        folder: Folder,
+        manifest: Manifest,
+        pages: Pages,
+        *,
+        verify: bool,
+        index_bytes: int = INDEX_BYTES,
+        sizes: Sequence[TarSizes] = (),
     ) -> None:
         self.folder = folder
+        self.sizes = tuple(sizes)  # of the tars of every set in it
         self.index_bytes = index_bytes  # of indexes that are kept
         self.manifest = manifest
         self.schema = manifest.schema
@@ -89,7 +99,8 @@ class ShardSet:
         (docs/storage.md). `index_bytes` of indexes are kept in memory, those used last; an order over all of a larger
         set reads them again and again. Raises IncompleteSet for a missing manifest, tar or index, CorruptShard for one
         that is not as recorded, StoreFailed for a store that does not answer; of a set of more than 65,536 records the
-        index of a shard is looked at when something in the shard is asked for, and so may its error come then.
+        index of a shard is looked at when something in the shard is asked for, and so may its error come then. Sizes of
+        more than 1,000 tars are looked at by a thread meanwhile; what it finds ends the next read.
         """
         cache = cache.build() if isinstance(cache, CacheConfig) else cache
         folder = open_folder(url, cache, storage_options)
@@ -109,11 +120,10 @@ class ShardSet:
             check_index(alone, index)
             return page_of(index, layout)
 
-        if not folder.is_remote:  # a round trip a shard; what is fetched is checked then
-            for shard in manifest.shards:
-                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+        # of a remote set it were a round trip a shard; what is fetched is checked then
+        sizes = [] if folder.is_remote else [TarSizes(folder, manifest.shards)]
         pages = KeptPages(load, index_bytes, in_parallel=folder.is_remote)
-        shards = ShardSet(folder, manifest, pages, verify=verify, index_bytes=index_bytes)
+        shards = ShardSet(folder, manifest, pages, verify=verify, index_bytes=index_bytes, sizes=sizes)
         if shards.n_records <= _SMALL_RECORDS:
             shards.paged.check()
         return shards
@@ -178,6 +188,8 @@ class ShardSet:
     def hold(self, shard: int) -> Hold:
         """Start bringing a shard to this machine, and keep it there while the result is referenced; calling it gives
         the bytes."""
+        for one in self.sizes:
+            one.check()
         named = self.manifest.shards[shard]
         return self.folder_of(shard).hold(f"{named.name}.tar", named.tar_bytes, named.tar_sha256)
 

@@ -43,7 +43,7 @@ def _check_keys(manifest: Manifest, index: SetIndex) -> None:
     wrong = np.flatnonzero((letters < ord("!")) | (letters > ord("~")))
     if len(wrong):
         shard = index.shard[np.searchsorted(index.key_ends, wrong[0], side="right") - 1]
-        raise CorruptShard(f"{manifest.shards[shard].name}.idx: a key is no visible ASCII; {_ADVICE}")
+        raise CorruptShard(f"{manifest.shards[int(shard)].name}.idx: a key is no visible ASCII; {_ADVICE}")
 
 
 def _check_field(manifest: Manifest, index: SetIndex, field: Field) -> None:

@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from shards.contract.npy import storage_dtype
+from shards.contract.shard_list import numbers_of
 from shards.errors import ConfigError
 from shards.reading.batch import SampleBatch
 from shards.reading.caption_drop import CaptionDrop
@@ -209,8 +210,8 @@ def _check_cache(shards: ShardSet, order: SampleOrder, n_samples: int) -> None:
     cache = shards.cache
     if cache is None:
         return
-    numbered = enumerate(shards.manifest.shards)
-    sizes = sorted(shard.tar_bytes for number, shard in numbered if shards.folder_of(number).cache is not None)
+    every = numbers_of(shards.manifest.shards, "tar_bytes").tolist()
+    sizes = sorted(size for number, size in enumerate(every) if shards.folder_of(number).cache is not None)
     if isinstance(order, WindowedOrder | MixedWindow):
         sizes = sizes[-order.most_shards(n_samples, _SHARDS_AHEAD) :]
         advice = f"raise limit_bytes (data.cache_gb), or lower window={order.window}, ahead or the batch size"

@@ -118,7 +118,9 @@ def subset_of(shards: ShardSet, records: np.ndarray) -> ShardSet:
         rows.update(_rows_of(shards, page))
     manifest = _manifest_of(shards.manifest, tuple(entries), keys, rows)
     pages = KeptPages(load, shards.index_bytes, in_parallel=shards.folder.is_remote)
-    return ShardSet(shards.folder, manifest, pages, verify=shards.verify, index_bytes=shards.index_bytes)
+    return ShardSet(
+        shards.folder, manifest, pages, verify=shards.verify, index_bytes=shards.index_bytes, sizes=shards.sizes
+    )
 
 
 def _rows_of(shards: ShardSet, page: Page) -> dict[str, int]:

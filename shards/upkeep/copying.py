@@ -125,7 +125,7 @@ def copy_tables(source: Folder, target: Folder, manifest: Manifest) -> tuple[Tab
     return manifest.tables
 
 
-def _begin(target: Folder, payload: bytes, manifest: Manifest, replace: bool) -> tuple[ShardEntry, ...]:
+def _begin(target: Folder, payload: bytes, manifest: Manifest, replace: bool) -> Sequence[ShardEntry]:
     """Note what is copied, and clean up after whoever was killed at it; returns the shards of the set it replaces."""
     begun = target.read(_BEGUN) if target.exists(_BEGUN) else None
     old = target.read(MANIFEST_NAME) if target.exists(MANIFEST_NAME) else None

@@ -1,0 +1,69 @@
+"""Whether the tars of a set are there, with the sizes of its manifest.
+
+Owns when that is looked at. A few are looked at before a set is given out. Many are a wait that grows with the set, of
+seconds on a file system that is far away, so a thread looks at them, a moment later so that it is not in the way of the
+first batch, and the next read says what it found. Whoever opens a tar looks at its size as well.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+
+from shards.contract.entries import ShardEntry
+from shards.contract.shard_list import names_of, numbers_of
+from shards.storage.storage import Folder
+
+FEW = 1000  # shards
+LATER_S = 1.0
+
+
+class TarSizes:
+    """Of a set in a local folder. Up to `FEW` are looked at here and now.
+
+    Raises:
+        IncompleteSet: a tar is missing.
+        CorruptShard: a tar has another size.
+    """
+
+    def __init__(self, folder: Folder, shards: Sequence[ShardEntry]) -> None:
+        self.fault: Exception | None = None
+        self._thread: threading.Thread | None = None
+        self._is_asked = threading.Event()
+        expected = zip(names_of(shards), numbers_of(shards, "tar_bytes").tolist(), strict=True)
+        if len(shards) <= FEW:
+            for name, tar_bytes in expected:
+                folder.check_size(f"{name}.tar", tar_bytes)
+        else:
+            arguments = (weakref.ref(self), self._is_asked, folder, expected)
+            self._thread = threading.Thread(target=_look, args=arguments, name="tar-sizes", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raise what was found, if anything was so far."""
+        if self.fault is not None:
+            raise self.fault
+
+    def wait(self) -> None:
+        """Until all are looked at; raises what was found."""
+        if self._thread is not None:
+            self._is_asked.set()
+            self._thread.join()
+        self.check()
+
+
+def _look(
+    sizes: weakref.ref[TarSizes], is_asked: threading.Event, folder: Folder, expected: Iterable[tuple[str, int]]
+) -> None:
+    """At names and sizes, until nobody wants to know."""
+    is_asked.wait(LATER_S)
+    for name, tar_bytes in expected:
+        if sizes() is None:
+            return
+        try:
+            folder.check_size(f"{name}.tar", tar_bytes)
+        except Exception as error:  # whatever it is, the reader raises it
+            if (told := sizes()) is not None:
+                told.fault = error
+            return
