@@ -32,7 +32,7 @@ import torch
 
 from demo.tiny_sd import write_tiny_sd
 from diffusion_perception.baking.bake import bake, run_here
-from diffusion_perception.baking.baker import Baker
+from diffusion_perception.baking.baker import Baker, kind_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from shards import Field, Record, Schema, seal_set, write_shard
@@ -110,7 +110,7 @@ def _baked(features: Features, root: Path) -> None:
         baker = Baker(job)
         vars(baker)["features"] = features
         vars(baker)["recipe"] = {"source": "toy"}  # hashing the weights is of a start, not of a view
-        bake(job, baker.described(), partial(run_here, baker))
+        bake(kind_of(job), job, baker.described(), partial(run_here, baker))
 
 
 def _write_set(folder: Path, views: int) -> np.ndarray:

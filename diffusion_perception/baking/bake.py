@@ -1,4 +1,4 @@
-"""A baked set: what is finished of it, what is missing, and its end.
+"""A set made beside another: what is finished of it, what is missing, and its end.
 
 Owns the folder: the plan and the entries of finished shards under `_build/`, which go when the set is sealed. A bake
 given again goes on behind the shards it finished; another one, or a set of another recipe, is refused.
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_perception.baking.baker import Baker, open_source
+from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
 from diffusion_perception.baking.job import BakeJob
-from diffusion_perception.baking.pca import chosen_records, tables_of
+from diffusion_perception.baking.maker import Kind, Maker, SetJob, open_source
+from diffusion_perception.baking.pca import chosen_records
 from pipeline.building.lease import Lease
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.entries import ShardEntry
@@ -44,11 +45,11 @@ class Shard:
 Run = Callable[[Sequence[Shard]], Iterable[tuple[Shard, Any]]]
 
 
-def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manifest:
+def bake(kind: Kind, job: SetJob, described: tuple[dict[str, Any], Any], run: Run) -> Manifest:
     """Bake what is missing and seal the set; nothing is touched where nothing has to be done.
 
     Args:
-        described: recipe and schema, as a `Baker` says.
+        described: recipe and schema, as a `Maker` says.
         run: bakes shards.
 
     Raises:
@@ -58,17 +59,18 @@ def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manif
     """
     recipe, schema = described
     folder, source = open_folder(job.out, storage_options=job.storage), open_source(job)
+    begins = f"[{kind.command}] {folder.name}:"
     if folder.exists(MANIFEST_NAME):
         manifest = Manifest.load(folder)
         manifest.check_fingerprint(parse_json(canonical_json(recipe), "recipe"))
-        print(f"[features] {folder.name}: already baked, nothing to do ({folder})", flush=True)
+        print(f"{begins} already baked, nothing to do ({folder})", flush=True)
         return manifest
     folder.check_writable()
-    with Lease(folder, lambda line: print(f"[features] {folder.name}: {line}", flush=True)) as lease:
+    with Lease(folder, lambda line: print(f"{begins} {line}", flush=True)) as lease:
         begin(folder, recipe)
-        entries = dict(_finished(folder, source))
+        entries = dict(_finished(folder, source, begins))
         todo = [shard for shard in shards_of(folder.name, source) if shard.name not in entries]
-        print(f"[features] {folder.name}: {len(todo)} of {len(source.manifest.shards)} shards to bake", flush=True)
+        print(f"{begins} {len(todo)} of {len(source.manifest.shards)} shards to bake", flush=True)
         progress = Progress(sum(source.manifest.shards[shard.number].records for shard in todo), "records")
         done = 0
         for shard, said in run(todo):
@@ -77,7 +79,7 @@ def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manif
             folder.write(_entry_name(shard.name), canonical_json(said))
             done += entries[shard.name].records
             if text := progress.due(done):
-                print(f"[features] {folder.name}: {text}", flush=True)
+                print(f"{begins} {text}", flush=True)
         manifest = seal_set(
             folder,
             name=folder.name,
@@ -85,10 +87,10 @@ def bake(job: BakeJob, described: tuple[dict[str, Any], Any], run: Run) -> Manif
             recipe=recipe,
             schema=Schema.from_json(schema),
             shards=[entries[shard.name] for shard in shards_of(folder.name, source)],
-            tables=tables_of(job, folder, recipe),
-            card={**facts_of([source.folder]), "features of": source.manifest.name},
+            tables=kind.tables(folder, source, recipe),
+            card={**facts_of([source.folder]), kind.of: source.manifest.name},
         )
-    print(f"[features] {folder.name}: finished; fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
+    print(f"{begins} finished; fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
     return manifest
 
 
@@ -97,10 +99,10 @@ def shards_of(name: str, source: ShardSet) -> list[Shard]:
     return [Shard(number, f"{name}-{number:06d}") for number in range(len(source.manifest.shards))]
 
 
-def run_here(baker: Baker, todo: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
+def run_here(maker: Maker, todo: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
     """One after the other."""
     for shard in todo:
-        yield shard, baker.bake(shard.number, shard.name)
+        yield shard, maker.bake(shard.number, shard.name)
 
 
 def forecast(job: BakeJob, baker: Baker) -> list[str]:
@@ -130,7 +132,7 @@ def forecast(job: BakeJob, baker: Baker) -> list[str]:
     return lines
 
 
-def _finished(folder: Folder, source: ShardSet) -> Iterator[tuple[str, ShardEntry]]:
+def _finished(folder: Folder, source: ShardSet, begins: str) -> Iterator[tuple[str, ShardEntry]]:
     """Entries of the shards that are there, as recorded; the others are baked again."""
     for shard in shards_of(folder.name, source):
         if not folder.exists(_entry_name(shard.name)):
@@ -139,7 +141,7 @@ def _finished(folder: Folder, source: ShardSet) -> Iterator[tuple[str, ShardEntr
         try:
             check_shard(folder, entry)
         except (CorruptShard, IncompleteSet) as error:
-            print(f"[features] {folder.name}: {shard.name} is baked again: {error}", flush=True)
+            print(f"{begins} {shard.name} is baked again: {error}", flush=True)
             continue
         yield shard.name, entry
 

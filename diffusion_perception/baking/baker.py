@@ -18,15 +18,12 @@ from diffusion_perception.baking import pca
 from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
 from diffusion_perception.baking.forms import pooled, stored_of
 from diffusion_perception.baking.job import BakeJob
+from diffusion_perception.baking.maker import Kind, Maker
 from diffusion_perception.features.of_sets import check_same_vae, seen_in
-from shards.contract.entries import ShardEntry
-from shards.contract.manifest import recipe_difference
 from shards.contract.schema import META, Record, Schema
-from shards.errors import ConfigError, FingerprintMismatch
-from shards.reading.reader import ShardSet, StoredRecord
-from shards.storage.cache import CacheConfig
+from shards.errors import ConfigError
+from shards.reading.reader import StoredRecord
 from shards.storage.storage import open_folder
-from shards.writing.writer import write_shard
 
 if TYPE_CHECKING:
     import torch
@@ -36,21 +33,16 @@ if TYPE_CHECKING:
 READ_AHEAD, COMPUTE_AHEAD = 8, 4  # records
 
 
-def open_source(job: BakeJob) -> ShardSet:
-    """The set that is baked."""
-    cache = CacheConfig(job.cache_dir, max_bytes=int(job.cache_gb * 1e9)) if "://" in job.set else None
-    return ShardSet.open(job.set, cache=cache, storage_options=job.storage)
+def kind_of(job: BakeJob) -> Kind:
+    """Of features: a set that has its components as a table, where it has components."""
+    return Kind("features", "features of", lambda folder, source, recipe: pca.tables_of(job, folder, recipe))
 
 
-class Baker:
+class Baker(Maker):
     """Lives as long as the job; the model is loaded at first use."""
 
     def __init__(self, job: BakeJob) -> None:
-        self.job = job
-
-    @cached_property
-    def source(self) -> ShardSet:
-        return open_source(self.job)
+        self.job: BakeJob = job
 
     @cached_property
     def features(self) -> Features:
@@ -95,33 +87,16 @@ class Baker:
         shapes = {layer: (self.job.pca or maps.shape[1], *maps.shape[2:]) for layer, maps in found.items()}
         return schema_of(self.job, shapes)
 
-    def described(self) -> tuple[dict[str, Any], Any]:
-        """(recipe, schema as JSON) of what it would make."""
-        return self.recipe, self.schema.to_json()
-
-    def check(self, recipe: dict[str, Any]) -> None:
-        """FingerprintMismatch, with the differences, unless it would make what a driver asks for."""
-        if lines := recipe_difference(self.recipe, recipe, "what the driver asks for"):
-            raise FingerprintMismatch(
-                "a worker would bake something else than its driver:\n  " + "\n  ".join(lines) + "\n"
-                "Give every node the same model and set. It has written nothing."
-            )
-
     def try_views(self, latents: list[np.ndarray]) -> None:
         """Compute the features of some latents `[C, h, w]`, and keep nothing."""
         self._maps(latents)
 
-    def bake(self, number: int, name: str) -> dict[str, Any]:
-        """Write the shard of the source's shard `number`; its entry as JSON.
+    def _records(self, number: int) -> Iterator[Record]:
+        """The features of the source's shard `number`.
 
         Raises:
             ConfigError: a feature that the form cannot hold.
         """
-        folder = open_folder(self.job.out, storage_options=self.job.storage)
-        entry: ShardEntry = write_shard(folder, name, self.schema, self._records(number))
-        return entry.to_json()
-
-    def _records(self, number: int) -> Iterator[Record]:
         from vpd.inference.packing import packed, read_ahead
 
         def read(record: int) -> tuple[StoredRecord, np.ndarray]:
