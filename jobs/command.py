@@ -33,6 +33,7 @@ COMMANDS = {
     "report": "jobs.report",
     "publish": "jobs.publish",
     "features": "jobs.features",
+    "labels": "jobs.label_latents",
     "probe": "jobs.probe",
     "picture": "jobs.picture",
     "convert": "jobs.convert_checkpoint",

@@ -56,6 +56,7 @@ NAVIGATION: Mapping[str, Mapping[str, str]] = {
         "Referring segmentation": "docs/methods/refer.md",
         "Segmentation": "docs/methods/segmentation.md",
         "Depth": "docs/methods/depth.md",
+        "Label latents": "docs/methods/label_latents.md",
         "Meta Prompts": "docs/methods/meta_prompts.md",
         "SDXL and transformers": "docs/methods/families.md",
         "Human pose": "docs/methods/pose.md",

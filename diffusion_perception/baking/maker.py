@@ -1,13 +1,13 @@
 """One process that makes a set beside another: shards one by one, each from the same shard of its source.
 
 Owns what all such makers share: the source, what they say they make, the comparison with their driver's words, and one
-shard's files. What a record of it holds is each one's own (of features `baker`'s).
+shard's files. What a record of it holds is each one's own (`baker`, `diffusion_perception.label_latents.maker`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -48,7 +48,7 @@ class Kind:
 
     command: str
     of: str
-    tables: Callable[[Folder, ShardSet, Mapping[str, Any]], list[TableEntry]]
+    tables: Callable[[Folder, ShardSet, Mapping[str, Any]], Sequence[TableEntry]]
 
 
 def open_source(job: SetJob) -> ShardSet:

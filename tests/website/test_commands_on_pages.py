@@ -29,6 +29,7 @@ PAGES = sorted(name for name in pages() if name != "CHANGELOG.md")
 PYTHON_RUN_BY = {
     "README.md": "tests/diffusion_perception/test_predicting_pages.py",
     "docs/predict.md": "tests/diffusion_perception/test_predicting_pages.py",
+    "docs/methods/label_latents.md": "tests/diffusion_perception/label_latents/test_label_latents.py",
     "docs/models.md": "tests/diffusion_perception/test_predicting_pages.py",
     "docs/baking.md": "tests/diffusion_perception/baking/test_baking_page.py",
     "docs/extending.md": "tests/test_docs.py",  # the shown files are those in examples/, which have tests
