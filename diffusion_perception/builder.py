@@ -71,6 +71,9 @@ class BuildJob:
     views: ViewsPlugin  # how pictures are cut and augmented
     image: EncoderPlugin  # image encoder
     text: EncoderPlugin | None = None  # text encoder, for sentences or class prompts
+    vision: EncoderPlugin | None = (
+        None  # says a vector of every view as a whole, such as vit: a condition, as ECoDepth's
+    )
     prompts: PromptSettings | None = None  # also store a table of the source's class names, encoded
     views_of: Mapping[str, ViewsPlugin] = field(default_factory=dict)  # split -> another view plan than `views`
     out: str = "data/shards"  # folder that every node reaches, or a URL: s3://, gs://, az:// (docs/storage.md)
@@ -95,6 +98,7 @@ def placed(job: BuildJob) -> BuildJob:
             "source": places.located(job.source, "source"),
             "image": places.located(job.image, "image"),
             "text": places.located(job.text, "text") if job.text else None,
+            "vision": places.located(job.vision, "vision") if job.vision else None,
         },
     )
 
@@ -160,6 +164,17 @@ class ShardBuilder:
         return self._encoder(self.job.image, "image")
 
     @cached_property
+    def vision(self) -> ImageEncoder | None:
+        return self._encoder(self.job.vision, "vision") if self.job.vision else None
+
+    @cached_property
+    def views_encoder(self) -> ImageEncoder:
+        """What is shown the views: the image encoder, and `vision` beside it."""
+        from pipeline.encoders._beside import beside
+
+        return beside(self.image, self.vision)
+
+    @cached_property
     def text(self) -> TextEncoder | None:
         return self._encoder(self.job.text, "text") if self.job.text else None
 
@@ -179,7 +194,7 @@ class ShardBuilder:
     def load_encoders(self) -> None:
         """Ahead of the first question, in a thread: what the encoders need is loaded while others read the source."""
         with self._loading:
-            _ = self.image, self.text
+            _ = self.image, self.vision, self.text
 
     def describe(self, split: str) -> Described:
         """What it would make of a split; made once, so that what it built with and what it says stay the same."""
@@ -191,11 +206,12 @@ class ShardBuilder:
 
         if split not in self._described:
             views, settings, table = self._views(split), self.job.settings, self.table
-            recipe = recipe_of(self.source, split, views, self.image, self.sentences, settings)
+            recipe = recipe_of(self.source, split, views, self.views_encoder, self.sentences, settings, self.vision)
             if table is not None:
                 recipe["classes"] = dict(table.info)
-            exact = {"image": exact_of(self.image)} | ({"text": exact_of(self.text)} if self.text else {})
-            schema = schema_of(self.source, views, self.image, self.sentences, settings).to_json()
+            others = {"text": self.text, "vision": self.vision}
+            exact = {"image": exact_of(self.image)} | {kind: exact_of(one) for kind, one in others.items() if one}
+            schema = schema_of(self.source, views, self.views_encoder, self.sentences, settings).to_json()
             self._described[split] = Described(recipe, environments.here(exact), schema, table)
         return self._described[split]
 
@@ -213,7 +229,7 @@ class ShardBuilder:
         # A started-again actor loads once, whichever of its two builds comes first. Not under `_turn`, which the other
         # build holds for as long as it encodes: this one is to decode meanwhile.
         with self._loading:
-            source, image, sentences = self.source, self.image, self.sentences
+            source, image, sentences = self.source, self.views_encoder, self.sentences
             views, described = self._views(split), self.describe(split)
             shared = self._shared.get(split) or shared_sha256(source, split)
             self._shared[split] = shared

@@ -20,7 +20,16 @@ from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions, shown_url
 from shards.storage.storage import Folder, open_folder
 
-FILES = ("config.json", "*.safetensors", "digests.json", "training.json", "vae/*", "text_encoder/*", "tokenizer/*")
+FILES = (
+    "config.json",
+    "*.safetensors",
+    "digests.json",
+    "training.json",
+    "vae/*",
+    "text_encoder/*",
+    "tokenizer/*",
+    "vit/*",
+)
 NEEDED = ("config.json", "model.safetensors")
 HUB = "hf://"
 FETCHING = ".fetching-"  # what folders of models on their way here begin with

@@ -15,7 +15,7 @@ from pipeline.building import ledger
 from pipeline.building.changes import situation
 from pipeline.building.lease import holder_of
 from pipeline.building.plan import Estimate, PlannedShard, estimate, plan_shards
-from pipeline.encoders import ImageFacts, TextFacts
+from pipeline.encoders import ImageFacts, TextFacts, VisionFacts
 from pipeline.example import Source
 from pipeline.prompts.class_table import templates_of
 from pipeline.views import ViewPlan, view_runs
@@ -58,10 +58,11 @@ def forecast_build(
     """
     image = plugins.describe_plugin(plugins.ENCODERS, job.image, "image")
     text = plugins.describe_plugin(plugins.ENCODERS, job.text, "text") if job.text else None
+    vision = plugins.describe_plugin(plugins.ENCODERS, job.vision, "vision") if job.vision else None
     source, views = source_and_views(job)
     if before_reading:
         before_reading()
-    return source, {split: _split(job, source, split, views[split], image, text) for split in job.splits}
+    return source, {split: _split(job, source, split, views[split], (image, vision), text) for split in job.splits}
 
 
 def source_and_views(job: BuildJob) -> tuple[Source, dict[str, ViewPlan]]:
@@ -93,7 +94,12 @@ def source_and_views(job: BuildJob) -> tuple[Source, dict[str, ViewPlan]]:
 
 
 def _split(
-    job: BuildJob, source: Source, split: str, plan: ViewPlan, image: ImageFacts, text: TextFacts | None
+    job: BuildJob,
+    source: Source,
+    split: str,
+    plan: ViewPlan,
+    shown: tuple[ImageFacts, VisionFacts | None],
+    text: TextFacts | None,
 ) -> SplitForecast:
     name = f"{job.name}-{split}"
     planned = plan_shards(source.keys(split), job.settings.records_per_shard, name)
@@ -107,14 +113,14 @@ def _split(
         plan,
         estimate(
             source.counts(split),
-            view_fields=image.fields(plan.size_px),
+            view_fields=[field for facts in shown if facts for field in facts.fields(plan.size_px)],
             view_size_px=plan.size_px,
             views_per_image=plan.views_per_image,
             text_length=text.length if text else 0,
             text_width=text.width if text else 0,
             text=job.settings.text,
             records_per_shard=job.settings.records_per_shard,
-            assumed=[facts.assumed for facts in (image, text) if facts and facts.assumed],
+            assumed=[facts.assumed for facts in (*shown, text) if facts and facts.assumed],
         ),
         notices,
         begun,

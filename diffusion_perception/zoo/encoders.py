@@ -34,6 +34,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "clip_text": ("text_encoder", "tokenizer"),
     "sdxl_text": ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
     "pixart_text": ("text_encoder", "tokenizer"),
+    "vit": ("vit",),
     "flux_text": ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
 }
 

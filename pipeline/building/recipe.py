@@ -85,10 +85,12 @@ def recipe_of(
     vae: ImageEncoder,
     text: TextEncoder | None,
     settings: BuildSettings,
+    vision: ImageEncoder | None = None,
 ) -> dict[str, Any]:
     """The recipe as plain JSON. Two builds with equal recipes write equal bytes on the same kind of device; no path,
     no host name and no number of workers is part of it. On a CPU the same number of torch threads is needed too: torch
-    splits a sum among them, and the last bit of a latent can differ."""
+    splits a sum among them, and the last bit of a latent can differ. `vision` is what looks at the views beside the
+    image encoder; `vae` then has the fields of both."""
     schema = schema_of(source, view_plan, vae, text, settings)
     return {
         "source": source.identity(split),
@@ -96,6 +98,7 @@ def recipe_of(
         "views": view_plan.identity(),
         "image_encoder": {**vae.fingerprint, "batch": settings.image_batch},
         "text_encoder": None if text is None else {**text.fingerprint, "batch": settings.text_batch},
+        **({} if vision is None else {"vision_encoder": {**vision.fingerprint, "batch": settings.image_batch}}),
         "text": None if text is None else settings.text,
         "records_per_shard": settings.records_per_shard,
         "fields": {field.member: f"{field.dtype} {list(field.shape)}".strip() for field in schema.fields},

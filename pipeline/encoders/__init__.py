@@ -1,7 +1,9 @@
 """What turns pixels and sentences into stored arrays: the two encoder protocols, and what is known before weights are.
 
 One encoder is one module or folder here, found by its name. It exposes `build(**options)`, and `describe(**options)`
-with the same options (without the device), which reads no weights and gives `ImageFacts` or `TextFacts`. An encoder
+with the same options (without the device), which reads no weights and gives `ImageFacts`, `VisionFacts` or `TextFacts`.
+A build's `image` encoder makes latents; its `vision` encoder, if it has one, is an `ImageEncoder` too, which is shown
+the same pixels and says one vector of each view, the field `VISION`: a condition, as ECoDepth's. An encoder
 that a backbone names takes that backbone's `model` and `revision`, as far as its `build` has such options; a text
 encoder takes `length`, tokens of a sentence, and may have `cut_counter(**options)`, which gives a function that counts
 the sentences that would be cut, without weights. torch, diffusers and transformers are imported when an encoder is
@@ -53,6 +55,29 @@ class ImageFacts:
         return tuple(Field(name, "npy", "float16", shape, "view", unit) for name, unit in self.stored.items())
 
 
+VISION = "vision"  # the field of a `vision` encoder
+
+
+@dataclass(frozen=True)
+class VisionFacts:
+    """An encoder that says one vector of a view, before its weights are read.
+
+    Attributes:
+        encoder, assumed: as of `ImageFacts`.
+        width: numbers of the vector.
+        unit: what they are, in words.
+    """
+
+    encoder: str
+    width: int
+    unit: str
+    assumed: str = ""
+
+    def fields(self, size_px: Size) -> tuple[Field, ...]:
+        """What is stored of views of any size."""
+        return (Field(VISION, "npy", "float16", ("V", self.width), "view", self.unit),)
+
+
 @dataclass(frozen=True)
 class TextFacts:
     """A text encoder before its weights are read.
@@ -74,7 +99,7 @@ class TextFacts:
 
 
 class ImageEncoder(Protocol):
-    """Pixels to latents.
+    """Pixels to latents, or to a vector.
 
     Attributes:
         fingerprint: weights and arithmetic that determine the output, as JSON; never a path or a hub id. "encoder" is

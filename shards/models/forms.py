@@ -70,6 +70,13 @@ FORMS: Mapping[str, Form] = {
         ("SD3Transformer2DModel", "PixArtTransformer2DModel", "FluxTransformer2DModel"),
         _DIFFUSERS,
     ),
+    "vit": Form(
+        ((CONFIG,),),
+        CONFIG,
+        ("ViTForImageClassification", "vit"),
+        ("model", "pytorch_model"),
+        also=("preprocessor_config.json",),
+    ),
     **dict.fromkeys(("text_encoder", "text_encoder_2", "text_encoder_3"), _TEXT),  # later families have several
     **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _TOKENIZER),
 }

@@ -25,7 +25,9 @@ from shards.storage.storage import Folder
 
 # Of recipes: what made the tensors, and sets that are used together must share. Views, sources, precisions may differ.
 SAME_ENCODERS = tuple(
-    f"{encoder}.{part}" for encoder in ("image_encoder", "text_encoder") for part in ("weights", "tokenizer", "length")
+    f"{encoder}.{part}"
+    for encoder in ("image_encoder", "text_encoder", "vision_encoder")
+    for part in ("weights", "tokenizer", "length", "layout.says", "layout.picture")
 )
 
 

@@ -42,7 +42,7 @@ def build_here(settings: dict[str, Any]) -> None:
     actor = ShardBuilder(job, "cpu")
     for split in job.splits:
         folder = Path(job.out, f"{job.name}-{split}")
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         told, views = actor.describe(split), plugins.build_views(job.view_spec(split), "views")
         planned = plan_shards(actor.source.keys(split), job.settings.records_per_shard, folder.name)
         begun = SetBuild(folder, planned, actor.source, split, views, told.recipe, told.environment)
