@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -111,11 +111,13 @@ def files_below(
     split: str,
     prefix: str = "",
     not_these: tuple[str, tuple[str, ...]] | None = None,
+    pattern: str = "",
 ) -> dict[str, tuple[Path, int]]:
     """(path, bytes) of every file below a folder with the prefix and one of the suffixes, by its path without them.
 
     Args:
         not_these: prefix and suffixes of other files in the same folder.
+        pattern: only files whose path below the folder it matches, `**` standing for folders at any depth.
 
     Raises:
         SourceError: no such folder, two files of one name, or something that is no file.
@@ -127,7 +129,7 @@ def files_below(
             + (f"holds {', '.join(beside) or 'nothing'}" if folder.parent.is_dir() else "does not exist either")
         )
     found: dict[str, tuple[Path, int]] = {}
-    for at, names in folders_below(folder):
+    for at, names in _matching(folder, pattern) if pattern else folders_below(folder):
         below = at.relative_to(folder).as_posix()
         for name in names:
             common = stem_of(name, prefix, suffixes)
@@ -139,6 +141,15 @@ def files_below(
                 raise SourceError(f"split {split}: {path} and {found[stem][0]} have the same name; remove one")
             found[stem] = (path, _bytes_of(path, split))
     return found
+
+
+def _matching(folder: Path, pattern: str) -> Iterator[tuple[Path, list[str]]]:
+    """Folders and the names in them that a pattern matches; what is hidden is left alone."""
+    found: dict[Path, list[str]] = {}
+    for path in sorted(folder.glob(pattern)):
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            found.setdefault(path.parent, []).append(path.name)
+    yield from found.items()
 
 
 def _bytes_of(path: Path, split: str) -> int:

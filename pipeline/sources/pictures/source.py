@@ -1,6 +1,7 @@
 """Pictures alone, or with captions: latents and text for any other research.
 
 Layout       <root>/<images>/<stem><suffix>, in any sub-folders; `{split}` stands for the split
+             or files that a pattern matches, `images: "{split}/**/cat*"`
              or tars of img2dataset or WebDataset, `tars: "train/*.tar"`, also gzipped: <sample>.jpg, <sample>.txt
 Splits       a folder or pattern each, a list each (`lists`), or seeded parts (`shares`)
 Captions     none; `txt`: a text file beside each picture; or a .jsonl or .csv with file names and texts
@@ -37,6 +38,7 @@ from shards.contract.schema import Field
 from shards.errors import ConfigError, Reject, SourceError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SIGNS = frozenset("*?[")  # of a pattern
 MISSING = ("reject", "empty")
 
 
@@ -81,7 +83,7 @@ def build(
     Args:
         root: folder the others are relative to.
         splits: names of the splits; train alone where nothing else is said.
-        images: folder below `root`; `{split}` stands for the split.
+        images: folder below `root`, or a pattern of files; `{split}` stands for the split.
         tars: in place of `images`: which tars, as a pattern, `{split}/*.tar`.
         image_suffix: how pictures end.
         captions: none where empty; `txt`, or the path of a .jsonl or .csv file below `root`.
@@ -219,11 +221,20 @@ class PicturesSource(Reopened):
             return self._listings[split]
 
     def _in_folder(self, split: str) -> dict[str, Found]:
-        folder = self.root / self.options.images.replace("{split}", split)
-        files = files_below(folder, self.options.suffixes, split)
+        folder, pattern = self._place(self.options.images.replace("{split}", split))
+        files = files_below(folder, self.options.suffixes, split, pattern=pattern)
         if not files:
-            raise SourceError(f"split {split}: no picture in {folder}; expected {', '.join(self.options.suffixes)}")
+            where = f"{folder} that {pattern} matches" if pattern else str(folder)
+            raise SourceError(f"split {split}: no picture in {where}; expected {', '.join(self.options.suffixes)}")
         return {stem: Found(stem, size, path) for stem, (path, size) in sorted(files.items())}
+
+    def _place(self, images: str) -> tuple[Path, str]:
+        """The folder that is searched, and which files below it are meant: all where the pattern is empty."""
+        if (self.root / images).is_dir():
+            return self.root / images, ""
+        parts = Path(images).parts
+        fixed = next((place for place, part in enumerate(parts) if SIGNS & set(part)), len(parts))
+        return self.root.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
 
     def _in_tars(self, split: str) -> dict[str, Found]:
         pattern = self.options.tars.replace("{split}", split)

@@ -47,6 +47,17 @@ def test_a_folder_with_sub_folders_and_nothing_else(tmp_path: Path) -> None:
     assert (source.item_axis, source.label_fields, source.counts("train")) == ("view", (), {"images": 2})
 
 
+def test_a_pattern_of_files(tmp_path: Path) -> None:
+    folder(tmp_path, "train/b.jpg", "train/sub/cat-1.JPG", "train/.hidden/cat-2.jpg", "train/cat-3.png", "cat-4.jpg")
+    found = build(tmp_path, images="{split}/**/cat*")
+    assert found.keys("train") == ["cat-3", "sub%2Fcat-1"]
+    assert build(tmp_path, images="*/*.jpg").keys("train") == ["train%2Fb"]
+    with pytest.raises(SourceError, match=r"no picture in .*/train that \*\*/dog\* matches; expected .jpg"):
+        build(tmp_path, images="train/**/dog*").keys("train")
+    folder(tmp_path, "[2020]/a.jpg", "2/c.jpg")
+    assert build(tmp_path, images="[2020]").keys("train") == ["a"], "a folder of that very name"
+
+
 def test_lists_and_shares_of_one_folder(tmp_path: Path) -> None:
     folder(tmp_path, *(f"all/{number}.jpg" for number in range(10)))
     (tmp_path / "few.txt").write_text("3.jpg\n7\n")
