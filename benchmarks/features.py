@@ -106,7 +106,7 @@ def _bare(features: Features, latents: torch.Tensor) -> torch.Tensor:
 
 def _baked(features: Features, root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root) as out, contextlib.redirect_stdout(io.StringIO()):
-        job = BakeJob("toy", str(root / "set"), f"{out}/baked", (LAYER,), batch_size=BATCH)
+        job = BakeJob("toy", f"{out}/baked", (LAYER,), str(root / "set"), batch_size=BATCH)
         baker = Baker(job)
         vars(baker)["features"] = features
         vars(baker)["recipe"] = {"source": "toy"}  # hashing the weights is of a start, not of a view

@@ -57,12 +57,14 @@ def spread(kind: Kind, job: SpreadJob, maker: type[Any], *, local: bool) -> None
     options: dict[str, Any] = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU")}
     actor = ray.remote(**options, max_restarts=3, max_task_retries=3)(_Actor)
     actors: list[Any] = [actor.remote(maker, type(job), settings.to_plain(job)) for _ in range(number)]
-    described: Any = ray.get(actors[0].described.remote())
 
     def over_actors(todo: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
         pool: Any = ActorPool(actors)
         yield from pool.map_unordered(lambda one, shard: one.bake.remote(described[0], shard), list(todo))
 
-    bake(kind, job, described, over_actors)
-    for one in actors:
-        ray.kill(one)
+    try:
+        described: Any = ray.get(actors[0].described.remote())
+        bake(kind, job, described, over_actors)
+    finally:  # their resources are free for whoever tries again
+        for one in actors:
+            ray.kill(one)

@@ -10,35 +10,31 @@ Every plug-in is bound first, in the driver (`forecast.building`), and refused t
 killed build, brings a finished set up to date with its source's files, and does nothing where nothing has changed.
 
 Owns the order of it: long-lived encoder actors, one per accelerator (`jobs.encoder_pool`), each build whole shards; the
-driver holds the set's lease, hands out shards (`jobs.dispatch`) and writes the manifest last. Why Ray core and not Ray
-Data: docs/methods/ray.md#ray-core-or-ray-data.
+driver holds the set's lease and writes the manifest last (`diffusion_perception.split_building`), and hands out shards
+(`jobs.dispatch`). Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
 What a shard is made of is `pipeline.building.shard`'s, what is to be done `pipeline.building.transaction`'s.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import settings
-from diffusion_perception.assignment import Assignment, Described, check_source
-from diffusion_perception.builder import BuildJob, placed, set_folder, set_place
+from diffusion_perception import settings, split_building
+from diffusion_perception.assignment import Assignment
+from diffusion_perception.builder import BuildJob, placed
 from diffusion_perception.forecast.building import SplitForecast, forecast_build
 from jobs import program
 from jobs.command_line import CommandLine
 from jobs.dispatch import dispatch
 from jobs.encoder_pool import EncoderPool, rendering_words
-from pipeline.building.lease import Lease
-from pipeline.building.transaction import SetBuild, unchanged
+from pipeline.building.plan import PlannedShard
 from pipeline.example import Source
-from pipeline.prompts.class_table import TABLE
-from shards.contract.manifest import Manifest, TableEntry
-from shards.contract.schema import Schema
-from shards.contract.tables import write_table
-from shards.errors import ContractError
+from shards.contract.manifest import Manifest
 
 JOB = BuildJob
 FLAGS = {
@@ -72,58 +68,16 @@ def run(words: list[str]) -> None:
 
 
 def build_split(
-    job: BuildJob, source: Source, forecast: SplitForecast, actors: list[Any], allow_changed: bool
+    job: BuildJob, source: Source, forecast: SplitForecast, actors: list[Any], allow_changed: bool = False
 ) -> Manifest:
-    """Build what is missing or has changed of one set and finish it; nothing is touched where nothing has to be done.
-
-    Raises:
-        FingerprintMismatch: the folder holds a build by another recipe, or the workers would make another set than this
-            driver; nothing in it is touched.
-        BeingBuilt: somebody else builds it.
-        SourceError: more rejects than the settings allow.
-        ContractError: some shards could not be built.
-    """
+    """Build one set with actors; raises what `split_building.build_split` does."""
     import ray
 
-    split, folder = forecast.split, set_folder(job, forecast.split)
-    described: Described = ray.get(actors[0].describe.remote(split))
-    check_source(described, source, split)
-    looked = (folder, forecast.planned, source, split, forecast.plan, described.recipe)
-    if finished := unchanged(*looked):
-        print(f"[build] {folder.name}: already built with this recipe, nothing to do ({folder})", flush=True)
-        return finished
+    def build(work: Assignment, todo: list[PlannedShard], total: int, check: Callable[[], None]) -> None:
+        dispatch(work, todo, actors, total, check)
 
-    def say(line: str) -> None:
-        print(f"[build] {folder.name}: {line}", flush=True)
-
-    with Lease(folder, say) as lease:
-        begun = SetBuild(*looked, described.environment, allow_changed)
-        for line in begun.situation.lines():
-            say(line)
-        work = Assignment(
-            split,
-            set_place(job, split),
-            begun.order,
-            described.recipe,
-            described.environment,
-            lease.token,
-            allow_changed,
-        )
-        try:
-            dispatch(work, begun.todo, actors, len(forecast.planned), lease.check)
-        except ContractError:
-            begun.list_rejects()
-            raise
-
-        def tables() -> list[TableEntry]:
-            found = described.table
-            return [write_table(folder, TABLE, found.arrays, found.info)] if found else []
-
-        lease.check()
-        manifest = begun.finish(Schema.from_json(described.schema), job.settings, say, tables)
-    counts = ", ".join(f"{name} {n}" for name, n in manifest.counts.items())
-    print(f"[build] {folder.name}: finished ({counts}); fingerprint {manifest.fingerprint[:12]} ({folder})", flush=True)
-    return manifest
+    described: Any = ray.get(actors[0].describe.remote(forecast.split))
+    return split_building.build_split(job, source, forecast, described, build, allow_changed=allow_changed)
 
 
 if __name__ == "__main__":

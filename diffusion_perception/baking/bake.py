@@ -19,7 +19,6 @@ from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.baking.maker import Kind, Maker, SetJob, open_source
-from diffusion_perception.baking.pca import chosen_records
 from pipeline.building.lease import Lease
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.entries import ShardEntry
@@ -105,29 +104,48 @@ def run_here(maker: Maker, todo: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]
         yield shard, maker.bake(shard.number, shard.name)
 
 
-def forecast(job: BakeJob, baker: Baker) -> list[str]:
-    """What a bake would take, in words: fields, bytes, and the time of a batch, tried on the first views."""
+@dataclass(frozen=True)
+class Sizes:
+    """How large the set is that is baked."""
+
+    records: int
+    views: int
+    shards: int
+    bytes: float
+
+    @classmethod
+    def of(cls, source: Manifest) -> Sizes:
+        """As it lies there."""
+        tar_bytes = sum(shard.tar_bytes for shard in source.shards)
+        return cls(source.counts["records"], source.counts["view"], len(source.shards), tar_bytes)
+
+
+def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str]:
+    """What a bake would take, in words: fields, bytes, and the time of a batch, tried on the first views.
+
+    Args:
+        whole: of the set, where the baker has only some of it.
+    """
     source, schema = baker.source, baker.schema
-    names = field_names(job)
-    views = source.manifest.counts["view"]
+    names, sizes = field_names(job), whole or Sizes.of(source.manifest)
+    views = sizes.views
     latents = (view for number in range(source.n_records) for view in source.record(number).array("latent"))
     batch = list(islice(latents, job.batch_size))
     started_s, tried = time.perf_counter(), len(batch)
     baker.try_views(batch)
     took_s = time.perf_counter() - started_s
-    lines = [f"{views} views of {source.n_records} records in {len(source.manifest.shards)} shards"]
+    lines = [f"{views} views of {sizes.records} records in {sizes.shards} shards"]
     total = 0
     for layer in job.layers:
         field = schema.field(names[layer])
         shape = [int(size) for size in field.row_shape]
         total += (size := np.dtype(field.dtype).itemsize * prod(shape) * views)
         lines.append(f"{layer}: field {names[layer]}, {field.dtype} {shape} a view, {size / 1e9:.3g} GB")
-    latent_bytes = sum(shard.tar_bytes for shard in source.manifest.shards)
-    lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {latent_bytes / 1e9:.3g} GB")
+    lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {sizes.bytes / 1e9:.3g} GB")
     if job.pca and not job.pca_from:
-        fitted_on = chosen_records(source, job.pca_records)
-        lines.append(f"{job.pca} components a layer are fitted on {len(fitted_on)} records first")
-        views += views * len(fitted_on) // source.n_records
+        fitted_on = min(sizes.records, job.pca_records)
+        lines.append(f"{job.pca} components a layer are fitted on {fitted_on} records first")
+        views += views * fitted_on // sizes.records
     lines.append(f"about {took_s / tried * views / 3600:.3g} h of this device, by {tried} view(s) tried here")
     return lines
 

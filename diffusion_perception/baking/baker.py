@@ -7,7 +7,7 @@ the same bytes whoever bakes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffusion_perception.baking import pca
-from diffusion_perception.baking.contents import field_names, meta_of, recipe_of, schema_of
+from diffusion_perception.baking.contents import field_names, identity_of, meta_of, recipe_of, schema_of
 from diffusion_perception.baking.forms import pooled, stored_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.baking.maker import Kind, Maker
@@ -39,17 +39,23 @@ def kind_of(job: BakeJob) -> Kind:
 
 
 class Baker(Maker):
-    """Lives as long as the job; the model is loaded at first use."""
+    """Lives as long as the job; the model is loaded at first use.
 
-    def __init__(self, job: BakeJob) -> None:
+    Args:
+        source: what identifies the set, where that is not there (any more) and only the recipe is asked for.
+    """
+
+    def __init__(self, job: BakeJob, source: Mapping[str, Any] | None = None) -> None:
         self.job: BakeJob = job
+        self._identity = source
 
     @cached_property
     def features(self) -> Features:
         from diffusion_perception.features.reading import Features
 
         job = self.job
-        check_same_vae(job.model, job.revision, [self.source])
+        if self._identity is None:
+            check_same_vae(job.model, job.revision, [self.source])
         return Features.from_pretrained(job.model, revision=job.revision or None, device=job.device, dtype=job.dtype)
 
     @cached_property
@@ -78,7 +84,7 @@ class Baker(Maker):
         model |= {"latent_shift": shift, "latent_scale": scale}
         if job.noise != "none":
             model["noise_shares"] = list(noise_shares(features.family, job.timestep))
-        return recipe_of(job, self.source, model)
+        return recipe_of(job, self._identity or identity_of(self.source.manifest), model)
 
     @cached_property
     def schema(self) -> Schema:

@@ -12,9 +12,10 @@ from typing import Any
 from diffusion_perception.baking.forms import AXIS, ERRORS, SCALE, fields_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.of_sets import tars_sha256
+from shards.contract.manifest import Manifest
 from shards.contract.schema import META, Field, Schema
 from shards.errors import ConfigError
-from shards.reading.reader import ShardSet, StoredRecord
+from shards.reading.reader import StoredRecord
 
 SETTINGS = ("layers", "timestep", "prompt", "noise", "ensemble", "seed", "batch_size", "dtype")
 
@@ -56,14 +57,18 @@ def meta_of(record: StoredRecord, n_views: int) -> dict[str, Any]:
     return {"items": items, "views": record.meta["views"]}
 
 
-def recipe_of(job: BakeJob, source: ShardSet, model: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of(source: Manifest) -> dict[str, Any]:
+    """Which set is baked, and the bytes that are read of it."""
+    return {"set": source.name, "fingerprint": source.fingerprint, "tars_sha256": tars_sha256(source)}
+
+
+def recipe_of(job: BakeJob, source: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the numbers of a baked set.
 
     Args:
+        source: as `identity_of` says it.
         model: what is the model's own: its weights, and what its configuration makes of latents.
     """
-    manifest = source.manifest
-    bytes_read = {"fingerprint": manifest.fingerprint, "tars_sha256": tars_sha256(manifest)}
     said: dict[str, Any] = {name: getattr(job, name) for name in SETTINGS}
     if job.pool > 1:  # no older set's recipe says it, nor the next
         said["pool"] = job.pool
@@ -76,6 +81,6 @@ def recipe_of(job: BakeJob, source: ShardSet, model: Mapping[str, Any]) -> dict[
     if job.store in ERRORS:
         said["error"] = ERRORS[job.store]
     return {
-        "source": {"name": "features", "set": manifest.name, **bytes_read},
+        "source": {"name": "features", **source},
         "features": {**said, "layers": list(job.layers), **model},
     }

@@ -1,14 +1,28 @@
-"""The settings of `features`: which features of which set, and where they go."""
+"""The settings of `features`: which features of which set or pictures, and where they go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from diffusion_perception import plugins
 from diffusion_perception.train_job import check_workers
+from pipeline.building.recipe import BuildSettings
 from shards.errors import ConfigError
 from shards.storage.options import check_printable, check_printable_url
+
+
+@dataclass(frozen=True)
+class PictureLatents:
+    """How pictures become latents, by the model's own VAE."""
+
+    views: Annotated[Mapping[str, Any], plugins.VIEWS] = field(
+        default_factory=lambda: {"name": "exact", "size": 512}
+    )  # how they are cut
+    dtype: Literal["float32", "float16"] = "float32"  # of the VAE's computation
+    tf32: bool = True  # let an NVIDIA GPU compute float32 in TF32
+    build: BuildSettings = field(default_factory=BuildSettings)  # of the set of latents that is made in passing
 
 
 @dataclass(frozen=True)
@@ -16,9 +30,11 @@ class BakeJob:
     """Settings of a bake."""
 
     model: str  # diffusers folder or hub id, the whole pipeline
-    set: str  # shard set whose latents the network is shown
     out: str  # folder or URL of the new set
     layers: tuple[str, ...]  # of the network, by their names in diffusers
+    set: str = ""  # shard set whose latents the network is shown
+    pictures: str = ""  # in place of a set: folder of pictures, a pattern of files, or a list of them (.txt)
+    latents: PictureLatents = field(default_factory=PictureLatents)  # of pictures
     timestep: float = 1.0  # that the network is told
     prompt: str = ""  # for every view
     noise: Literal["none", "ddpm"] = "none"  # in what the network is shown: none, or that of the timestep
@@ -50,6 +66,11 @@ class BakeJob:
         check_printable(self.storage, "storage")
         check_printable_url(self.set, "set")
         check_printable_url(self.out, "out")
+        if bool(self.set) == bool(self.pictures):
+            raise ConfigError(
+                f"set is {self.set!r}, pictures {self.pictures!r}: name the shard set whose latents the network is "
+                "shown, or in its place the folder of pictures."
+            )
         check_printable_url(self.pca_from, "pca_from")
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers is {list(self.layers)}; expected one at least, and none twice.")

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from diffusion_perception import places
 from jobs import features
@@ -31,6 +32,9 @@ def test_the_commands_bake_and_the_blocks_read(
     tiny_pipeline("sd15", tmp_path / "words").save_pretrained("models/sd15")
     for name in ("scenes", "others"):
         write_set(Path("sets", name), "seg", weights=decoder("models/sd15")[1])
+    for name in ("a.png", "sub/b.png"):
+        (picture := Path("photos", name)).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (90, 60), "teal").save(picture)
     assert [words.pop() for words in COMMANDS[:1]] == ["--dry-run"]
     for command, *words in COMMANDS:
         assert command == "features"
