@@ -17,6 +17,7 @@ import numpy as np
 
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
+from diffusion_perception.baking.forms import ERRORS, error_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.baking.maker import Kind, Maker, SetJob, open_source
 from pipeline.building.lease import Lease
@@ -132,7 +133,7 @@ def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str
     latents = (view for number in range(source.n_records) for view in source.record(number).array("latent"))
     batch = list(islice(latents, job.batch_size))
     started_s, tried = time.perf_counter(), len(batch)
-    baker.try_views(batch)
+    maps = baker.try_views(batch)
     took_s = time.perf_counter() - started_s
     lines = [f"{views} views of {sizes.records} records in {sizes.shards} shards"]
     total = 0
@@ -141,6 +142,9 @@ def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str
         shape = [int(size) for size in field.row_shape]
         total += (size := np.dtype(field.dtype).itemsize * prod(shape) * views)
         lines.append(f"{layer}: field {names[layer]}, {field.dtype} {shape} a view, {size / 1e9:.3g} GB")
+        if job.store in ERRORS and not job.pca:
+            found = ", ".join(f"{error_of(job, maps[layer], store):.2%} in {store}" for store in ERRORS)
+            lines.append(f"{layer}: root mean square error of these, as a share of the features': {found}")
     lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {sizes.bytes / 1e9:.3g} GB")
     if job.pca and not job.pca_from:
         fitted_on = min(sizes.records, job.pca_records)

@@ -93,9 +93,9 @@ class Baker(Maker):
         shapes = {layer: (self.job.pca or maps.shape[1], *maps.shape[2:]) for layer, maps in found.items()}
         return schema_of(self.job, shapes)
 
-    def try_views(self, latents: list[np.ndarray]) -> None:
-        """Compute the features of some latents `[C, h, w]`, and keep nothing."""
-        self._maps(latents)
+    def try_views(self, latents: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Every layer's features `[N, C, h, w]` of some latents `[C, h, w]`."""
+        return self._maps(latents)
 
     def _records(self, number: int) -> Iterator[Record]:
         """The features of the source's shard `number`.

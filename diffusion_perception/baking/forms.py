@@ -1,11 +1,14 @@
-"""How a layer's features are stored: averaged over cells, as components or as they are, in floats or int8 with a scale.
+"""How a layer's features are stored: averaged over cells, as components or as they are, in floats or in 8 bits.
 
-Owns the fields of a layer, their numbers, and the way back (`restored`). In int8 every channel of a view has a scale
-of its own, a 127th of its largest value: a number is off by half of that at most, which the recipe says.
+Owns the fields of a layer, their numbers, and the way back (`restored`). In 8 bits every channel of a view has a scale
+of its own. In int8 it is a 127th of the largest value, and a number is off by half of that at most; in float8_e4m3fn,
+whose bytes are stored as uint8 since NumPy has no such type, a 448th, and a number is off by a 16th of itself or, near
+zero, a 1024th of the scale at most. The recipe says so.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +23,14 @@ if TYPE_CHECKING:
 
 AXIS = "view"  # of latents, and so of features
 SCALE = "_scale"  # behind the name of an int8 field: that of its scales
-STEPS = 127  # of int8, on each side of 0
-LARGEST = {"float16": 65504.0, "float32": 3.4e38, "int8": 3.4e38}
-ERRORS = {"int8": "half of a channel's scale in a view at most: a 254th of its largest value"}
+LARGEST = {"float16": 65504.0, "float32": 3.4e38, "int8": 3.4e38, "float8_e4m3fn": 3.4e38}
+# Of the forms in 8 bits: the largest number, which a channel's largest value becomes; the type of the field; the error
+STEPS = {"int8": 127, "float8_e4m3fn": 448}
+TYPES = {"int8": "int8", "float8_e4m3fn": "uint8"}
+ERRORS = {
+    "int8": "half of a channel's scale in a view at most: a 254th of its largest value",
+    "float8_e4m3fn": "a 16th of a number at most, or a 1024th of a channel's scale in a view near zero",
+}
 
 
 def fields_of(job: BakeJob, layer: str, name: str, shape: tuple[int, ...]) -> list[Field]:
@@ -35,7 +43,8 @@ def fields_of(job: BakeJob, layer: str, name: str, shape: tuple[int, ...]) -> li
     if job.store not in ERRORS:
         return [Field(name, "npy", job.store, ("V", *shape), AXIS, unit)]
     scale = Field(name + SCALE, "npy", "float32", ("V", shape[0]), AXIS, f"{layer}: what a step of {name} is worth")
-    return [Field(name, "npy", "int8", ("V", *shape), AXIS, f"{unit}; times {scale.name}"), scale]
+    worth = f"{unit}; times {scale.name}" if job.store == "int8" else f"{unit}; bits of {job.store}, times {scale.name}"
+    return [Field(name, "npy", TYPES[job.store], ("V", *shape), AXIS, worth), scale]
 
 
 def pooled(job: BakeJob, values: torch.Tensor) -> torch.Tensor:
@@ -45,28 +54,56 @@ def pooled(job: BakeJob, values: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(values, job.pool, ceil_mode=True, count_include_pad=False) if job.pool > 1 else values
 
 
-def stored_of(job: BakeJob, layer: str, name: str, values: torch.Tensor) -> dict[str, np.ndarray]:
+def stored_of(job: BakeJob, layer: str, name: str, values: torch.Tensor, store: str = "") -> dict[str, np.ndarray]:
     """What is kept of a layer, float32 `[N, C, h, w]`, as arrays `[N, ...]` by field.
+
+    Args:
+        store: another form than the job's.
 
     Raises:
         ConfigError: numbers that the form cannot hold.
     """
     import torch
 
+    store = store or job.store
     largest = values.abs().amax(dim=(2, 3))  # [N, C]
-    limit = LARGEST[job.store]
+    limit = LARGEST[store]
     if not largest.amax() <= limit:  # NaN, too
         raise ConfigError(
-            f"layer {layer!r} gives numbers up to {largest.amax():g}, more than {job.store} holds ({limit:g}): bake "
+            f"layer {layer!r} gives numbers up to {largest.amax():g}, more than {store} holds ({limit:g}): bake "
             "another layer, or a module inside it behind a normalisation."
         )
-    if job.store not in ERRORS:
-        return {name: values.to(getattr(torch, job.store)).cpu().numpy()}
-    scale = torch.where(largest > 0, largest / STEPS, torch.ones_like(largest))
-    steps = (values / scale[..., None, None]).round().clamp(-STEPS, STEPS)  # [N, C, h, w]
-    return {name: steps.to(torch.int8).cpu().numpy(), name + SCALE: scale.cpu().numpy()}
+    if store not in ERRORS:
+        return {name: values.to(getattr(torch, store)).cpu().numpy()}
+    most = STEPS[store]
+    scale = torch.where(largest > 0, largest / most, torch.ones_like(largest))
+    steps = (values / scale[..., None, None]).clamp(-most, most)  # [N, C, h, w]
+    bits = steps.round().to(torch.int8) if store == "int8" else steps.cpu().to(torch.float8_e4m3fn).view(torch.uint8)
+    return {name: bits.cpu().numpy(), name + SCALE: scale.cpu().numpy()}
+
+
+def error_of(job: BakeJob, values: torch.Tensor, store: str) -> float:
+    """Root mean square of what a form in 8 bits does to features `[N, C, h, w]`, as a share of that of the features."""
+    import torch
+
+    held = stored_of(job, "", "", values, store)
+    found = torch.from_numpy(restored(held[""], held[SCALE])) - values.cpu()
+    return float(found.square().mean().sqrt() / values.square().mean().sqrt().clamp_min(1e-30))
 
 
 def restored(steps: Any, scale: Any) -> Any:
-    """Features `[..., C, h, w]` of an int8 field and its scales `[..., C]`, arrays or tensors."""
+    """Features `[..., C, h, w]` of a field in 8 bits and its scales `[..., C]`, both arrays or both tensors."""
+    if str(steps.dtype).endswith("uint8"):
+        table = float8_values()
+        steps = table[steps] if isinstance(steps, np.ndarray) else scale.new_tensor(table)[steps.long()]
     return steps * scale[..., None, None]
+
+
+@cache
+def float8_values() -> np.ndarray:
+    """What every byte of float8_e4m3fn stands for, float32 [256]: a sign, 4 bits of an exponent whose bias is 7, 3 of a
+    mantissa; all ones is NaN, and there is no infinity (Micikevicius et al., FP8 Formats for Deep Learning, 2022)."""
+    byte = np.arange(256)
+    sign, exponent, mantissa = np.where(byte < 128, 1.0, -1.0), byte >> 3 & 15, byte & 7
+    size = np.where(exponent > 0, (8 + mantissa) * 2.0 ** (exponent - 10), mantissa * 2.0**-9)
+    return np.where(byte & 127 == 127, np.nan, sign * size).astype(np.float32)

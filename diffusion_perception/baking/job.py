@@ -45,8 +45,8 @@ class BakeJob:
     pca: int = 0  # principal components of a layer that are stored in place of its channels; 0: the channels
     pca_records: int = 128  # evenly over the set, that components are fitted on
     pca_from: str = ""  # baked set whose components are taken, as for a test set those of training; empty: fitted here
-    store: Literal["float32", "float16", "int8"] = (
-        "float16"  # int8: half of float16's bytes, and a scale for each channel of a view
+    store: Literal["float32", "float16", "int8", "float8_e4m3fn"] = (
+        "float16"  # int8, float8_e4m3fn: half of float16's bytes, and a scale for each channel of a view
     )
     batch_size: int = 8  # passes of the network at once
     revision: str = ""  # branch, tag or commit of a hub model

@@ -74,10 +74,10 @@ class BakedViews:
     def _view(self, name: str, record: int, row: int) -> np.ndarray:
         """float32 `[C, h, w]`."""
         stored = self.shards.record(record)
-        values = stored.array(name, row, 1)[0].astype(np.float32)
+        values = stored.array(name, row, 1)[0]
         if name + SCALE in self._names:
             return restored(values, stored.array(name + SCALE, row, 1)[0])
-        return values
+        return values.astype(np.float32)
 
     @property
     def _names(self) -> set[str]:

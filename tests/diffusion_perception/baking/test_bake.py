@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -16,7 +17,7 @@ from killed_bake import bake_until_killed
 from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
-from diffusion_perception.baking.forms import restored
+from diffusion_perception.baking.forms import error_of, float8_values, restored
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from jobs import features as command
@@ -99,6 +100,45 @@ def test_means_and_eight_bits_are_as_near_as_the_recipe_says(world: Path, baked:
         largest = np.abs(found).max((2, 3))
         assert (off <= largest[..., None] / 254 + 2e-3).all()  # and float16's own error
         assert np.abs(steps).max() == 127
+
+
+def test_the_bytes_of_float8_are_those_of_torch() -> None:
+    every = torch.arange(256, dtype=torch.uint8)
+    np.testing.assert_array_equal(float8_values(), every.view(torch.float8_e4m3fn).float().numpy())
+
+
+def test_which_of_the_two_is_nearer_depends_on_the_largest_numbers() -> None:
+    job = settings.bind(BakeJob, {"model": "m", "set": "s", "out": "o", "layers": ["x"]})
+    values = torch.randn(2, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert error_of(job, values, "int8") == pytest.approx(0.0075, abs=0.0015)
+    assert error_of(job, values, "float8_e4m3fn") == pytest.approx(0.0265, abs=0.001)
+    values[..., 0, 0] = 60
+    assert error_of(job, values, "int8") > 0.05
+    assert error_of(job, values, "float8_e4m3fn") < 0.02
+
+
+def test_float8_is_as_near_as_the_recipe_says(
+    world: Path, baked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = words(world, tmp_path / "baked", "store=float8_e4m3fn")
+    command.run([*told, "--dry-run"])
+    (line,) = re.findall(
+        r"up_blocks.2: root mean square error of .*: (.*)% in int8, (.*)% in float8_e4m3fn", capsys.readouterr().out
+    )
+    command.run(told)
+    small, whole = ShardSet.open(tmp_path / "baked"), ShardSet.open(baked)
+    assert list(find_faults(tmp_path / "baked")) == []
+    assert "a 16th of a number at most" in small.manifest.recipe["features"]["error"]
+    for number in range(small.n_records):
+        bits, scale = (small.record(number).array(name) for name in ("up_blocks_2", "up_blocks_2_scale"))
+        assert bits.dtype == np.uint8
+        full = whole.record(number).array("up_blocks_2").astype(np.float32)
+        found = restored(bits, scale)
+        np.testing.assert_array_equal(found, restored(torch.from_numpy(bits), torch.from_numpy(scale)).numpy())
+        wide = scale[..., None, None]
+        assert (np.abs(found - full) <= np.maximum(np.abs(full) / 16, wide / 1024) + 2e-3).all()
+        np.testing.assert_allclose(np.abs(found).max((2, 3)), scale * 448, rtol=1e-6)
+    assert 0 < float(line[0]) < float(line[1]) < 5, "int8 is nearer, where no number is far above the others"
 
 
 def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(

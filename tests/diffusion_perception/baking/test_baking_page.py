@@ -44,4 +44,8 @@ def test_the_commands_bake_and_the_blocks_read(
         capsys.readouterr()
         exec(compile(block, "the page", "exec"), {})
         printed.append(capsys.readouterr().out)
-    assert printed == ["(1, 32, 8, 8)\n", "(64, 64) (32, 8, 8)\n"]
+    assert printed == [
+        "[[[[ 2.240000e+02  7.812500e-03 -9.765625e-04]]]]\n",
+        "(1, 32, 8, 8)\n",
+        "(64, 64) (32, 8, 8)\n",
+    ]

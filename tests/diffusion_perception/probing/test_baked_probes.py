@@ -21,6 +21,7 @@ BAKES: dict[str, list[str]] = {
     "whole": ["store=float32"],
     "half": [],
     "eighth": ["store=int8"],
+    "float": ["store=float8_e4m3fn"],
     "few": ["pca=8", "store=float32"],
     "other": ["timestep=50"],
 }
@@ -63,14 +64,14 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 def test_baked_features_give_the_rows_of_live_ones(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    probe.run([*words(world, tmp_path, "whole", "half", "eighth"), f"model={world}/model"])
+    probe.run([*words(world, tmp_path, "whole", "half", "eighth", "float"), f"model={world}/model"])
     by_kind: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for row in rows_of(tmp_path):
         by_kind.setdefault(row["features"], {})[row["layer"], row["probe"]] = row
     live = by_kind["live"]
-    assert set(by_kind) == {"live", "whole", "half", "eighth"}
+    assert set(by_kind) == {"live", "whole", "half", "eighth", "float"}
     assert len(live) == 4
-    for kind, within in (("whole", 1e-6), ("half", 0.02), ("eighth", 0.05)):
+    for kind, within in (("whole", 1e-6), ("half", 0.02), ("eighth", 0.05), ("float", 0.1)):
         for key, row in live.items():
             other = by_kind[kind][key]
             assert (other["channels"], other["stride_px"]) == (row["channels"], row["stride_px"])
