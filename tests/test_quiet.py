@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOADS = """
 import sys
 from demo.tiny_sd import write_tiny_sd
+from diffusion_perception import Features
 from pipeline.encoders import clip_text, sd_vae
 from vpd.backbones.sd_unet.load import load_unet
 
@@ -17,6 +18,7 @@ folder = str(write_tiny_sd(sys.argv[1]))
 load_unet(folder)
 sd_vae.build(folder)
 clip_text.build(folder, length=8)
+Features.from_pretrained(folder)
 """
 
 

@@ -7,15 +7,13 @@ weights they were.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 
 from shards.errors import ConfigError
+from shards.models.libraries import quietly
 from shards.models.parts import find_part
 
 
@@ -28,7 +26,7 @@ def load_part(
         ConfigError: in the one form of `shards.models.parts`, when no such part is there or it does not load.
     """
     part = find_part(what, model, kind, revision)
-    with _quiet():
+    with quietly():
         return part.load(loader, **options)
 
 
@@ -62,21 +60,3 @@ def exact_facts(device: torch.device) -> dict[str, Any]:
         return {"device": "cpu", "threads": torch.get_num_threads()}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {"device": name, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Loading prints neither progress bars nor hints; whatever the caller had configured is put back."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    levels = [library.get_verbosity() for library in libraries]
-    bars = [library.is_progress_bar_enabled() for library in libraries]
-    for library in libraries:
-        library.set_verbosity(library.CRITICAL)
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, level, bar in zip(libraries, levels, bars, strict=True):
-            library.set_verbosity(level)
-            if bar:
-                library.enable_progress_bar()

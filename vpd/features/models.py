@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from shards.errors import ConfigError
-from shards.models.libraries import undisturbed
+from shards.models.libraries import quietly, undisturbed
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -53,8 +55,12 @@ def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:
         options["local_files_only"] = True
         if "safety_checker" in json.loads(index.read_text()):
             options["safety_checker"] = None
+    talk = quietly() if folder.is_dir() else nullcontext()  # who waits for gigabytes wants to see them come
     try:
-        return DiffusionPipeline.from_pretrained(str(folder) if folder.is_dir() else model, **options)
+        with talk, warnings.catch_warnings():
+            # The newest diffusers call it `dtype`; older ones, which do as well, know no such option.
+            warnings.filterwarnings("ignore", ".*torch_dtype.* is deprecated", FutureWarning)
+            return DiffusionPipeline.from_pretrained(str(folder) if folder.is_dir() else model, **options)
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise ConfigError(f"model {model!r} does not load: {type(error).__name__}: {said}") from error

@@ -20,6 +20,10 @@ HUB_MODEL, COMMIT = "somebody/some-model", "c" * 40
 CLASS = {kind: FORMS[kind].classes[0] for kind in WITH_WEIGHTS}
 
 
+def is_of_transformers(kind: str) -> bool:
+    return kind == "vit" or kind.startswith("text_encoder")
+
+
 def write_part(folder: Path, kind: str, suffix: str = "safetensors", variant: str = "") -> None:
     """Files of a part by name; nothing in them but what a finder reads."""
     folder.mkdir(parents=True)
@@ -28,7 +32,7 @@ def write_part(folder: Path, kind: str, suffix: str = "safetensors", variant: st
         (folder / "vocab.json").write_text("{}")
         (folder / "merges.txt").write_text("")
         return
-    key = "model_type" if kind.startswith("text_encoder") else "_class_name"
+    key = "model_type" if is_of_transformers(kind) else "_class_name"
     (folder / "config.json").write_text(json.dumps({key: CLASS[kind], "size": 3}))
     stem = dict(zip(("safetensors", "bin"), FORMS[kind].stems or (), strict=True))[suffix]
     (folder / ".".join(filter(None, (stem, variant, suffix)))).write_text("weights")
@@ -126,7 +130,7 @@ def test_halves_and_bin_are_taken_where_there_is_nothing_better(
         "use_safetensors": suffix == "safetensors",
         "variant": variant or None,
     }
-    better = "model" if kind.startswith("text_encoder") else "diffusion_pytorch_model"
+    better = "model" if is_of_transformers(kind) else "diffusion_pytorch_model"
     (tmp_path / kind / f"{better}.safetensors").touch()
     assert find_part("tester", str(tmp_path), kind).weights == (tmp_path / kind / f"{better}.safetensors",)
 
