@@ -6,8 +6,9 @@
     diffusion-perception report s3://bucket/runs/refer examples=8 page.pictures=data/refer/images
 
 Reads the runs' folders, of URLs too, and writes one HTML file that needs nothing else. Of several runs it lists the
-settings that differ, and of those that differ in their seed alone mean and standard deviation. `examples=0` loads no
-model. Owns the command; the page is `diffusion_perception.report`'s.
+settings that differ, and of those that differ in their seed alone mean and standard deviation. `features=true`
+adds what the backbone makes of the run's fixed validation pictures; `examples=0` without it loads no model. Owns the
+command; the page is `diffusion_perception.report`'s.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ReportJob:
     )
     checkpoint: str = "best"  # whose predictions: best, last, or a step number
     limit: int = 200  # records of the validation set that are looked at for them; 0: all
+    features: bool = False  # also what the backbone makes of the run's fixed pictures: levels in colours, words
     page: PictureOptions = field(default_factory=PictureOptions)  # where pictures come from
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ def run(words: list[str]) -> None:
     write_report(
         [resolve_path(place, "runs") for place in job.runs],
         os.path.expanduser(job.html),
-        ExampleOptions(job.examples, job.checkpoint, job.limit, job.page.placed()),
+        ExampleOptions(job.examples, job.checkpoint, job.limit, job.page.placed(), job.features),
         lambda line: print(line, flush=True),
     )
     print(f"curves, scores and pictures: {job.html}", flush=True)

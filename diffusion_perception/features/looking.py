@@ -59,7 +59,7 @@ class Looking:
         for layer, found in seen.items():
             _, channels, h, w = found.values.shape
             picture = in_three_colours(found.values[0])
-            shown.append((_enlarged(picture, image.shape[:2]), f"{layer}: {channels} channels, {h} x {w}"))
+            shown.append((enlarged(picture, image.shape[:2]), f"{layer}: {channels} channels, {h} x {w}"))
         return shown
 
     def heats(self, image: np.ndarray | None, prompt: str, words: str = "", timestep: float = 1) -> list[Captioned]:
@@ -130,7 +130,8 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys(text.replace(",", " ").split()))
 
 
-def _enlarged(picture: np.ndarray, size_px: tuple[int, ...]) -> np.ndarray:
+def enlarged(picture: np.ndarray, size_px: tuple[int, ...]) -> np.ndarray:
+    """A picture of few cells as large as another one, (rows, columns), with its cells to be seen."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(picture).resize((size_px[1], size_px[0]), Image.Resampling.NEAREST))

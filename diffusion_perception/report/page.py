@@ -15,6 +15,7 @@ from typing import Any
 
 from diffusion_perception.report.comparing import differences, repetitions, scores_of
 from diffusion_perception.report.curves import drawn
+from diffusion_perception.report.features import SeenFeatures
 from diffusion_perception.report.over_time import OverTime
 from diffusion_perception.report.predictions import Answered, Extremes
 from diffusion_perception.report.runs import RunRecord
@@ -31,21 +32,24 @@ def page(
     runs: Sequence[RunRecord],
     examples: Sequence[tuple[str, Extremes, Sequence[str]]] = (),
     drawn_over_time: Mapping[str, OverTime] | None = None,
+    seen: Mapping[str, SeenFeatures] | None = None,
 ) -> str:
     """The whole file.
 
     Args:
         examples: for a run, by its name: the best and worst predictions, and what is to be known about them.
         drawn_over_time: for a run, by its name: the pictures that it drew at its evaluations.
+        seen: for a run, by its name: what its backbone makes of its fixed pictures.
     """
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs: {', '.join(run.name for run in runs)}"
-    return document(title, _body(runs, examples, drawn_over_time or {}))
+    return document(title, _body(runs, examples, drawn_over_time or {}, seen or {}))
 
 
 def _body(
     runs: Sequence[RunRecord],
     examples: Sequence[tuple[str, Extremes, Sequence[str]]],
     drawn_over_time: Mapping[str, OverTime],
+    seen: Mapping[str, SeenFeatures],
 ) -> Iterator[str]:
     for run in runs:
         yield from (note("warning", f"{run.name}: a damaged checkpoint, {line}") for line in run.damaged)
@@ -54,6 +58,7 @@ def _body(
     yield from _scores(runs)
     yield from _repeated(runs)
     yield from _over_time(drawn_over_time)
+    yield from _features(seen)
     yield from _pictures(examples)
     yield from _curves(runs, "train", "Training")
     yield from _settings(runs)
@@ -151,6 +156,19 @@ def _over_time(drawn_over_time: Mapping[str, OverTime]) -> Iterator[str]:
                 for step, encoded in shown
             )
             yield f'<h3>{escape(key)}</h3><div class="steps">{cells}</div>'
+
+
+def _features(seen: Mapping[str, SeenFeatures]) -> Iterator[str]:
+    for name, found in seen.items():
+        yield f"<h2>Features of {escape(name)}</h2>"
+        yield from (f"<p>{escape(line)}</p>" for line in found.notes)
+        for record in found.records:
+            cells = "".join(
+                f"<figure>{image(f'{record.key}: {what}', encoded)}<figcaption>{escape(what)}</figcaption></figure>"
+                for what, encoded in record.shown
+            )
+            said = f"{record.key}: {record.said}" if record.said else record.key
+            yield f'<h3>{escape(said)}</h3><div class="steps">{cells}</div>'
 
 
 def _answer(one: Answered) -> str:

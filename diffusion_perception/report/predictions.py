@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExampleOptions:
-    """Which predictions are shown."""
+    """Which predictions are shown, and whether features are."""
 
     count: int  # of the best, and of the worst
     checkpoint: str = "best"  # best, last, or a step number
     limit: int = 0  # > 0: only the first so many records
     pictures: PictureOptions = field(default_factory=PictureOptions)
+    features: bool = False  # also show what the backbone makes of the run's fixed pictures
 
 
 @dataclass(frozen=True)

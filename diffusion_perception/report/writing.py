@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffusion_perception.figures import check_installed
+from diffusion_perception.report.features import features_of
 from diffusion_perception.report.over_time import drawn_over_time
 from diffusion_perception.report.page import page
 from diffusion_perception.report.predictions import ExampleOptions, extremes
@@ -48,9 +49,14 @@ def write_report(
         for run in read:
             say(f"[report] {run.name}: predictions")
             examples.append((run.name, *extremes(run.url, _own(options, run.job.loop.pictures_from), say)))
+    seen = {}
+    if options and options.features:
+        for run in read:
+            say(f"[report] {run.name}: features")
+            seen[run.name] = features_of(run, _own(options, run.job.loop.pictures_from), say)
     drawn = {run.name: drawn_over_time(run.url, run.job.data.storage) for run in read}
     try:
-        write_atomic(path, page(read, examples, drawn).encode())
+        write_atomic(path, page(read, examples, drawn, seen).encode())
     except OSError as error:
         raise ConfigError(f"html={path}: cannot be written ({error}). Name a file in a folder that exists.") from error
 

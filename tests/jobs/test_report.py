@@ -59,6 +59,32 @@ def test_a_run_that_drew_on_pictures_is_shown_on_them(sets: Path, tiny_sd: Path,
     assert own == asked
 
 
+def test_a_page_shows_levels_and_words_of_a_referring_run(
+    sets: Path, tiny_sd: Path, world: Path, tmp_path: Path
+) -> None:
+    pictures = world / "images/mscoco/images/train2014"
+    over = {"loop.steps": 1, "loop.pictures_from": str(pictures), "run.name": "seen"}
+    train_here(train_settings(sets, tiny_sd, tmp_path, over=over))
+    plain, page = tmp_path / "plain.html", tmp_path / "r.html"
+    report.run([f"{tmp_path}/seen", f"html={plain}", "examples=0"])
+    report.run([f"{tmp_path}/seen", f"html={page}", "examples=0", "features=true"])
+    assert "Features of seen" not in plain.read_text()
+    found = page.read_text().split("<h2>Features of seen</h2>")[1].split("<h2>")[0]
+    assert "Pictures of the source" in found
+    assert "Attention of each word" in found
+    records = found.split("<h3>")[1:]
+    assert len(records) == 4, "as many as the run drew"
+    drawn = page.read_text().split("The same pictures as seen learned")[1].split("<h2>")[0]
+    for record in records:
+        key, sentence = re.findall(r"^(\S+): (.*)</h3>", record)[0]
+        assert f"<h3>{key}</h3>" in drawn
+        captions = re.findall(r"<figcaption>(.*?)</figcaption>", record)
+        assert captions[:2] == ["what the encoder saw", "f1: 16 channels, 8 x 8"]
+        assert [caption[:3] for caption in captions[1:5]] == ["f1:", "f2:", "f3:", "f4:"]
+        assert captions[5:] == list(dict.fromkeys(word.strip(",.") for word in sentence.split()))[:12]
+        assert record.count('src="data:image/jpeg') == len(captions)
+
+
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="of which runs"):
         report.run([])
