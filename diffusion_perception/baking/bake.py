@@ -133,6 +133,7 @@ def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str
     latents = (view for number in range(source.n_records) for view in source.record(number).array("latent"))
     batch = list(islice(latents, job.batch_size))
     started_s, tried = time.perf_counter(), len(batch)
+    taken = baker.components if job.pca_from else None  # refused here, if they do not belong to this bake
     maps = baker.try_views(batch)
     took_s = time.perf_counter() - started_s
     lines = [f"{views} views of {sizes.records} records in {sizes.shards} shards"]
@@ -146,7 +147,9 @@ def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str
             found = ", ".join(f"{error_of(job, maps[layer], store):.2%} in {store}" for store in ERRORS)
             lines.append(f"{layer}: root mean square error of these, as a share of the features': {found}")
     lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {sizes.bytes / 1e9:.3g} GB")
-    if job.pca and not job.pca_from:
+    if taken is not None:
+        lines.append(f"{job.pca} components a layer are taken from {job.pca_from}")
+    elif job.pca:
         fitted_on = min(sizes.records, job.pca_records)
         lines.append(f"{job.pca} components a layer are fitted on {fitted_on} records first")
         views += views * fitted_on // sizes.records

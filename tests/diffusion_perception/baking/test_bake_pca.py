@@ -150,6 +150,11 @@ def test_a_test_set_takes_the_components_of_training(
     ):
         assert program.status("jobs.features", [*again, f"out={tmp_path}/other", *more]) == 1
         assert said in capsys.readouterr().err
+    assert program.status("jobs.features", [*again, f"out={tmp_path}/other", "pca=5", "--dry-run"]) == 1
+    assert "pca_from: train has 4 components, pca is 5" in capsys.readouterr().err
+    command.run([*again, f"out={tmp_path}/other", "pca=4", "--dry-run"])
+    assert f"4 components a layer are taken from {tmp_path}/train" in capsys.readouterr().out
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_cannot_be_is_one_message_and_nothing_is_written(
