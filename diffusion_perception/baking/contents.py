@@ -71,7 +71,7 @@ def recipe_of(job: BakeJob, source: Mapping[str, Any], model: Mapping[str, Any])
     """
     said: dict[str, Any] = {name: getattr(job, name) for name in SETTINGS}
     if job.pool > 1:  # no older set's recipe says it, nor the next
-        said["pool"] = job.pool
+        said |= {"pool": job.pool, "cells": "equal parts of a map"}
     if job.pca:
         said["pca"] = job.pca
         if not job.pca_from:

@@ -48,10 +48,28 @@ def fields_of(job: BakeJob, layer: str, name: str, shape: tuple[int, ...]) -> li
 
 
 def pooled(job: BakeJob, values: torch.Tensor) -> torch.Tensor:
-    """Features `[N, C, h, w]` averaged over cells, as a job says; a cell at the edge is the mean of what there is."""
+    """Features `[N, C, h, w]` averaged over cells, as a job says. Cells are equal parts of the map also where `pool`
+    does not divide its sides, so that whoever lays them over the picture finds them in their places."""
+    import torch
     import torch.nn.functional as F
 
-    return F.avg_pool2d(values, job.pool, ceil_mode=True, count_include_pad=False) if job.pool > 1 else values
+    h, w = values.shape[2:]
+    if job.pool == 1:
+        return values
+    if h % job.pool == 0 and w % job.pool == 0:
+        return F.avg_pool2d(values, job.pool)
+    rows, columns = (_shares(side, -(-side // job.pool), values) for side in (h, w))
+    return torch.einsum("nchw,ih,jw->ncij", values, rows, columns)
+
+
+def _shares(side: int, cells: int, like: torch.Tensor) -> torch.Tensor:
+    """How much of each of `side` rows lies in each of some equal parts of them: `[cells, side]`, which add to 1."""
+    import torch
+
+    edges = torch.arange(cells + 1, dtype=torch.float64) * side / cells
+    first = torch.arange(side, dtype=torch.float64)
+    inside = torch.minimum(edges[1:, None], first + 1) - torch.maximum(edges[:-1, None], first)
+    return (inside.clamp_min(0) * cells / side).to(like)
 
 
 def stored_of(job: BakeJob, layer: str, name: str, values: torch.Tensor, store: str = "") -> dict[str, np.ndarray]:

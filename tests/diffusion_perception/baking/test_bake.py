@@ -17,7 +17,7 @@ from killed_bake import bake_until_killed
 from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
-from diffusion_perception.baking.forms import error_of, float8_values, restored
+from diffusion_perception.baking.forms import error_of, float8_values, pooled, restored
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from jobs import features as command
@@ -92,9 +92,11 @@ def test_means_and_eight_bits_are_as_near_as_the_recipe_says(world: Path, baked:
     whole = ShardSet.open(baked)
     for number in range(small.n_records):
         steps, scale = (small.record(number).array(name) for name in ("up_blocks_2", "up_blocks_2_scale"))
-        assert (steps.dtype, steps.shape) == (np.int8, (1, 32, 3, 3))  # of 8 x 8, the last cells cut
+        assert (steps.dtype, steps.shape) == (np.int8, (1, 32, 3, 3))  # of 8 x 8, equal parts
         full = torch.from_numpy(whole.record(number).array("up_blocks_2").astype(np.float32))
-        cell = torch.stack([full[..., :3, 6:].mean((2, 3)), full[..., 6:, 6:].mean((2, 3))])
+        last = (full[..., 5] * 2 / 3 + full[..., 6] + full[..., 7]) * 3 / 8  # [1, 32, 8]: the last third of the columns
+        ends = ((0, 1, 2), (7, 6, 5))  # rows of the first and the last third
+        cell = torch.stack([(last[..., a] + last[..., b] + last[..., c] * 2 / 3) * 3 / 8 for a, b, c in ends])
         found = restored(steps.astype(np.float32), scale)
         off = np.abs(found[..., [0, 2], [2, 2]] - cell.permute(1, 2, 0).numpy())
         largest = np.abs(found).max((2, 3))
@@ -139,6 +141,22 @@ def test_float8_is_as_near_as_the_recipe_says(
         assert (np.abs(found - full) <= np.maximum(np.abs(full) / 16, wide / 1024) + 2e-3).all()
         np.testing.assert_allclose(np.abs(found).max((2, 3)), scale * 448, rtol=1e-6)
     assert 0 < float(line[0]) < float(line[1]) < 5, "int8 is nearer, where no number is far above the others"
+
+
+@pytest.mark.parametrize(("side", "pool"), [(15, 2), (9, 4), (8, 2), (5, 7)])
+def test_pooled_cells_lie_where_equal_parts_do(side: int, pool: int) -> None:
+    told = {"model": "m", "set": "s", "out": "o", "layers": ["x"], "pool": pool}
+    job = settings.bind(BakeJob, told)
+    centres = (torch.arange(side) + 0.5) / side  # of rows, in shares of the picture
+    ramp = centres[:, None].expand(side, side)[None, None]
+    found = pooled(job, torch.cat([ramp, ramp.mT], 1))
+    cells = -(-side // pool)
+    expected = (torch.arange(cells) + 0.5) / cells
+    assert found.shape == (1, 2, cells, cells)
+    within = 0.3 / side  # a mean over parts of rows knows their means alone
+    torch.testing.assert_close(found[0, 0], expected[:, None].expand(cells, cells), rtol=0, atol=within)
+    torch.testing.assert_close(found[0, 1], expected[None].expand(cells, cells), rtol=0, atol=within)
+    torch.testing.assert_close(pooled(job, torch.ones(1, 1, side, side)), torch.ones(1, 1, cells, cells))
 
 
 def test_after_a_kill_a_bake_goes_on_to_the_same_bytes(
