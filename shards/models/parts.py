@@ -20,6 +20,7 @@ from typing import Any
 from shards.errors import ConfigError
 from shards.models.forms import CONFIG, FORMS, Absent, Choice, Unfit, choose, json_of
 from shards.models.hub import NotOnHub, cached_snapshot, fetch, files_of, is_hub_id
+from shards.models.spiece import unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class ModelPart:
         Raises:
             ConfigError: it raised anything: the libraries answer odd files and configs with errors of many kinds.
         """
+        if self.kind.startswith("tokenizer") and (reason := unreadable(self.folder)):
+            raise self.unusable(reason)
         if self.variant:
             _log.warning(
                 "%s: %s holds the %s in %s only; its weights are rounded so, computed with in the precision asked for",

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from shards.errors import ConfigError
+from shards.models.hub import cached_snapshot
 from shards.models.libraries import quietly, undisturbed
+from shards.models.spiece import unreadable
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -55,6 +57,7 @@ def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:
         options["local_files_only"] = True
         if "safety_checker" in json.loads(index.read_text()):
             options["safety_checker"] = None
+        _check_words(model, folder)
     talk = quietly() if folder.is_dir() else nullcontext()  # who waits for gigabytes wants to see them come
     try:
         with talk, warnings.catch_warnings():
@@ -62,5 +65,14 @@ def load_pipeline(model: str, revision: str | None, dtype: str) -> Any:
             warnings.filterwarnings("ignore", ".*torch_dtype.* is deprecated", FutureWarning)
             return DiffusionPipeline.from_pretrained(str(folder) if folder.is_dir() else model, **options)
     except Exception as error:
+        if snapshot := None if folder.is_dir() else cached_snapshot(model, revision):
+            _check_words(model, snapshot)  # downloaded by now
         said = " ".join(str(error).split())[:300]
         raise ConfigError(f"model {model!r} does not load: {type(error).__name__}: {said}") from error
+
+
+def _check_words(model: str, folder: Path) -> None:
+    """ConfigError unless the tokenizers in a model's folder can be read here."""
+    for part in sorted(folder.glob("tokenizer*")):
+        if reason := unreadable(part):
+            raise ConfigError(f"model {model!r} does not load: {part.name}: {reason}.")

@@ -12,7 +12,9 @@ import torch
 
 from pipeline.encoders import flux_text, pixart_text, sd3_text, sdxl_text
 from shards.errors import ConfigError
+from shards.models import spiece
 from tests.tiny_pipelines import tiny_pipeline
+from vpd.features.models import load_pipeline
 
 PROMPTS = ["a photo of a cat", "two dogs", "a cat " * 60]  # the last is cut
 ENCODERS: dict[str, tuple[Any, int]] = {  # and the length the family was trained with
@@ -134,6 +136,30 @@ def test_parts_of_several_models_are_refused(tmp_path: Path) -> None:
 def test_of_a_model_that_is_not_here_a_length_is_refused_too() -> None:
     with pytest.raises(ConfigError, match="sdxl_text: length is 78 tokens, expected 3 to 77"):
         sdxl_text.describe("nobody/no-such-model", length=78)
+
+
+def test_a_vocabulary_of_sentencepiece_alone_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PixArt-Sigma's own repository has it."""
+    tiny_pipeline("pixart", tmp_path / "words").save_pretrained(tmp_path / "model")
+    words = tmp_path / "model" / "tokenizer"
+    (words / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    (words / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer"}))
+    (words / "spiece.model").write_bytes(b"vocabulary")
+    monkeypatch.setattr(spiece, "find_spec", lambda name: None)
+    for load in (pixart_text.build, lambda model: load_pipeline(model, None, "float32")):
+        with pytest.raises(ConfigError) as error:
+            load(str(tmp_path / "model"))
+        said = str(error.value)
+        assert "tokenizer" in said
+        assert "spiece.model is read with the package sentencepiece, which is not installed: pip install" in said
+        assert "save_pretrained(FOLDER) writes one where the package is" in said
+    monkeypatch.setattr(spiece, "find_spec", lambda name: name)
+    assert spiece.unreadable(words) == ""
+    monkeypatch.setattr(spiece, "find_spec", lambda name: None)
+    (tmp_path / "tokenizer.json").rename(words / "tokenizer.json")
+    assert spiece.unreadable(words) == ""
 
 
 @torch.no_grad()
