@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from diffusion_perception import settings
+from diffusion_perception.baking.baker import Baker, kind_of
 from diffusion_perception.baking.job import BakeJob
-from jobs import cluster, features
+from jobs import baking_crew, cluster
 from shards.errors import ConfigError
 
 
@@ -23,7 +24,7 @@ def test_a_bake_that_fails_leaves_no_actor(moment: str, monkeypatch: pytest.Monk
         raise ConfigError("another model is there")
 
     class Handle:
-        def __init__(self, plain: dict[str, Any]) -> None:
+        def __init__(self, *given: Any) -> None:
             self.described = SimpleNamespace(remote=lambda: "asked")
             started.append(self)
 
@@ -36,10 +37,13 @@ def test_a_bake_that_fails_leaves_no_actor(moment: str, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.util", util)
     monkeypatch.setattr(cluster, "claim_workers", lambda *_, **__: {"CPU": 1.0})
-    monkeypatch.setattr(features, "open_source", lambda job: SimpleNamespace(manifest=SimpleNamespace(shards=[1, 2])))
-    monkeypatch.setattr(features, "bake", failed)
+    monkeypatch.setattr(
+        baking_crew, "open_source", lambda job: SimpleNamespace(manifest=SimpleNamespace(shards=[1, 2]))
+    )
+    monkeypatch.setattr(baking_crew, "bake", failed)
     told = {"model": "m", "set": "s", "out": str(tmp_path / "out"), "layers": ["x"], "workers": 3}
+    job = settings.bind(BakeJob, told)
     with pytest.raises(ConfigError, match="another model"):
-        features._spread(settings.bind(BakeJob, told), local=False)
+        baking_crew.spread(kind_of(job), job, Baker, local=False)
     assert len(started) == 2
     assert killed == started
