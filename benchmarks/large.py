@@ -10,8 +10,8 @@ page cache is kinder than that of a set of its own bytes. Each figure is of a fr
     start      from the start of the process to the first batch: what a user waits, importing included
     cpu        processor seconds of the same
     open       ShardSet.open alone
-    first      from ShardSet.open to the first batch
-    resume     the same at a position in the middle of the fourth epoch
+    first      from ShardSet.open to the first batch; first_cpu in processor seconds, which other programs lengthen less
+    resume     both at a position in the middle of the fourth epoch
     anon       anonymous memory after `--batches` batches; MB a rank, beside that after importing (`import`)
     us         processor microseconds a sample, of the batches after the first
 
@@ -92,7 +92,7 @@ def anonymous_mb():
     lines = dict(line.split(":") for line in open("/proc/self/status"))
     return int(lines["RssAnon"].split()[0]) / 1024
 
-imported, began = anonymous_mb(), time.perf_counter()
+imported, began, cpu_began = anonymous_mb(), time.perf_counter(), time.process_time()
 shards = ShardSet.open(root)
 opened = time.perf_counter() - began
 order = order_of(shards, seed=1, window_shards=window)
@@ -100,7 +100,7 @@ at = int(position * order.n_items) // size * size
 with BatchStream(shards, order, batch_size=size, position=at, fields=("latent", "tokens"), threads=0) as stream:
     batch = next(stream)
     first, cpu = time.perf_counter() - began, time.process_time()
-    print(time.time(), cpu, opened, first, imported, flush=True)
+    print(time.time(), cpu, opened, first, cpu - cpu_began, imported, flush=True)
     for _ in range(batches):
         next(stream)
 print(anonymous_mb(), (time.process_time() - cpu) / max(1, batches * size) * 1e6)
@@ -114,10 +114,10 @@ def run_once(root: Path, window: int, position: float, batches: int) -> dict[str
     done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    at, cpu, opened, first, imported, anon, per_sample = map(float, done.stdout.split())
+    at, cpu, opened, first, first_cpu, imported, anon, per_sample = map(float, done.stdout.split())
     return {
-        "start_s": at - began, "cpu_s": cpu, "open_s": opened, "first_s": first, "import_mb": imported, "anon_mb": anon,
-        "cpu_us_a_sample": per_sample,
+        "start_s": at - began, "cpu_s": cpu, "open_s": opened, "first_s": first, "first_cpu_s": first_cpu,
+        "import_mb": imported, "anon_mb": anon, "cpu_us_a_sample": per_sample,
     }  # fmt: skip
 
 
@@ -128,6 +128,7 @@ def measure(root: Path, window: int, batches: int, rounds: int) -> dict[str, flo
     found = {name: statistics.median(one[name] for one in fresh) for name in fresh[0]}
     return found | {
         "resume_s": statistics.median(one["first_s"] for one in resumed),
+        "resume_cpu_s": statistics.median(one["first_cpu_s"] for one in resumed),
         "resume_start_s": statistics.median(one["start_s"] for one in resumed),
     }
 

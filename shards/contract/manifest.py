@@ -18,7 +18,7 @@ import orjson
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.entries import ShardEntry, TableEntry, check_sha256
 from shards.contract.schema import Schema
-from shards.contract.shard_list import ShardList, names_of
+from shards.contract.shard_list import ShardList, are_distinct
 from shards.errors import ContractError, CorruptShard, FingerprintMismatch, SchemaMismatch
 from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions
@@ -110,10 +110,11 @@ class Manifest:
             total = _total(self.shards, count)
             if self.counts.get(count) != total:
                 yield f"counts.{count} is {self.counts.get(count)}, its shards sum to {total}"
-        shards, tables = names_of(self.shards), [entry.name for entry in self.tables]
-        for kind, names in (("shard", shards), ("table", tables)):
-            if len(set(names)) != len(names):
-                yield f"it names a {kind} twice"
+        tables = {entry.name for entry in self.tables}
+        if not are_distinct(self.shards):
+            yield "it names a shard twice"
+        if len(tables) != len(self.tables):
+            yield "it names a table twice"
 
 
 def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractError]]:

@@ -33,9 +33,10 @@ class ShardList(Sequence[ShardEntry]):
         hashes: by name of the hash, S of them without anything between.
     """
 
-    __slots__ = ("_ends", "_hashes", "_names", "_numbers")
+    __slots__ = ("_ends", "_hashes", "_names", "_numbers", "are_distinct")
 
     def __init__(self, names: Sequence[str], numbers: dict[str, np.ndarray], hashes: dict[str, str]) -> None:
+        self.are_distinct = len(set(names)) == len(names)
         self._names = "".join(names)
         self._ends = np.cumsum([0, *map(len, names)])  # i64 [S + 1]
         self._numbers, self._hashes = numbers, hashes
@@ -126,6 +127,13 @@ def numbers_of(shards: Sequence[ShardEntry], name: str) -> np.ndarray:
     if isinstance(shards, ShardList):
         return shards.numbers(name)
     return np.array([getattr(shard, name) for shard in shards], np.int64)
+
+
+def are_distinct(shards: Sequence[ShardEntry]) -> bool:
+    """Whether no two have the same name."""
+    if isinstance(shards, ShardList):
+        return shards.are_distinct
+    return len({shard.name for shard in shards}) == len(shards)
 
 
 def names_of(shards: Sequence[ShardEntry]) -> Sequence[str]:

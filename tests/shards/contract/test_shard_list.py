@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shards.contract import manifest as manifest_module
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import Manifest, examine, fingerprint
-from shards.contract.shard_list import ShardList, names_of, numbers_of
+from shards.contract.shard_list import ShardList, are_distinct, names_of, numbers_of
 from shards.errors import SchemaMismatch
 from tests.fuzz import cases
 from tests.fuzz import damaged as damaged_bytes
