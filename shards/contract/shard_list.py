@@ -136,11 +136,6 @@ def are_distinct(shards: Sequence[ShardEntry]) -> bool:
     return len({shard.name for shard in shards}) == len(shards)
 
 
-def names_of(shards: Sequence[ShardEntry]) -> Sequence[str]:
-    """The names of all entries."""
-    return shards.names() if isinstance(shards, ShardList) else [shard.name for shard in shards]
-
-
 def _columns(rows: list[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[Any]]:
     return {key: list(map(itemgetter(key), rows)) for key in keys}
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from shards.contract.entries import ShardEntry
-from shards.contract.shard_list import names_of, numbers_of
 from shards.storage.storage import Folder
 
 FEW = 1000  # shards
@@ -31,12 +30,11 @@ class TarSizes:
         self.fault: Exception | None = None
         self._thread: threading.Thread | None = None
         self._is_asked = threading.Event()
-        expected = zip(names_of(shards), numbers_of(shards, "tar_bytes").tolist(), strict=True)
         if len(shards) <= FEW:
-            for name, tar_bytes in expected:
-                folder.check_size(f"{name}.tar", tar_bytes)
+            for shard in shards:
+                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
         else:
-            arguments = (weakref.ref(self), self._is_asked, folder, expected)
+            arguments = (weakref.ref(self), self._is_asked, folder, shards)
             self._thread = threading.Thread(target=_look, args=arguments, name="tar-sizes", daemon=True)
             self._thread.start()
 
@@ -54,15 +52,15 @@ class TarSizes:
 
 
 def _look(
-    sizes: weakref.ref[TarSizes], is_asked: threading.Event, folder: Folder, expected: Iterable[tuple[str, int]]
+    sizes: weakref.ref[TarSizes], is_asked: threading.Event, folder: Folder, shards: Sequence[ShardEntry]
 ) -> None:
-    """At names and sizes, until nobody wants to know."""
+    """At all of them, until nobody wants to know."""
     is_asked.wait(LATER_S)
-    for name, tar_bytes in expected:
+    for shard in shards:
         if sizes() is None:
             return
         try:
-            folder.check_size(f"{name}.tar", tar_bytes)
+            folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
         except Exception as error:  # whatever it is, the reader raises it
             if (told := sizes()) is not None:
                 told.fault = error

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shards.contract import manifest as manifest_module
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import Manifest, examine, fingerprint
-from shards.contract.shard_list import ShardList, are_distinct, names_of, numbers_of
+from shards.contract.shard_list import ShardList, are_distinct, numbers_of
 from shards.errors import SchemaMismatch
 from tests.fuzz import cases
 from tests.fuzz import damaged as damaged_bytes
@@ -76,13 +76,13 @@ def test_it_is_the_entries_in_their_order() -> None:
     assert entry(4) not in shards
     with pytest.raises(IndexError):
         shards[3]
+    assert shards.names() == ["toy-000003", "toy-000001", "toy-000002"]
     assert ShardList.joined([shards, entries[:1], ShardList.of(())]) == (*entries, entries[0])
 
 
 def test_its_columns_are_those_of_any_entries() -> None:
     entries = tuple(entry(number) for number in (3, 1, 2))
     for shards in (ShardList.of(entries), entries):
-        assert list(names_of(shards)) == ["toy-000003", "toy-000001", "toy-000002"]
         for name in (*COUNTS, "tar_bytes"):
             assert numbers_of(shards, name).tolist() == [getattr(one, name) for one in entries]
 
@@ -157,3 +157,12 @@ def test_a_set_whose_hash_fits_wrong_entries_is_refused(damaged: Path) -> None:
     edit_manifest(damaged, lambda data: data["shards"][1].update(tar_bytes=-1))
     with pytest.raises(SchemaMismatch, match=r"shard 1: tar_bytes is -1; expected 0 to 2\^62"):
         Manifest.load(damaged)
+
+
+def test_a_name_that_comes_twice_is_noticed() -> None:
+    entries = (entry(3), entry(1), entry(3))
+    for shards in (ShardList.of(entries), entries):
+        assert not are_distinct(shards)
+        assert are_distinct(shards[:2])
+        assert are_distinct(ShardList.joined([shards[:1], shards[1:2]]))
+        assert not are_distinct(ShardList.joined([shards[:1], shards[2:]]))
