@@ -79,6 +79,7 @@ def read_sets(job: TrainJob, task: Task, facts: BackboneFacts, *, fetch: bool) -
     train = named["data.train"]
     rows, _ = class_table(job, task, train.manifest)
     for setting, shards in named.items():
+        shards.check_sizes()  # before anything is started
         _check_fields(job, task, shards.manifest, setting)
         _check_classes(job, task, shards.manifest, None if rows is None else len(rows), setting)
     tokens = context_tokens(job, task, train.schema)

@@ -1,12 +1,12 @@
 """Random access to a finished set: records and items by number, read by offset, every byte checked before it
 is given out.
 
-Trusts the manifest and nothing else: opening checks that all files exist with the recorded sizes; an index must have
-the recorded hash before anything is looked up in it, and every read checks the xxh3 of what it read. The indexes of a
-small set are checked when it is opened, those of a large one as they are needed. Local tars are read in place; remote
-ones arrive through a ShardCache, or by ranges. What was read is the reader's own: a file that is edited or cut later
-changes nothing of it, and the next read says so. Members that nobody reads are not hashed: `python -m shards.verify`
-does that.
+Trusts the manifest and nothing else: tars must be there with the recorded sizes (`shards.reading.tar_sizes`); an index
+must have the recorded hash before anything is looked up in it, and every read checks the xxh3 of what it read. The
+indexes of a small set are checked when it is opened, those of a large one as they are needed. Local tars are read in
+place; remote ones arrive through a ShardCache, or by ranges. What was read is the reader's own: a file that is edited
+or cut later changes nothing of it, and the next read says so. Members that nobody reads are not hashed: `python -m
+shards.verify` does that.
 """
 
 from __future__ import annotations
@@ -127,6 +127,12 @@ class ShardSet:
         if shards.n_records <= _SMALL_RECORDS:
             shards.paged.check()
         return shards
+
+    def check_sizes(self) -> None:
+        """Wait until the sizes of all local tars are looked at. Raises IncompleteSet or CorruptShard, naming the first
+        that is missing or has another."""
+        for one in self.sizes:
+            one.wait()
 
     @property
     def index(self) -> SetIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from jobs import train
 from shards.contract.manifest import Manifest, fingerprint
 from shards.errors import ConfigError, ContractError, IncompleteSet
+from shards.reading import tar_sizes
 from tests.toy_runs import run_settings, write_model, write_set
 
 
@@ -55,6 +57,21 @@ def test_an_empty_sentence_that_no_recipe_names_is_refused_as_the_run_refuses_it
         dry_run(words)
     with pytest.raises(ConfigError, match=r"caption_drop is 0\.1: .* names none \(text_encoder\)"):
         train.run(words)
+
+
+def test_a_tar_that_is_gone_is_told_before_a_run_on_many_shards(
+    files: Path, toy_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where sizes are looked at by a thread, later than the first batch."""
+    monkeypatch.setattr(tar_sizes, "FEW", 0)
+    copy = shutil.copytree(toy_sets / "refer", tmp_path / "refer")
+    whole = Manifest.load(copy)
+    second = replace(whole.shards[0], name="refer-000001")
+    shutil.copyfile(copy / "refer-000000.idx", copy / "refer-000001.idx")
+    counts = {name: 2 * count for name, count in whole.counts.items()}
+    replace(whole, shards=(whole.shards[0], second), counts=counts).write(copy)
+    with pytest.raises(IncompleteSet, match=r"refer-000001\.tar: named by the manifest but not found"):
+        dry_run(["--config", str(files / "refer.yaml"), f"data.val={copy}"])
 
 
 def test_a_network_of_three_levels_is_planned(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def test_a_missing_tar_is_named_at_once_or_soon(damaged: Path, monkeypatch: pyte
     monkeypatch.setattr(tar_sizes, "FEW", few)
     (damaged / "toy-000002.tar").unlink()
     with pytest.raises(IncompleteSet, match=r"toy-000002\.tar: .* not found"):
-        ShardSet.open(damaged).sizes[0].wait()
+        ShardSet.open(damaged).check_sizes()
     if few > 2:
         with pytest.raises(IncompleteSet):
             ShardSet.open(damaged)
@@ -41,7 +41,7 @@ def test_a_missing_tar_is_named_at_once_or_soon(damaged: Path, monkeypatch: pyte
 @pytest.mark.usefixtures("many")
 def test_a_sound_set_is_read_as_ever(toy_root: Path) -> None:
     shards = ShardSet.open(toy_root)
-    shards.sizes[0].wait()
+    shards.check_sizes()
     assert shards.record(0).array("gist").shape == (3,)
 
 
@@ -58,7 +58,7 @@ def test_what_was_found_ends_any_read_of_other_shards(damaged: Path, tmp_path: P
     elif how == "subset":
         shards = subset_of(whole, whole.paged.record_ends[:1] - 1)
     with pytest.raises(CorruptShard, match=r"toy-000002\.tar"):
-        whole.sizes[0].wait()
+        shards.check_sizes()
     order = order_of(shards, seed=0, shuffle=False)
     with BatchStream(shards, order, batch_size=1, fields=("gist",), threads=0) as stream:
         read = partial(next, stream) if how == "stream" else partial(shards.record(0).array, "gist")
