@@ -35,7 +35,7 @@ from pipeline.example import Source
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.manifest import MANIFEST_NAME, Manifest, fingerprint
 from shards.contract.schema import Schema
-from shards.errors import ConfigError
+from shards.errors import ConfigError, FingerprintMismatch
 from shards.storage.storage import open_folder
 from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, read_rejects
 
@@ -102,7 +102,13 @@ def finished(job: BakeJob) -> Manifest | None:
         made = _plain(builder.describe(SPLIT).recipe)
     known = (manifest.recipe.get("source") or {}).get("tars_sha256", "")
     source = {"set": f"{NAME}-{SPLIT}", "fingerprint": fingerprint(made), "tars_sha256": known}
-    manifest.check_fingerprint(_plain(Baker(of_latents(job), source).recipe))
+    try:
+        manifest.check_fingerprint(_plain(Baker(of_latents(job), source).recipe))
+    except FingerprintMismatch as error:
+        raise FingerprintMismatch(
+            f"{error} The line 'source.fingerprint', if there is one, is about the pictures: their names and "
+            "sizes, and how they are cut and encoded (latents)."
+        ) from None
     print(f"[{WHO}] {folder.name}: already baked, nothing to do ({folder})", flush=True)
     return manifest
 

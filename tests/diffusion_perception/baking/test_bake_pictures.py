@@ -102,6 +102,7 @@ def test_given_again_nothing_is_done_and_other_pictures_are_another_set(
             error = capsys.readouterr().err
             assert "baked was built by another recipe" in error
             assert said in error
+            assert "is about the pictures" in error
     assert files(baked) == before
 
 
