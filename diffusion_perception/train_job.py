@@ -148,6 +148,7 @@ def placed(job: TrainJob) -> TrainJob:
             "data.mix.sets": mixed,
             "loop.pictures_from": path(job.loop.pictures_from, "loop.pictures_from"),
             "model.init": path(job.model.init, "model.init"),
+            "model.head": places.located(job.model.head, "model.head"),
             "data.table": path(job.data.table, "data.table"),
             "data.source": places.located(job.data.source, "data.source"),
             "backbone": places.located(job.backbone, "backbone"),

@@ -126,7 +126,7 @@ def _check_classes(job: TrainJob, task: Task, manifest: Manifest, rows: int | No
     if not task.uses_classes:
         return
     stored = next((table.rows for table in manifest.tables if table.name == CLASS_TABLE), None)
-    if rows is not None and stored not in (None, rows):
+    if task.names_classes and rows is not None and stored not in (None, rows):
         source = f"data.table={job.data.table}" if job.data.table else job.data.train
         raise ConfigError(
             f"the class table of {source} has {rows} rows, {setting} ({manifest.name}) was built with {stored} "

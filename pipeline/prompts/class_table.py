@@ -82,7 +82,7 @@ def class_table(
     """Encode every class.
 
     Args:
-        names: class names in the order of their ids.
+        names: class names in the order of their ids. The empty text alone, `[""]`, is a table of the null prompt.
         encoder: its `length` cuts and pads each prompt.
         settings: default: pooled, mean over the 80 ImageNet templates.
         progress: called with the number of classes encoded so far and of all.
@@ -115,6 +115,6 @@ def class_table(
 
 def _check_names(names: Sequence[str]) -> None:
     twice = sorted({name for name in names if list(names).count(name) > 1})
-    if not names or twice or not all(name.strip() for name in names):
+    if list(names) != [""] and (not names or twice or not all(name.strip() for name in names)):
         found = f"{twice[0]!r} more than once" if twice else "an empty name" if names else "no names"
         raise ConfigError(f"class names: found {found}; expected a list of different names, in the order of their ids.")

@@ -36,6 +36,7 @@ class Conditioned(Protocol):
     head: str  # the head it takes unless a configuration names another: a module of `vpd.heads`
     uses_text: bool = False  # a sample needs a sentence of its record, stored or encoded online
     uses_classes: bool = False  # the context comes from a table of class embeddings
+    names_classes: bool = True  # its rows are the classes of the set, and not one text for every sample
 
     def head_options(self, rows: int | None) -> dict[str, Any]:
         """What the task decides about its head, such as the number of classes; `rows` is that of the class table.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from depth_rooms import MODEL, VIEWS, depth_mm, write_rooms
 
 from diffusion_perception import ShardSet, places
 from diffusion_perception.label_latents.maker import LabelLatentMaker, as_encoded
@@ -16,56 +17,16 @@ from diffusion_perception.label_latents.scaling import unscaled, whole_cells
 from jobs import label_latents as command
 from jobs import program
 from pipeline.encoders.sd_vae import decoder
-from shards.contract.schema import Field, Record, Schema
-from shards.contract.tables import write_table
 from shards.geometry.view import View
 from shards.verify import find_faults
-from shards.writing.writer import seal_set, write_shard
 from tests.toy_runs import write_set
-
-MODEL = Path(__file__).resolve().parents[3] / "demo" / "pretrained"
-HEIGHT, WIDTH = 64, 80
-VIEWS = (
-    View((64, 64), (0, 0, 64, 64), (64, 64), (0, 0, 64, 64)),
-    View((64, 64), (12, 0, 80, 56), (56, 64), (0, 0, 64, 56), flip=True, pad_px=(8, 0)),
-    View((64, 64), (20, 8, 68, 56), (48, 48), (0, 0, 48, 48), enlarged_px=(64, 64)),
-)
-
-
-def depth_mm(number: int) -> np.ndarray:
-    """A slanted wall and a box before it, uint16 `[H, W]`; part of it unmeasured, of the last record all."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    depth = 2000 + 20 * columns + 8 * rows + 500 * number
-    depth[30:56, 30:60] = 1500
-    depth[10:13, 40:49] = 0
-    return (depth * (number < 3)).astype(np.uint16)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`rooms`, two shards of two records with three views each, and `labelled`, made of it."""
+    """`rooms`, and `labelled`, made of it."""
     root = tmp_path_factory.mktemp("label_latents")
-    schema = Schema(
-        (
-            Field("latent", "npy", "float16", ("V", 4, 8, 8), "view"),
-            Field("depth", "npy", "uint16", ("H", "W"), unit="1/1000 metres, 0 = no measurement"),
-            Field("meta", "json"),
-        ),
-        "view",
-    )
-    folder = root / "rooms"
-
-    def record(number: int) -> Record:
-        meta = {"items": [[0, len(VIEWS)]], "views": [view.to_json() for view in VIEWS], "class_id": 0}
-        latent = np.random.default_rng(number).standard_normal((len(VIEWS), 4, 8, 8)).astype(np.float16)
-        return Record(f"room{number}", {"latent": latent, "depth": depth_mm(number), "meta": meta})
-
-    shards = [write_shard(folder, f"rooms-{n:06d}", schema, (record(2 * n + i) for i in (0, 1))) for n in (0, 1)]
-    table = write_table(folder, "classes", {"embeddings": np.ones((1, 48), np.float32)}, {"names": ["room"]})
-    recipe = {"source": {"name": "toy"}, "image_encoder": {"encoder": "sd_vae", "weights": decoder(str(MODEL))[1]}}
-    card = {"title": "toy", "licence": "CC0", "splits": ["train"]}
-    sealed: dict[str, Any] = {"name": "rooms", "split": "train", "recipe": recipe, "schema": schema, "card": card}
-    seal_set(folder, **sealed, shards=shards, tables=[table])
+    write_rooms(root / "rooms")
     command.run(words(root, root / "labelled"))
     return root
 
@@ -162,7 +123,7 @@ def test_everything_else_is_the_sets_own(world: Path) -> None:
         assert (one.key, one.meta) == (other.key, other.meta)
         for name in ("latent", "depth"):
             np.testing.assert_array_equal(one.array(name), other.array(name))
-    assert made.table("classes")[1] == {"names": ["room"]}
+    assert made.table("classes")[1] == {"names": ["a", "b", "c"]}
     said = made.manifest.recipe
     assert {name: said[name] for name in rooms.manifest.recipe} == rooms.manifest.recipe
     assert said["label_latents"]["of"]["fingerprint"] == rooms.manifest.fingerprint

@@ -5,6 +5,7 @@ attention   cross-attention that keeps its probabilities   load        weights f
 sizes       a configuration read off the weights           keys        names in original (LDM) checkpoints
 added       what SDXL is told beside text and time
 folder      a part written as a diffusers folder           facts       what its config says without the weights
+decoder     latents as pictures, by the model's VAE
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def build(
     attention_grad: bool = False,
     timestep: int | None = 1,
     output_head: bool = False,
+    own_output: bool = False,
     resize_skips: bool = False,
     gradient_checkpointing: bool | Sequence[int] = False,
 ) -> Backbone:
@@ -36,6 +38,7 @@ def build(
         revision: branch, tag or commit of a hub model.
         attention_maps, map_levels, attention_grad, timestep, output_head, resize_skips, gradient_checkpointing: see
             `SdUnet`.
+        own_output: see `SdUnet`.
 
     Raises:
         ConfigError: the model cannot be loaded completely, or a setting does not fit it.
@@ -51,6 +54,7 @@ def build(
         attention_grad=attention_grad,
         timestep=timestep,
         output_head=output_head,
+        own_output=own_output,
         resize_skips=resize_skips,
         gradient_checkpointing=gradient_checkpointing,
     )

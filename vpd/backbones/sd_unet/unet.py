@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from shards.errors import ConfigError
-from vpd.backbones import Backbone, FeatureSpec
+from vpd.backbones import Backbone, FeatureSpec, Level
 from vpd.backbones.sd_unet.added import added_embedding, split_context
 from vpd.backbones.sd_unet.attention import AttentionProcessor, MapMean
 from vpd.backbones.sd_unet.facts import facts_of
@@ -47,6 +47,8 @@ class SdUnet(nn.Module, Backbone):
         timestep: diffusion time of the single pass; None: the caller gives a time embedding, and the UNet's own time
             MLP is removed.
         output_head: keep the layers that predict noise, for `next_latents`: needed for more than one pass.
+        own_output: give what the UNet itself predicts, `[B, channels of a latent, h, w]`, as the only level (`latent`),
+            in place of the pyramid (docs/methods/label_latents.md#training). It needs neither maps nor `output_head`.
         resize_skips: where a side was odd, enlarge the skip to twice the coarser level (bilinear, as Meta Prompts
             does: the output grid is then larger than the input's) instead of upsampling to the skip's size.
         gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work. Or the resolutions
@@ -65,6 +67,7 @@ class SdUnet(nn.Module, Backbone):
         attention_grad: bool = False,
         timestep: int | None = 1,
         output_head: bool = False,
+        own_output: bool = False,
         resize_skips: bool = False,
         gradient_checkpointing: bool | Sequence[int] = False,
     ) -> None:
@@ -72,6 +75,7 @@ class SdUnet(nn.Module, Backbone):
         self.unet: Any = unet  # diffusers types its children as plain modules
         self.timestep = timestep
         self.output_head = output_head
+        self.own_output = own_output
         self.resize_skips = resize_skips
         self.channels: tuple[int, ...] = tuple(unet.config["block_out_channels"])  # finest first
         self.recomputed = _recomputed_levels(gradient_checkpointing, len(self.channels))
@@ -80,7 +84,12 @@ class SdUnet(nn.Module, Backbone):
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
         self.kept = kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
         self._time_width: int = self.unet.time_embedding.linear_2.out_features
-        if not output_head:
+        if own_output and (output_head or self.kept):
+            raise ConfigError(
+                f"backbone sd_unet: own_output gives the UNet's prediction alone; found output_head {output_head} and "
+                f"attention_maps {attention_maps!r}. Set attention_maps to an empty text and output_head=false."
+            )
+        if not (output_head or own_output):
             del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
         if timestep is None:
             del self.unet.time_proj, self.unet.time_embedding
@@ -98,7 +107,10 @@ class SdUnet(nn.Module, Backbone):
         return self._time_width
 
     def spec(self, tokens: int) -> FeatureSpec:
-        """Levels for a context of `tokens` tokens, with the maps that are kept."""
+        """Levels for a context of `tokens` tokens, with the maps that are kept; or the one of the UNet's own output."""
+        if self.own_output:
+            own = Level("latent", int(self.unet.config["out_channels"]), self.facts.latents.stride_px)
+            return FeatureSpec((own,), tokens, self.context_width)
         divisors = {level for _, level in self.kept}
         names = [level.name for i, level in enumerate(self.facts.levels) if 1 << i in divisors]
         return self.facts.spec(tokens, dict.fromkeys(names, tokens))
@@ -112,6 +124,11 @@ class SdUnet(nn.Module, Backbone):
                 f"backbone sd_unet: timestep is {self.timestep} and output_head {self.output_head}; {kind} needs "
                 f"timestep {'null, since its times are learned,' if learned else 'a number,'} and output_head "
                 f"{several}, since the output head leads from one pass to the next."
+            )
+        if self.own_output and learned:
+            raise ConfigError(
+                "backbone sd_unet: own_output is of one pass at a fixed time; set model.prompts.count=0, or "
+                "own_output=false."
             )
 
     def expect_one_token(self) -> None:
@@ -151,7 +168,7 @@ class SdUnet(nn.Module, Backbone):
             time: `[1, time_width]`, if the timestep is None.
 
         Returns:
-            Per level, finest first, `[B, width, h / 2^i, w / 2^i]` as `spec(T)` says.
+            Per level, finest first, `[B, width, h / 2^i, w / 2^i]` as `spec(T)` says; with `own_output` the prediction.
 
         Raises:
             ConfigError: `expect_one_token` was called, and the context has another number.
@@ -199,6 +216,8 @@ class SdUnet(nn.Module, Backbone):
                 # Without a size, twice as large; with the skip's, one less where a side was odd.
                 x = upsampled(upsampler, x, None if self.resize_skips else skips[-1].shape[-2:])
 
+        if self.own_output:
+            return [self.next_latents(taps[-1:])]  # [B, 4, h, w]
         # Only now are the means complete: the layer behind a tap still counts towards its level's map.
         return [maps.append_to(features, 1 << level) for level, features in enumerate(reversed(taps))]
 

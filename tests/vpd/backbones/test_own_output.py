@@ -1,0 +1,69 @@
+"""`own_output`: the UNet's own prediction, as diffusers computes it, and its head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from pipeline.encoders.sd_vae import decoder
+from shards.errors import ConfigError
+from tests.tiny_pipelines import UNETS, write_tiny_encoders
+from vpd.backbones.sd_unet.unet import SdUnet
+from vpd.heads.label_latent import LabelLatentHead
+
+
+def networks(family: str, **options: object) -> tuple[UNet2DConditionModel, SdUnet]:
+    torch.manual_seed(0)
+    plain = UNet2DConditionModel(**UNETS[family]).eval()
+    ours = UNet2DConditionModel(**UNETS[family])
+    ours.load_state_dict(plain.state_dict())
+    made = SdUnet(ours, attention_maps="", timestep=999, own_output=True, **options)  # pyright: ignore[reportArgumentType]
+    return plain, made.eval()
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd21", "bk_tiny"])
+@pytest.mark.parametrize("side", [(8, 8), (12, 20)])
+def test_it_is_what_diffusers_predicts(family: str, side: tuple[int, int]) -> None:
+    plain, ours = networks(family)
+    latents, context = torch.randn(2, 4, *side), torch.randn(2, 5, 32)
+    with torch.no_grad():
+        wanted = plain(latents, 999, context).sample
+        (found,) = ours(latents, context)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    (level,) = ours.spec(5).levels
+    assert (level.name, level.width, level.stride) == ("latent", 4, 8)
+
+
+def test_every_weight_has_a_gradient() -> None:
+    _, ours = networks("sd15", gradient_checkpointing=True)
+    (found,) = ours.train()(torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32))
+    found.square().sum().backward()
+    assert [name for name, weight in ours.named_parameters() if weight.grad is None] == []
+
+
+def test_maps_and_several_passes_are_refused() -> None:
+    unet = UNet2DConditionModel(**UNETS["sd15"])
+    with pytest.raises(ConfigError, match="own_output gives the UNet's prediction alone"):
+        SdUnet(unet, own_output=True)
+    ours = SdUnet(unet, attention_maps="", timestep=None, own_output=True)
+    with pytest.raises(ConfigError, match="own_output is of one pass at a fixed time"):
+        ours.check_passes(1)
+
+
+def test_the_head_decodes_in_evaluation_and_is_in_no_checkpoint(tmp_path: Path) -> None:
+    write_tiny_encoders(tmp_path)
+    _, ours = networks("sd15")
+    head = LabelLatentHead(ours.spec(5), str(tmp_path), latent_scale=0.5, latent_shift=0.25)
+    latents = torch.randn(2, 4, 8, 8)
+    assert head.train()([latents], None, latents) is latents
+    shown = head.eval()([(latents - 0.25) * 0.5], None, latents)
+    assert shown.shape == (2, 1, 64, 64)
+    decode, _ = decoder(str(tmp_path))
+    levels = torch.from_numpy(decode(latents[1].numpy())).float().mean(dim=2)
+    torch.testing.assert_close(shown[1, 0], levels / 127.5 - 1, rtol=0, atol=0.02)
+    assert head.state_dict() == {}
+    with pytest.raises(ConfigError, match=r"set backbone\.own_output=true"):
+        LabelLatentHead(SdUnet(UNet2DConditionModel(**UNETS["sd15"])).spec(5), str(tmp_path))

@@ -1,0 +1,37 @@
+"""The decoder of the VAE that belongs to a UNet: raw latents as pictures, for a model that answers in latents.
+
+Owns loading it, whole and frozen. Encoding is the build side's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from shards.models.parts import find_part
+from vpd.backbones._loading import load_complete
+
+
+class Decoder:
+    """No module: it is no part of a network, and in no checkpoint.
+
+    Args:
+        who: asks, for messages.
+        model: hub id, or diffusers folder with `vae/`.
+        revision: branch, tag or commit of a hub model.
+
+    Raises:
+        ConfigError: no VAE there, or weights that do not fit its config.
+    """
+
+    def __init__(self, who: str, model: str, revision: str | None) -> None:
+        vae = load_complete(find_part(who, model, "vae", revision), AutoencoderKL.from_pretrained)
+        self._vae: Any = vae.eval().requires_grad_(False)  # diffusers says FloatTensor of every tensor
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pictures `[B, 3, H, W]` in about [-1, 1] of raw latents `[B, C, h, w]`, float32, where these are."""
+        vae = self._vae.to(latents.device)
+        with torch.autocast(latents.device.type, enabled=False):
+            return vae.decode(latents.float(), return_dict=False)[0]
