@@ -48,6 +48,8 @@ def test_maps_and_several_passes_are_refused() -> None:
     unet = UNet2DConditionModel(**UNETS["sd15"])
     with pytest.raises(ConfigError, match="own_output gives the UNet's prediction alone"):
         SdUnet(unet, own_output=True)
+    with pytest.raises(ConfigError, match="found output_head False, resize_skips True"):
+        SdUnet(unet, attention_maps="", own_output=True, resize_skips=True)
     ours = SdUnet(unet, attention_maps="", timestep=None, own_output=True)
     with pytest.raises(ConfigError, match="own_output is of one pass at a fixed time"):
         ours.check_passes(1)

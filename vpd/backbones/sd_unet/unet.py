@@ -48,7 +48,8 @@ class SdUnet(nn.Module, Backbone):
             MLP is removed.
         output_head: keep the layers that predict noise, for `next_latents`: needed for more than one pass.
         own_output: give what the UNet itself predicts, `[B, channels of a latent, h, w]`, as the only level (`latent`),
-            in place of the pyramid (docs/methods/label_latents.md#training). It needs neither maps nor `output_head`.
+            in place of the pyramid (docs/methods/label_latents.md#training). Not with maps, several passes or
+            `resize_skips`.
         resize_skips: where a side was odd, enlarge the skip to twice the coarser level (bilinear, as Meta Prompts
             does: the output grid is then larger than the input's) instead of upsampling to the skip's size.
         gradient_checkpointing: recompute each layer in backward: less memory, a quarter more work. Or the resolutions
@@ -84,10 +85,11 @@ class SdUnet(nn.Module, Backbone):
         places = tuple(p for p in attention_maps.split("+") if p) if isinstance(attention_maps, str) else attention_maps
         self.kept = kept_layers(self._cross_levels(), tuple(places), tuple(map_levels))
         self._time_width: int = self.unet.time_embedding.linear_2.out_features
-        if own_output and (output_head or self.kept):
+        if own_output and (output_head or resize_skips or self.kept):
             raise ConfigError(
-                f"backbone sd_unet: own_output gives the UNet's prediction alone; found output_head {output_head} and "
-                f"attention_maps {attention_maps!r}. Set attention_maps to an empty text and output_head=false."
+                f"backbone sd_unet: own_output gives the UNet's prediction alone, of its input's size; found "
+                f"output_head {output_head}, resize_skips {resize_skips} and attention_maps {attention_maps!r}. Set "
+                "the first two to false, and attention_maps to an empty text."
             )
         if not (output_head or own_output):
             del self.unet.conv_norm_out, self.unet.conv_act, self.unet.conv_out
