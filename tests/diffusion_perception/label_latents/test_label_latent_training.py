@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from depth_rooms import MODEL, VIEWS, write_rooms
+from PIL import Image
 
 from diffusion_perception import Predictor, ShardSet
 from jobs import build_prompts, evaluate, label_latents, program, train
@@ -71,6 +72,16 @@ def test_a_run_learns_is_scored_and_predicts(world: Path, tmp_path: Path, capsys
     assert answer.shape == (1, 48, 80)
     assert 0 <= answer.min() <= answer.max() <= 1
     assert answer.std() > 0
+    task = predictor.task
+    for name in ("depth.npy", "depth.tif", "depth.png"):
+        task.export(answer, tmp_path / name)
+    np.testing.assert_array_equal(np.load(tmp_path / "depth.npy"), answer[0])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "depth.tif")), answer[0])
+    with Image.open(tmp_path / "depth.png") as picture:
+        np.testing.assert_allclose(np.asarray(picture) / 65535, answer[0], atol=1e-5)
+        assert picture.info["unit"] == "1/65535 of relative depth, no unit of length"
+    assert task.draw(image, answer).shape == (48, 80, 3)
+    assert task.legend(image, answer).title == "relative depth, no unit"
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(world: Path, tmp_path: Path) -> None:

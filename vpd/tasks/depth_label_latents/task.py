@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from shards.errors import ConfigError, SchemaMismatch, did_you_mean
 from vpd.drawing.style import PLAIN, Legend, Style
@@ -193,14 +194,17 @@ class DepthLabelLatentsTask(DepthTask):
         self, answer: np.ndarray, path: str | Path, image: np.ndarray | None = None, style: Style = PLAIN
     ) -> None:
         """Write relative depth or disparity `[1, H, W]`: float32 in `.npy` or `.tif`, else a 16-bit PNG whose 65535 is
-        1."""
+        1, which its text chunk states."""
         values, suffix = answer[0].astype(np.float32), Path(path).suffix.lower()
         if suffix == ".npy":
             np.save(path, values)
         elif suffix in (".tif", ".tiff"):
             Image.fromarray(values).save(path, format="TIFF")
         else:
-            Image.fromarray((values * PNG_MAX).round().clip(0, PNG_MAX).astype(np.uint16)).save(path, format="PNG")
+            stated = PngInfo()
+            stated.add_text("unit", f"1/{PNG_MAX} of relative {self.space}, no unit of length")
+            levels = (values * PNG_MAX).round().clip(0, PNG_MAX).astype(np.uint16)
+            Image.fromarray(levels).save(path, format="PNG", pnginfo=stated)
 
     def _far_is_1(self, values: np.ndarray) -> np.ndarray:
         return 1 - values if self.space == "disparity" else values
