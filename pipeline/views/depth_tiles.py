@@ -12,6 +12,9 @@ KITTI has 16 windows of its frame of 352 x 1216 (`frame: [352, 1216], windows: 1
                 by none: the depth task counts them as its `uncovered` says
     even        the first window at one border, the last at the other, rounded places between: every column is seen
 
+A size that is no square has windows as large as fit into it: with `size: [512, 640]` one of a whole picture of NYUv2,
+as ECoDepth sees it (docs/methods/depth.md#ecodepth).
+
 Owns where the windows are; `vpd.tasks.stitch` puts predictions together again from their recorded places.
 """
 
@@ -51,7 +54,7 @@ class DepthTiles:
         """Of the frame, or of a picture of NYUv2's shape."""
         if self.frame_px is not None:
             return len(self.views("", *self.frame_px))
-        side = self.short_side or (_SHAPE_PX[0] if self.enlarged else self.size_px[0])
+        side = self.short_side or (_SHAPE_PX[0] if self.enlarged or not self._is_square else self.size_px[0])
         return len(list(self._windows((side, side * _SHAPE_PX[1] // _SHAPE_PX[0])))) * (2 if self.flip else 1)
 
     def views(self, key: str, height: int, width: int, labels: object = None) -> list[View]:
@@ -64,12 +67,13 @@ class DepthTiles:
         if self.short_side is not None:
             resized = keep_ratio(*resized, (_NO_LIMIT, self.short_side))
         side = min(resized)
-        if not self.enlarged and side > self.size_px[0]:
+        if not self.enlarged and self._is_square and side > self.size_px[0]:
             raise Reject(
                 f"windows of a picture of {height} x {width} are {side} pixels wide, views are {self.size_px[0]}; set "
                 f"short_side of views depth_tiles to {self.size_px[0]} or less"
             )
-        pad = (0, 0) if self.enlarged else (self.size_px[0] - side, self.size_px[1] - side)
+        shown = self._window_px(resized)
+        pad = (0, 0) if self.enlarged else (self.size_px[0] - shown[0], self.size_px[1] - shown[1])
         enlarged_px = self.size_px if self.enlarged else None
         return [
             View(self.size_px, box, resized, window, flip=flip, pad_px=pad, enlarged_px=enlarged_px)
@@ -79,7 +83,9 @@ class DepthTiles:
 
     def identity(self) -> dict[str, Any]:
         """The options; those that were added later only where they do something."""
-        shown = {"enlarged_px": list(self.size_px)} if self.enlarged else {"side_px": self.size_px[0]}
+        shown: dict[str, Any] = {"size_px": list(self.size_px)}
+        if self.enlarged or self._is_square:
+            shown = {"enlarged_px": list(self.size_px)} if self.enlarged else {"side_px": self.size_px[0]}
         later: dict[str, Any] = {"windows": self.windows, "spacing": self.spacing}
         if self.frame_px is not None:
             later["frame_px"] = list(self.frame_px)
@@ -92,9 +98,19 @@ class DepthTiles:
             **{name: value for name, value in later.items() if value is not None},
         }
 
+    @property
+    def _is_square(self) -> bool:
+        return self.size_px[0] == self.size_px[1]
+
+    def _window_px(self, resized: Size) -> Size:
+        """Of a picture: squares of its short side, or what fits into a canvas that is no square."""
+        if self.enlarged or self._is_square:
+            return min(resized), min(resized)
+        return min(resized[0], self.size_px[0]), min(resized[1], self.size_px[1])
+
     def _windows(self, resized: Size) -> Iterator[Box]:
-        """As wide as the short side; `stride` apart, the last one moved back inside, or `windows` of them."""
-        rows, columns = (self._spans(length, min(resized)) for length in resized)
+        """`stride` apart, the last one moved back inside, or `windows` of them."""
+        rows, columns = (self._spans(*spans) for spans in zip(resized, self._window_px(resized), strict=True))
         for top, bottom in rows:
             for left, right in columns:
                 yield left, top, right, bottom
@@ -125,7 +141,7 @@ def window_starts(room: int, windows: int, whole_interval: bool) -> list[int]:
 
 
 def build(
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     short_side: int | None = None,
     stride: int | None = None,
     flip: bool = True,
@@ -137,7 +153,7 @@ def build(
     """The plan.
 
     Args:
-        size: side of what the encoder sees, 512 if not given; windows are padded to it.
+        size: of what the encoder sees, one number for a square, 512 if not given, or (h, w); windows are padded to it.
         short_side: pictures are resized to it first, shape kept; None takes them as they are.
         stride: pixels from one window to the next; None: the window's side, so that windows overlap only where the last
             one must.
@@ -150,7 +166,8 @@ def build(
     Raises:
         ConfigError: a number is out of range, two settings exclude each other, or windows would leave gaps.
     """
-    numbers = {"size": size, "short_side": short_side, "stride": stride, "windows": windows}
+    square = None if isinstance(size, list | tuple) else size  # (h, w) is checked by `sides`
+    numbers = {"size": square, "short_side": short_side, "stride": stride, "windows": windows}
     for name, value in numbers.items():
         if value is not None and (type(value) is not int or value < 1):
             raise ConfigError(f"views depth_tiles: {name} is {value!r}, expected a whole number above 0")
@@ -164,10 +181,10 @@ def build(
             "number of windows"
         )
     shown_px = sides("enlarge", enlarge) if enlarge is not None else sides("size", size or 512)
-    if enlarge is None and short_side is not None and short_side > shown_px[0]:
-        raise ConfigError(f"views depth_tiles: windows of short_side {short_side} do not fit into size {shown_px[0]}")
+    if enlarge is None and short_side is not None and short_side > min(shown_px):
+        raise ConfigError(f"views depth_tiles: windows of short_side {short_side} do not fit into size {min(shown_px)}")
     frame_px = None if frame is None else sides("frame", frame)
-    largest = short_side or (min(frame_px) if frame_px else shown_px[0] if enlarge is None else _NO_LIMIT)
+    largest = short_side or (min(frame_px) if frame_px else min(shown_px) if enlarge is None else _NO_LIMIT)
     if stride is not None and stride > largest:
         raise ConfigError(f"views depth_tiles: a stride of {stride} leaves gaps between windows")
     if windows is not None:

@@ -215,3 +215,31 @@ def test_tiles_refuse_pictures_and_settings_that_do_not_fit() -> None:
         depth_tiles.build(stride=600)
     with pytest.raises(ConfigError, match=r"size is 512\.5"):
         depth_tiles.build(size=512.5)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_canvas_that_is_no_square_shows_whole_pictures_or_what_fits() -> None:
+    plan = depth_tiles.build(size=[512, 640])
+    assert (plan.size_px, plan.views_per_image) == ((512, 640), 2)
+    whole = plan.views("", 480, 640)
+    assert [(view.window_px, view.pad_px, view.flip) for view in whole] == [
+        ((0, 0, 640, 480), (32, 0), False),
+        ((0, 0, 640, 480), (32, 0), True),
+    ]
+    assert plan.identity()["size_px"] == [512, 640]
+    assert "side_px" not in plan.identity()
+    any_size = depth_tiles.build(size=[512, 640], short_side=480, stride=320, flip=False)
+    assert [view.window_px for view in any_size.views("", 960, 1280)] == [(0, 0, 640, 480)]
+    assert [view.window_px for view in any_size.views("", 1280, 960)] == [(0, 0, 480, 512), (0, 128, 480, 640)]
+    wide = [view.window_px[0] for view in any_size.views("", 480, 1300)]
+    assert wide == [0, 320, 640, 660]
+    square, before = depth_tiles.build(size=[512, 512]), depth_tiles.build(size=512)
+    assert square.identity() == before.identity()
+    for size, match in (
+        ([512], "two whole numbers"),
+        ([512, 640, 3], "two whole numbers"),
+        ("big", "whole number above 0"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            depth_tiles.build(size=size)
+    with pytest.raises(ConfigError, match="short_side 520 do not fit into size 512"):
+        depth_tiles.build(size=[512, 640], short_side=520)
