@@ -145,15 +145,18 @@ def build_model(job: TrainJob, task: Task, schema: Schema, classes: np.ndarray |
     torch.manual_seed(job.loop.seed)
     backbone = plugins.build_plugin(plugins.BACKBONES, job.backbone, "backbone")
     table = None if classes is None else torch.from_numpy(classes)
-    return build_around(backbone, job, task, context_tokens(job, task, schema), table)
+    return build_around(backbone, job, task, context_tokens(job, task, schema), table, said_width(job, schema))
 
 
-def build_around(backbone: Backbone, job: TrainJob, task: Task, tokens: int, table: torch.Tensor | None) -> Perception:
+def build_around(
+    backbone: Backbone, job: TrainJob, task: Task, tokens: int, table: torch.Tensor | None, said: int = 0
+) -> Perception:
     """The network around a backbone, on the device that torch makes tensors on.
 
     Args:
         tokens: of the context.
         table: class embeddings [C, D] or [C, T, D], for a task that uses them.
+        said: numbers that the set's `vision` encoder says of a view, for a run that reads them.
 
     Raises:
         ConfigError: settings, backbone, task and table do not fit each other.
@@ -170,6 +173,8 @@ def build_around(backbone: Backbone, job: TrainJob, task: Task, tokens: int, tab
         latent_shift=job.model.latent_shift,
         class_embeddings=table,
         tokens=tokens,
+        vision=job.model.vision,
+        said=said,
     )
 
 
@@ -195,11 +200,18 @@ def head_spec(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
-    """Tokens of the context: the learned prompts, or those of the set's text.
+    """Tokens of the context: the learned prompts, one of the picture, or those of the set's text.
 
     Raises:
-        ConfigError: learned prompts for a task whose context is a sentence.
+        ConfigError: learned prompts, or a token of the picture, for a task whose context is a sentence.
     """
+    if job.model.vision.classes:
+        if task.uses_text:
+            raise ConfigError(
+                f"model.vision.classes is {job.model.vision.classes}, but task {task.name} finds what a sentence says: "
+                "a token of the picture takes the place of text. Use depth or seg."
+            )
+        return 1
     if not job.model.prompts.count:
         return task.tokens(schema)
     if task.uses_text:
@@ -208,6 +220,13 @@ def context_tokens(job: TrainJob, task: Task, schema: Schema) -> int:
             "learned prompts take the place of text. Use depth, seg or pose."
         )
     return job.model.prompts.count
+
+
+def said_width(job: TrainJob, schema: Schema) -> int:
+    """Numbers of what the set's `vision` encoder says of a view; 0 for a run that does not read them."""
+    from vpd.model.device_batch import VISION
+
+    return int(schema.field(VISION).shape[-1]) if job.model.vision.classes else 0
 
 
 def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -220,7 +239,7 @@ def class_table(job: TrainJob, task: Task, manifest: Manifest) -> tuple[np.ndarr
     from shards.errors import IncompleteSet
     from shards.storage.storage import open_folder
 
-    if not task.uses_classes or job.model.prompts.count:
+    if not task.uses_classes or job.model.prompts.count or job.model.vision.classes:
         return None, ()
     if job.data.table:
         arrays, info = load_table(job.data.table)

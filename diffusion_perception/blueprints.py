@@ -15,7 +15,7 @@ from vpd.exchange.digests import check_digests
 from vpd.exchange.pretrained import MODEL, Blueprint, load_weights, read_blueprint, with_weights
 from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
-from vpd.model.settings import PromptConfig
+from vpd.model.settings import PromptConfig, VisionConfig
 from vpd.tasks import Task
 
 
@@ -49,6 +49,8 @@ def assembled(blueprint: Blueprint) -> Perception:
             latent_shift=blueprint.latent_shift,
             class_embeddings=table,
             tokens=blueprint.tokens,
+            vision=VisionConfig(**{name: value for name, value in blueprint.vision.items() if name != "said"}),
+            said=blueprint.vision.get("said", 0),
         )
 
 

@@ -35,6 +35,7 @@ FREE: Mapping[str, str] = {
     "data.index_mb": "is about how much of the set's indexes is kept",
     "encoders.model": "says where the encoders lie; whether they are the set's, its recipe tells",
     "encoders.revision": "says where the encoders lie; whether they are the set's, its recipe tells",
+    "encoders.vision": "says where the encoder of predictions lies; whether it is the set's, its recipe tells",
     "loop.log_every_steps": "is about what is told, and when",
     "loop.eval_every_steps": "is about what is told, and when",
     "loop.eval_at_start": "is about what is told, and when",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vpd.backbones import BackboneFacts, Companions
     from vpd.model.device_batch import Encoders
 
-Kind = Literal["image", "text"]
+Kind = Literal["image", "text", "vision"]
 
 
 def backbone_facts(backbone: Mapping[str, Any]) -> BackboneFacts:
@@ -52,6 +52,21 @@ def encoder_setting(job: TrainJob, kind: Kind, companions: Companions, **options
     build = plugins.find(plugins.ENCODERS, chosen, f"encoders.{kind}").build
     takes = {parameter.name for parameter in plugins.option_parameters(build)}
     return {**chosen, **{name: value for name, value in inherited.items() if name in takes - set(chosen)}, **options}
+
+
+def vision_setting(job: TrainJob) -> dict[str, Any]:
+    """The plug-in setting of the encoder that says of a picture what the set holds of its views: no backbone has one.
+
+    Raises:
+        ConfigError: the run names none, so nothing could be predicted of a picture.
+    """
+    if not job.encoders.vision.get("name"):
+        raise ConfigError(
+            f"model.vision.classes is {job.model.vision.classes}, and encoders.vision names no encoder: a picture of "
+            "no set could never be predicted. Set encoders.vision to the `vision` of the set's build, such as "
+            "encoders.vision={name: vit, model: google/vit-base-patch16-224}."
+        )
+    return dict(job.encoders.vision)
 
 
 def build_encoder(setting: Mapping[str, Any], kind: Kind, device: torch.device) -> Any:
@@ -148,8 +163,9 @@ def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], wh
     """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
     apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
     if apart:
+        setting = "encoders.vision" if what.startswith("vision") else "encoders.model (and encoders.revision)"
         lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
         raise FingerprintMismatch(
             f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"
-            "Set encoders.model (and encoders.revision) to the model the set was built with, or rebuild the set."
+            f"Set {setting} to the model the set was built with, or rebuild the set."
         )

@@ -125,8 +125,8 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         state: what was saved beside the weights.
         weights: the network's.
     """
-    from diffusion_perception.assemble import build_task, context_tokens
-    from diffusion_perception.companions import backbone_facts, encoder_setting
+    from diffusion_perception.assemble import build_task, context_tokens, said_width
+    from diffusion_perception.companions import backbone_facts, encoder_setting, vision_setting
     from shards.contract.schema import Schema
     from vpd.exchange.pretrained import Blueprint
 
@@ -139,6 +139,10 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
     encoders = {"image": encoder_setting(trained, "image", facts.companions)}
     if task.uses_text:
         encoders["text"] = encoder_setting(trained, "text", facts.companions, length=tokens)
+    vision: dict[str, Any] = {}
+    if trained.model.vision.classes:
+        encoders["vision"] = vision_setting(trained)
+        vision = {**asdict(trained.model.vision), "said": said_width(trained, schema)}
     options = {key: value for key, value in trained.backbone.items() if key not in ("model", "revision")}
     return Blueprint(
         task=dict(trained.task),
@@ -156,6 +160,7 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         prompts=asdict(trained.model.prompts) if trained.model.prompts.count else {},
         predict_views=dict(trained.predict_views),
         precision=trained.loop.precision,
+        vision=vision,
     )
 
 

@@ -155,6 +155,7 @@ class Evaluator:
             encoders=self.trained.encoders_for(shards.manifest),
             autocast=autocast_of(self.trained.precision, self.device),
             text=self.trained.data.text,
+            vision=self.trained.model.reads_vision,
             limit=self.job.limit,
             progress=progress or self._note,
             on_record=self._exporter(f"{export}/{shards.manifest.name}") if export else None,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from diffusion_perception import plugins
-from diffusion_perception.companions import Kind, encoder_setting
-from shards.errors import ConfigError, FingerprintMismatch
+from diffusion_perception.companions import Kind, encoder_setting, vision_setting
+from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 
 if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
@@ -29,9 +29,12 @@ def check_set(job: TrainJob, task: Task, facts: BackboneFacts, manifest: Manifes
         setting: that names the set, for messages.
 
     Raises:
-        ConfigError: latents of other channels, or text states of another width; the message has both numbers.
+        ConfigError: latents of other channels, or text states or a vector of another width; the message has both.
         FingerprintMismatch: the set was made by another kind of encoder than the backbone's own.
+        SchemaMismatch: the run reads what a `vision` encoder says, and the set was built without one.
     """
+    if job.model.vision.classes:
+        _check_vision(job, manifest, setting)
     reads_text = task.uses_text and not job.model.prompts.count
     for kind in ("image", "text") if reads_text else ("image",):
         _check_encoder(job, facts, manifest, kind, setting)
@@ -71,6 +74,30 @@ def check_stride(facts: BackboneFacts, shards: ShardSet) -> None:
             f"{shards.manifest.name} holds latents of {latent[0]} x {latent[1]} for views of {view['size_px'][0]} x "
             f"{view['size_px'][1]} pixels, the backbone's have a stride of {stride} pixels. Build the set with the "
             "image encoder of the backbone's model."
+        )
+
+
+def _check_vision(job: TrainJob, manifest: Manifest, setting: str) -> None:
+    """The run's own `vision` encoder is of the kind that the set was built with, and says as much of a view."""
+    said = {field.name: field for field in manifest.schema.fields}.get("vision")
+    if said is None:
+        raise SchemaMismatch(
+            f"{setting} ({manifest.name}) was built without a `vision` encoder, and model.vision.classes is "
+            f"{job.model.vision.classes}. Build it with one, such as vision={{name: vit, model: "
+            "google/vit-base-patch16-224}, or set model.vision.classes=0."
+        )
+    chosen = vision_setting(job)
+    recorded = (manifest.recipe.get("vision_encoder") or {}).get("encoder")
+    if recorded not in (None, str(chosen["name"]).removeprefix(f"{plugins.ENCODERS}.")):
+        raise FingerprintMismatch(
+            f"{setting} ({manifest.name}) was made by the vision encoder {recorded}, encoders.vision is "
+            f"{chosen['name']}. Name that of the set's build."
+        )
+    found = plugins.describe_plugin(plugins.ENCODERS, chosen, "encoders.vision")
+    if not found.assumed and found.width != said.shape[-1]:
+        raise ConfigError(
+            f"{setting} ({manifest.name}) holds {said.shape[-1]} numbers of a view ({said.unit}), encoders.vision says "
+            f"{found.width} ({found.unit}). Name the model and the options of the set's build."
         )
 
 

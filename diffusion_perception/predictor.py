@@ -95,6 +95,7 @@ class Predictor:
         self.plan = plugins.build_views(spec, "views" if views else "predict_views")
         self.vae = self.trained.encoder("image")
         self.clip = self.trained.encoder("text") if self.task.uses_text else None
+        self.vision = self.trained.encoder("vision") if self.trained.model.reads_vision else None
         self.memory_gb = memory_gb
 
     @classmethod
@@ -257,7 +258,7 @@ class Predictor:
         self, pictures: Iterable[Picture | Reject], asked: Question, batch_size: int, *, whole: bool
     ) -> Iterator[tuple[_Read, torch.Tensor]]:
         """Every picture with the outputs of its samples; none for one that could not be read."""
-        from vpd.inference.evaluate import outputs_of
+        from vpd.inference.evaluate import outputs_of, samples_of
         from vpd.inference.packing import kind_of, read_ahead
         from vpd.model.device_batch import Encoders
         from vpd.training.numerics import autocast_of
@@ -266,7 +267,10 @@ class Predictor:
         read = read_ahead(pictures, lambda picture: self._read(picture, asked, whole), AHEAD)
         fields = ("text",) if self.clip else ()
         encoded = self._encoded(read, asked, size)
-        samples = ((one, self.task.samples(one.record, *fields) if one.record else {}) for one in encoded)
+        vision = self.vision is not None
+        samples = (
+            (one, samples_of(self.task, one.record, *fields, vision=vision) if one.record else {}) for one in encoded
+        )
         autocast = autocast_of(self.trained.precision, self.device)
         model, task = self.trained.model, self.task
         yield from outputs_of(model, task, samples, size, self.device, Encoders(), autocast, kind_of)
@@ -295,16 +299,22 @@ class Predictor:
             text = self.clip.encode(self.clip.tokenize(list(asked.sentences))).astype(np.float16)  # [S, L, D]
         class_id = class_id_of(asked.class_name, self.trained.class_names)
 
-        def latents(rows: list[np.ndarray]) -> np.ndarray:
-            return self.vae.encode(np.stack(rows))["latent"]
+        def said(rows: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+            """What the encoders make of each view."""
+            pixels = np.stack(rows)
+            arrays = {"latent": self.vae.encode(pixels)["latent"]}
+            if self.vision is not None:
+                arrays |= self.vision.encode(pixels)
+            return [{name: array[row] for name, array in arrays.items()} for row in range(len(rows))]
 
         shown = ((one, self._rendered(one)) for one in pictures)
-        for one, rows in packed(shown, size, latents, lambda row: row.shape):
+        for one, rows in packed(shown, size, said, lambda row: row.shape):
             if one.image is not None:
-                arrays = {"latent": np.stack(rows)}  # [V, C, h, w]
+                arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # latent [V, C, h, w]
+                finite = all(np.isfinite(array).all() for array in arrays.values())
                 if text is not None:
                     arrays["text"] = text
-                if not np.isfinite(arrays["latent"]).all():
+                if not finite:
                     one.error = Reject("its latents are not finite; set encoders.dtype to float32")
                 else:
                     meta = meta_of(one.image, one.runs, class_id, len(asked.sentences))

@@ -36,6 +36,7 @@ class EncoderConfig:
     dtype: Literal["float32", "float16"] = "float32"  # of the computation
     image: EncoderPlugin = field(default_factory=dict)  # another image encoder: name and options over the ones above
     text: EncoderPlugin = field(default_factory=dict)  # another text encoder
+    vision: EncoderPlugin = field(default_factory=dict)  # the `vision` of the set's build, for pictures of no set
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def placed(job: TrainJob) -> TrainJob:
             "encoders.model": places.resolve_model(job.encoders.model),
             "encoders.image": places.located(job.encoders.image, "encoders.image"),
             "encoders.text": places.located(job.encoders.text, "encoders.text"),
+            "encoders.vision": places.located(job.encoders.vision, "encoders.vision"),
         },
     )
 

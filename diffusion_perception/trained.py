@@ -7,14 +7,22 @@ Owns what both kinds have in common for their users (`Trained`). How a run write
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import settings
 from diffusion_perception.assemble import build_model, build_task, context_tokens
-from diffusion_perception.companions import Kind, build_encoder, check_same_weights, encoder_setting, states_on_device
+from diffusion_perception.companions import (
+    Kind,
+    build_encoder,
+    check_same_weights,
+    encoder_setting,
+    states_on_device,
+    vision_setting,
+)
 from diffusion_perception.hub import at_hand
 from shards.contract.manifest import Manifest
+from shards.errors import SchemaMismatch
 
 if TYPE_CHECKING:
     import torch
@@ -44,17 +52,38 @@ class Trained:
     class_names: tuple[str, ...]  # of the class table's rows; empty for a task without one
     predict_views: Mapping[str, Any]
     averaged: bool  # its weights are the moving average of the trained ones
-    encoder: Callable[[Kind], Any]  # "image" or "text" -> the frozen encoder, loaded when it is asked for
+    encoder: Callable[[Kind], Any]  # "image", "text" or "vision" -> the frozen encoder, loaded when it is asked for
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # of its training set; empty where that is not known
 
     def encoders_for(self, manifest: Manifest) -> Encoders:
-        """The encoders that stand in for what a set does not store."""
+        """The encoders that stand in for what a set does not store.
+
+        Raises:
+            SchemaMismatch, FingerprintMismatch: it does not hold what the model reads of a view, or not by the encoder
+                of the training set.
+        """
         from vpd.model.device_batch import Encoders, text_fields
 
+        if self.model.reads_vision:
+            self._check_vision(manifest)
         if text_fields(manifest.schema, self.data.text) != ("tokens",):
             return Encoders()
         clip = self.encoder("text")
         check_same_weights(clip.fingerprint, manifest.recipe["text_encoder"], "text encoder")
         return Encoders(text=states_on_device(clip, next(self.model.parameters()).device))
+
+    def _check_vision(self, manifest: Manifest) -> None:
+        said = next((field for field in manifest.schema.fields if field.name == "vision"), None)
+        wanted = getattr(self.model.adapter, "said", 0)
+        if said is None or said.shape[-1] != wanted:
+            held = "nothing" if said is None else f"{said.shape[-1]} numbers"
+            raise SchemaMismatch(
+                f"{self.where} reads {wanted} numbers that a `vision` encoder says of a view; {manifest.name} holds "
+                f"{held} of it. Build the set with the `vision` of the training set."
+            )
+        ours, theirs = self.recipe.get("vision_encoder"), manifest.recipe.get("vision_encoder")
+        if ours and theirs:
+            check_same_weights(ours, theirs, "vision encoder")
 
 
 def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:
@@ -114,6 +143,10 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     tokens = context_tokens(job, task, schema)
 
     def load_encoder(kind: Kind) -> Any:
+        if kind == "vision":
+            encoder = build_encoder(vision_setting(job), kind, device)
+            check_same_weights(encoder.fingerprint, state["recipe"]["vision_encoder"], "vision encoder")
+            return encoder
         options = {"length": tokens} if kind == "text" else {}
         return build_encoder(encoder_setting(job, kind, facts.companions, **options), kind, device)
 
@@ -131,6 +164,7 @@ def _from_run(folder: str, which: str, device: torch.device) -> Trained:
         predict_views=job.predict_views or task.predict_views(size_px),
         averaged=averaged,
         encoder=load_encoder,
+        recipe=state["recipe"],
     )
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins
-from diffusion_perception.assemble import HEAD, build_around, head_spec
+from diffusion_perception.assemble import HEAD, build_around, head_spec, said_width
 from diffusion_perception.forecast import unbuilt
 from shards.errors import ConfigError
 
@@ -43,7 +43,8 @@ def assembled(job: TrainJob, task: Task, facts: BackboneFacts, found: Sets) -> t
     try:
         with torch.device("meta"):
             rows = torch.empty(found.table) if found.table else None
-            return build_around(module.from_config(facts.config, **options), job, task, found.tokens, rows), ""
+            backbone, said = module.from_config(facts.config, **options), said_width(job, found.schema)
+            return build_around(backbone, job, task, found.tokens, rows, said), ""
     except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(
             f"the network of these settings cannot be made: {_first_line(error)}. Look at the sizes in backbone, "

@@ -99,10 +99,10 @@ def _check_fields(job: TrainJob, task: Task, manifest: Manifest, setting: str) -
         SchemaMismatch: one is missing; the message lists those there are.
         ConfigError: text states are asked for where only token ids are stored.
     """
-    from vpd.model.device_batch import text_fields
+    from vpd.model.device_batch import VISION, text_fields
 
     schema = manifest.schema
-    needed = ["latent", *task.label_fields]
+    needed = ["latent", *task.label_fields, *([VISION] if job.model.vision.classes else [])]
     if task.uses_text:
         needed += text_fields(schema, job.data.text) or ["tokens"]
     held = [field.name for field in schema.fields]
@@ -145,10 +145,12 @@ def _one_sample(job: TrainJob, task: Task, shards: ShardSet, load_pixels: Any, c
 
     from shards.reading.order import Order, order_of
     from shards.reading.stream import BatchStream
-    from vpd.model.device_batch import DeviceBatch, text_fields
+    from vpd.model.device_batch import VISION, DeviceBatch, text_fields
 
     data, seed = job.data, job.loop.seed
     fields = ("latent", *(text_fields(shards.schema, data.text) if task.uses_text else ()))
+    if job.model.vision.classes:
+        fields = (*fields, VISION)
     options: dict[str, Any] = {
         "batch_labels": task.batch_labels,
         "fields": fields,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffusion_perception import fit
-from diffusion_perception.assemble import context_tokens
+from diffusion_perception import fit, plugins
+from diffusion_perception.assemble import context_tokens, said_width
+from diffusion_perception.companions import vision_setting
 from diffusion_perception.forecast.sets import Sets
 from shards.contract.manifest import Manifest
 from shards.contract.schema import META, Field, Schema
@@ -75,17 +76,20 @@ def imagined_sets(job: TrainJob, task: Task, facts: BackboneFacts, lacking: dict
     import torch
 
     from shards.contract.tables import load_table
-    from vpd.model.device_batch import DeviceBatch
+    from vpd.model.device_batch import VISION, DeviceBatch
 
     side, width = VIEW_PX // facts.latents.stride_px, facts.context_width
     fields = [Field("latent", "npy", "float16", ("V", facts.latents.channels, side, side), "view")]
     if task.uses_text:
         fields.append(Field("tokens", "npy", "int32", ("S", SENTENCE_TOKENS), "sentence"))
         fields.append(Field("text", "npy", "float16", ("S", SENTENCE_TOKENS, width), "sentence"))
+    if job.model.vision.classes:
+        found = plugins.describe_plugin(plugins.ENCODERS, vision_setting(job), "encoders.vision")
+        fields.extend(found.fields((VIEW_PX, VIEW_PX)))
     schema = Schema((*fields, Field(META, "json")), "sentence" if task.uses_text else "view")
     tokens = context_tokens(job, task, schema)
     table: tuple[int, ...] | None = None
-    if task.uses_classes and not job.model.prompts.count:
+    if task.uses_classes and not job.model.prompts.count and not job.model.vision.classes:
         table = (tokens, width)
         if job.data.table:
             table = load_table(job.data.table)[0]["embeddings"].shape
@@ -93,6 +97,7 @@ def imagined_sets(job: TrainJob, task: Task, facts: BackboneFacts, lacking: dict
     sample = DeviceBatch(
         torch.zeros(1, facts.latents.channels, side, side),  # [1, C, h, w]
         torch.zeros(1, tokens, width) if task.uses_text else None,  # [1, L, D]
+        {VISION: torch.zeros(1, said)} if (said := said_width(job, schema)) else {},  # [1, W]
     )
     return Sets(schema, tokens, table, sample, lacking=lacking)
 

@@ -124,6 +124,7 @@ def extremes(run: str, options: ExampleOptions, say: Callable[[str], None]) -> t
         encoders=trained.encoders_for(shards.manifest),
         autocast=autocast_of(trained.precision, device),
         text=trained.data.text,
+        vision=trained.model.reads_vision,
         limit=options.limit,
         on_record=look,
         progress=reports("[report]", "records", say),

@@ -120,7 +120,7 @@ def _header(title: str, job: PublishJob, blueprint: Blueprint, record: Record) -
     data["library_name"] = LIBRARY
     if task in PIPELINES:
         data["pipeline_tag"] = PIPELINES[task]
-    method = "meta-prompts" if blueprint.prompts else "vpd"
+    method = "ecodepth" if blueprint.vision else "meta-prompts" if blueprint.prompts else "vpd"
     data["tags"] = [LIBRARY, "stable-diffusion", method, TITLES.get(task, task).replace(" ", "-")]
     if "/" in record.base:
         data |= {"base_model": record.base, "base_model_relation": "finetune"}

@@ -49,7 +49,7 @@ def place_encoders(source: Source, job: PublishJob, folder: Path) -> Blueprint:
     blueprint, placed = source.blueprint, {}
     for kind in blueprint.encoders:
         options = encoder_options(source.home, blueprint, kind)
-        if job.base:
+        if job.base and kind != "vision":  # of no diffusion model
             options = {**options, "model": job.base, "revision": None}
         name = str(options.get("name"))
         if job.encoders == "named":
@@ -78,7 +78,7 @@ def copy_part(part: ModelPart, folder: Path) -> None:
     folder.mkdir(parents=True)
     form = FORMS[part.kind]
     for name in dict.fromkeys((CONFIG, form.says, *form.also)):
-        if (part.folder / name).is_file() and (form.stems is None or name == CONFIG):
+        if (part.folder / name).is_file():
             shutil.copyfile(part.folder / name, folder / name)
     if form.stems is None:
         return

@@ -19,7 +19,11 @@ REGIMES = {
 
 
 def method_of(blueprint: Blueprint) -> str:
-    """VPD or Meta Prompts, with what the UNet is told."""
+    """VPD, Meta Prompts or ECoDepth's condition, with what the UNet is told."""
+    if blueprint.vision:
+        rows = blueprint.vision.get("classes")
+        told = f"a token mixed of {rows} learned rows by what a frozen vision encoder says of the picture"
+        return f"ECoDepth's condition, one pass of Stable Diffusion's UNet, which is told {told}"
     if blueprint.prompts:
         passes = int(blueprint.prompts.get("passes", 1))
         times = "one pass" if passes == 1 else f"{passes} passes"

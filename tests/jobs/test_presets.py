@@ -36,15 +36,16 @@ def resolved(file: Path) -> tuple[TrainJob, Any]:
     """The job of a file, and its network at a tenth of the width, described without weights."""
     job = read(CommandLine(config=str(file)))
     task: Any = build_task(job)
-    prompts = job.model.prompts
-    classes = getattr(task, "classes", 27) if task.uses_classes and not prompts.count else 0
-    tokens = prompts.count or (classes if job.task["name"] == "seg" else 1 if classes else 40)
+    prompts, vision = job.model.prompts, job.model.vision
+    classes = getattr(task, "classes", 27) if task.uses_classes and not prompts.count and not vision.classes else 0
+    tokens = prompts.count or (classes if job.task["name"] == "seg" else 1 if classes or vision.classes else 40)
     backbone = {key: value for key, value in job.backbone.items() if key not in ("model", "revision")}
     table = [classes, 64] if classes else None
     if not task.names_classes:  # one text for all, token by token
         tokens, table = job.task["tokens"], [1, job.task["tokens"], 64]
     blueprint = Blueprint(job.task, backbone, UNET, tokens, job.model.head, table, job.model.latent_scale)
     blueprint = replace(blueprint, prompts=asdict(prompts) if prompts.count else {})
+    blueprint = replace(blueprint, vision={**asdict(vision), "said": 1000} if vision.classes else {})
     return job, assembled(blueprint)
 
 
@@ -79,6 +80,7 @@ def test_a_header_tells_the_published_score_and_every_value_its_source(file: Pat
         ("depth", "depth", {"backbone": 0.01}),
         ("depth", "depth_paper", {"backbone": 0.1}),
         ("depth_mmseg", "depth_mmseg", {"backbone": 0.01}),
+        ("depth_ecodepth", "ecodepth", {"backbone": 0.01, "embeddings": 10.0, "rest": 1.0}),
         ("depth_meta_prompts", "meta_prompts", {"backbone": 0.01, "rest": 1.0}),
         ("seg_meta_prompts", "meta_prompts_seg", {"backbone": 0.1, "backbone_norm": 1.0, "rest": 1.0}),
         ("seg", "seg", {"backbone": 0.1, "backbone_norm": 1.0}),

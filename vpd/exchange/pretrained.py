@@ -40,6 +40,7 @@ ADDED = {
     "predict_views",
     "precision",
     "latent_shift",
+    "vision",
 }  # settings of the blueprint that folders written before they existed lack
 Plugin = Mapping[str, Any]
 
@@ -57,13 +58,15 @@ class Blueprint:
         class_table: shape of the class embeddings, or None.
         latent_scale, latent_shift: of the raw latents, as of a run's `model`.
         size_px: (h, w) of the views the model is made for.
-        encoders: `image` and `text`: `name` and options of the frozen encoders; a model that begins with "./" lies in
-            the folder itself.
+        encoders: `image`, `text` and `vision`: `name` and options of the frozen encoders; a model that begins with "./"
+            lies in the folder itself.
         class_names: one per row of the class table, if known.
         prompts: settings of learned prompts (`vpd.model.settings.PromptConfig`); empty for text.
         origin: where the weights came from.
         predict_views: view plan that cuts a picture for a prediction, by name and options; empty: as the task says.
         precision: of predictions, as a run's `loop.precision`.
+        vision: settings of a token of the picture (`vpd.model.settings.VisionConfig`), and the numbers it is made of,
+            `said`; empty for none.
     """
 
     task: Plugin
@@ -81,6 +84,7 @@ class Blueprint:
     predict_views: Plugin = field(default_factory=dict)
     precision: str = "auto"
     latent_shift: float = 0.0
+    vision: Mapping[str, Any] = field(default_factory=dict)
 
 
 def with_weights(model: Perception, weights: Mapping[str, torch.Tensor]) -> Perception:

@@ -20,8 +20,8 @@ from torch import nn
 from shards.errors import ConfigError, ContractError
 from shards.reading.reader import ShardSet, StoredRecord
 from vpd.inference.packing import packed, read_ahead, rows_of
-from vpd.model.device_batch import Encoders, text_fields, to_batch
-from vpd.tasks import Conditioned, Task
+from vpd.model.device_batch import VISION, Encoders, context_of, text_fields, to_batch
+from vpd.tasks import Conditioned, Scored, Task
 from vpd.tasks.metric import Metric, counting_on
 
 AHEAD, READERS = 8, 2  # records read ahead of the model, and the threads that read and decode them
@@ -42,6 +42,7 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager[Any]] | None = None,
     on_record: Callable[[StoredRecord, torch.Tensor], None] | None = None,
     text: str = "auto",
+    vision: bool = False,
     limit: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Metric:
@@ -52,6 +53,7 @@ def evaluate(
         batch_size: samples per forward; a worker's last batch is filled up to as many, if there was one before.
         on_record: called with each record and its outputs, e.g. to draw or export them.
         text: `stored`, `online` or `auto`, as `DataConfig.text`.
+        vision: the model reads what is said of views (`Perception.reads_vision`).
         limit: > 0: only the first so many records of the set (for a quick look; the count check is the caller's).
         progress: called after each record with the number of scored records and of all, of this worker's share.
     """
@@ -64,7 +66,7 @@ def evaluate(
 
     def read(index: int) -> tuple[tuple[StoredRecord, Any], Mapping[str, np.ndarray]]:
         record = shards.record(index)
-        return (record, task.targets(record)), task.samples(record, *fields)
+        return (record, task.targets(record)), samples_of(task, record, *fields, vision=vision)
 
     with torch.inference_mode():
         records = read_ahead(chosen, read, AHEAD, READERS)
@@ -80,6 +82,12 @@ def evaluate(
                 progress(scored, len(chosen))
     model.train(was_training)
     return metric
+
+
+def samples_of(task: Scored, record: StoredRecord, *text_fields: str, vision: bool) -> Mapping[str, np.ndarray]:
+    """A record's samples as the task gives them, with what is said of their views where the model reads that."""
+    samples = task.samples(record, *text_fields)
+    return {**samples, VISION: record.array(VISION)} if vision else samples
 
 
 def outputs_of(
@@ -117,7 +125,7 @@ def outputs_of(
             rows = rows + rows[-1:] * (batch_size - wanted)
         batch = to_batch({name: np.stack([row[name] for row in rows]) for name in rows[0]}, encoders, device)
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
-            outputs = model(batch.latents, task.context(batch), task.out_size_px(batch))  # [B, C, H, W]
+            outputs = model(batch.latents, context_of(task, batch), task.out_size_px(batch))  # [B, C, H, W]
         return outputs[:wanted].float()
 
     owners = ((record, rows_of(samples) if samples else ()) for record, samples in records)

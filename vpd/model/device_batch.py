@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from shards.contract.schema import Schema
 from shards.errors import ConfigError
 
 ON_HOST = "host_"  # begins the name of a label that stays on the host, for a loss that must know it to queue its work
+VISION = "vision"  # stored field of what the set's vision encoder says of a view, float16 [V, W]; read where used
 PIXELS = "pixels"  # array name of a sample's rendered view, float32 [3, H, W] in [-1, 1], when latents are online
 
 
@@ -43,6 +45,19 @@ class DeviceBatch:
 
     def __len__(self) -> int:
         return self.latents.shape[0]
+
+
+class HasContext(Protocol):
+    def context(self, batch: DeviceBatch) -> torch.Tensor | None:
+        """As of `vpd.tasks.Conditioned`."""
+        ...
+
+
+def context_of(task: HasContext, batch: DeviceBatch) -> torch.Tensor | None:
+    """What a batch attends to: what is said of its views, float `[B, W]`, where that was read, else what the task
+    says."""
+    said = batch.labels.get(VISION)
+    return task.context(batch) if said is None else said
 
 
 def text_fields(schema: Schema, choice: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The whole network: class table and text adapter or learned prompts, backbone, head.
+"""The whole network: class table and text adapter, learned prompts or a token of the picture, backbone, head.
 
 Owns their order, the passes of the backbone, the scale of the latents, and how a context argument becomes text states.
 Building the parts is left to the backbone module and the task; what a class row means, to whoever made the table.
@@ -14,8 +14,9 @@ from torch import nn
 
 from shards.errors import ConfigError
 from vpd.heads import Prediction
+from vpd.model.image_token import ImageToken
 from vpd.model.prompts import LearnedPrompts
-from vpd.model.settings import PromptConfig
+from vpd.model.settings import PromptConfig, VisionConfig
 from vpd.model.text_adapter import TextAdapter
 from vpd.regional_compile import compile_each
 
@@ -25,7 +26,8 @@ class Perception(nn.Module):
 
     Args:
         backbone: see `vpd.backbones.Backbone`.
-        adapter: module on text states `[B, T, D]`; None with learned prompts.
+        adapter: module on text states `[B, T, D]`, or an `ImageToken`, on what is said of a view; None with learned
+            prompts.
         head: see `vpd.heads.Head`.
         latent_scale: factor on the stored, raw latents. 1.0 is VPD; Stable Diffusion itself was trained at 0.18215
             (docs/methods/vpd.md#latents).
@@ -81,20 +83,38 @@ class Perception(nn.Module):
 
     @classmethod
     def conditioned(
-        cls, backbone: Any, head: nn.Module, prompts: PromptConfig, *, gamma_init: float = 1e-4, **options: Any
+        cls,
+        backbone: Any,
+        head: nn.Module,
+        prompts: PromptConfig,
+        *,
+        gamma_init: float = 1e-4,
+        vision: VisionConfig | None = None,
+        said: int = 0,
+        **options: Any,
     ) -> Perception:
-        """The network with what its context comes from: learned prompts if there are any, else text and its adapter.
+        """The network with what its context comes from: learned prompts or a token of the picture if it has them, else
+        text and its adapter.
 
         Args:
             prompts: settings of the learned prompts.
-            gamma_init: of the text adapter.
+            gamma_init: of the text adapter, also behind a token of the picture.
+            vision: settings of that token.
+            said: numbers of the vector that it is made of.
             options: further arguments of `Perception`.
         """
         if prompts.count:
             learned = LearnedPrompts(prompts, backbone.context_width, backbone.time_width)
             return cls(backbone, None, head, prompts=learned, **options)
+        if vision is not None and vision.classes:
+            return cls(backbone, ImageToken(said, backbone.context_width, vision, gamma_init), head, **options)
         carried: int = backbone.facts.carried_width
         return cls(backbone, TextAdapter(backbone.context_width - carried, gamma_init, carried), head, **options)
+
+    @property
+    def reads_vision(self) -> bool:
+        """Whether its context is made of what a set's `vision` encoder says."""
+        return isinstance(self.adapter, ImageToken)
 
     def forward(
         self, latents: torch.Tensor, context: torch.Tensor | None, out_size_px: Sequence[int] | None
@@ -135,7 +155,7 @@ class Perception(nn.Module):
 
         Args:
             context: one of
-                float `[B, T, D]`: text states of each sample;
+                float `[B, T, D]`: text states of each sample, or `[B, W]` with a token of the picture;
                 int64 `[B]`: the class of each sample, -1 for the mean of all classes (mmseg's rule for an unknown one);
                 None: all classes as the tokens of one context that the whole batch shares.
 
@@ -149,6 +169,8 @@ class Perception(nn.Module):
             raise ConfigError("this model has learned prompts, and no adapter for text states.")
         if context is not None and context.is_floating_point():
             return self.adapter(context)
+        if self.reads_vision:
+            raise ConfigError("this model's token is made of what a vision encoder says of a view, which is not here.")
         table = self.class_embeddings
         if table is None:
             raise ConfigError("this model has no class table, so it needs text states [B, T, D] as context.")

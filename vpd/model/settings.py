@@ -35,6 +35,24 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
+class VisionConfig:
+    """A token made of what the set's `vision` encoder says of a view (docs/methods/depth.md#ecodepth), in place of text
+    and class embeddings; with `classes` 0 there is none."""
+
+    classes: int = 0  # rows of the learned table that a token is mixed of: 100 for NYUv2, 200 for KITTI as published
+    hidden: int = 400  # numbers between the vector and the weights of the rows
+
+    def __post_init__(self) -> None:
+        if self.classes < 0 or self.hidden < 1:
+            raise ConfigError(
+                f"model.vision: classes is {self.classes} and hidden {self.hidden}; expected some classes, or 0 for no "
+                "such token, and at least one hidden number."
+            )
+        if not self.classes and self.hidden != VisionConfig.hidden:
+            raise ConfigError("model.vision: nothing reads hidden while classes is 0; set model.vision.classes.")
+
+
+@dataclass(frozen=True)
 class LoraConfig:
     """Low-rank additions to the backbone's linear layers (`model.train: lora`)."""
 
@@ -71,6 +89,7 @@ class ModelConfig:
     latent_shift: float = 0.0  # taken off the raw latent before; 0.0609 in SD 3 (docs/methods/families.md#transformers)
     head: HeadPlugin = field(default_factory=dict)  # `name` (of vpd.heads; else the task's own) and options
     prompts: PromptConfig = field(default_factory=PromptConfig)  # learned ones in place of text
+    vision: VisionConfig = field(default_factory=VisionConfig)  # a token of the picture in place of text, as ECoDepth's
     # synchronised: of the whole batch, over all GPUs; worker: of each GPU's share. One process, or CPUs: its own
     batch_norm: Literal["synchronised", "worker"] = "synchronised"  # whose statistics a batch norm takes in training
     # frozen: all but the backbone; head: the head alone, no backward pass through the backbone; lora: all but the
@@ -80,6 +99,11 @@ class ModelConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)  # of train=lora
 
     def __post_init__(self) -> None:
+        if self.prompts.count and self.vision.classes:
+            raise ConfigError(
+                f"model.prompts.count is {self.prompts.count} and model.vision.classes {self.vision.classes}; both "
+                "take the place of text. Set one of them to 0."
+            )
         if bool(self.blocks) != (self.train == "blocks"):
             raise ConfigError(
                 f"model.train is {self.train!r} and model.blocks {list(self.blocks)}; expected names of blocks with "

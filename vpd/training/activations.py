@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from vpd.model.device_batch import DeviceBatch
+from vpd.model.device_batch import DeviceBatch, context_of
 from vpd.tasks import Learned
 from vpd.training.without_data import as_on_gpu, asks_for_values, batch_like, model_like
 
@@ -47,7 +47,7 @@ def _saved_bytes(model: nn.Module, task: Learned, sample: DeviceBatch, samples: 
     of_loss: dict[int, torch.Tensor] = {}
     network, batch = model_like(model), batch_like(sample, samples)
     with as_on_gpu(bfloat16) as forward_pass, forward_pass():
-        inputs = (batch.latents, shaped.context(batch), shaped.out_size_px(batch))
+        inputs = (batch.latents, context_of(shaped, batch), shaped.out_size_px(batch))
         with saving_into(saved):
             prediction = network(*inputs)
         try:

@@ -19,7 +19,7 @@ from shards.reading.labelling import BatchLabels, one_by_one
 from shards.reading.order import order_of
 from shards.reading.reader import ShardSet, StoredRecord
 from shards.reading.stream import BatchStream
-from vpd.model.device_batch import PIXELS, Encoders, pinned_allocator, text_fields
+from vpd.model.device_batch import PIXELS, VISION, Encoders, pinned_allocator, text_fields
 from vpd.model.perception import Perception
 from vpd.tasks import Task
 from vpd.training.schedules import Schedule
@@ -47,6 +47,8 @@ def open_stream(config: TrainConfig, parts: Parts, worker: Worker, start_step: i
     """The training stream of one worker, from one optimiser step to another."""
     data, shards = config.data, parts.train_set
     fields = ("latent", *text_fields(shards.schema, data.text)) if parts.task.uses_text else ("latent",)
+    if config.model.vision.classes:
+        fields = (*fields, VISION)
     return BatchStream(
         shards,
         order_of(shards, seed=config.loop.seed, window_shards=data.window_shards, fixed=data.order == "fixed"),

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vpd.heads import Prediction
-from vpd.model.device_batch import DeviceBatch
+from vpd.model.device_batch import DeviceBatch, context_of
 from vpd.tasks import Learned
 from vpd.training.worker import Worker
 
@@ -106,7 +106,7 @@ def _predict(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autoc
     if seed is not None:
         torch.manual_seed(seed)  # dropout is a function of the position
     with autocast():
-        return model(part.latents, task.context(part), task.out_size_px(part))
+        return model(part.latents, context_of(task, part), task.out_size_px(part))
 
 
 def _loss(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int | None) -> torch.Tensor:

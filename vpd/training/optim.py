@@ -97,6 +97,8 @@ PRESETS |= {
     ),
     "seg_paper": refer_rules(0.1),  # what the paper says: the whole UNet at a tenth
 }
+# ECoDepth's: VPD's depth groups, and ten times the rate for the table that its token is mixed of.
+PRESETS |= {"ecodepth": (GroupRule("embeddings", r"^adapter\.embeddings$", 10.0), *depth_rules(0.01))}
 # Meta Prompts took over VPD's groups (docs/methods/training.md#parameter-groups). Prompts and times are matrices
 # outside the UNet, so they learn at the full rate and decay; the output head of the UNet learns with it.
 PRESETS |= {"meta_prompts": PRESETS["depth"], "meta_prompts_seg": PRESETS["seg"]}

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vpd.model.device_batch import DeviceBatch
+from vpd.model.device_batch import DeviceBatch, context_of
 from vpd.tasks import Learned
 from vpd.training.without_data import as_on_gpu, batch_like, model_like
 
@@ -71,7 +71,7 @@ def operations(model: nn.Module, task: Learned, batch: DeviceBatch) -> int | Non
             object.__setattr__(module, "__class__", nn.BatchNorm2d)
     try:
         with as_on_gpu(bfloat16=False), FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION) as counted:
-            outputs = network(two.latents, shaped.context(two), shaped.out_size_px(two))
+            outputs = network(two.latents, context_of(shaped, two), shaped.out_size_px(two))
             outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
             torch.stack([output.sum() for output in outputs]).sum().backward()
     except RuntimeError:

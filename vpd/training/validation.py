@@ -50,6 +50,7 @@ def validate(
         encoders=parts.encoders,
         autocast=autocast,
         text=config.data.text,
+        vision=bool(config.model.vision.classes),
         on_record=on_record,
         progress=reports(share, "records", log.say) if log else None,
     )
