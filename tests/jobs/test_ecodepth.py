@@ -146,7 +146,7 @@ def test_published_it_takes_the_encoder_along(run: Path, tmp_path: Path) -> None
 
 
 def test_a_run_is_forecast_with_and_without_its_sets(sets: Path, model: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    there = forecast_training(bind(TrainJob, settings(sets, model, tiny_sd, tmp_path)), dry=True)
+    there = forecast_training(bind(TrainJob, settings(sets, model, tiny_sd, tmp_path)))
     assert (there.sets.tokens, there.sets.table) == (1, None)
     assert there.activation_bytes
     missing = settings(sets, model, tiny_sd, tmp_path, **{"data.train": str(tmp_path / "none"), "data.val": ""})

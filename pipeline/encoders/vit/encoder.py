@@ -6,6 +6,7 @@ pixels, W numbers of each.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from shards.geometry.view import Size
 from shards.models.forms import Unfit, json_of
 from shards.models.parts import ModelPart, find_part
 
+_log = logging.getLogger(__name__)
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 _PUBLISHED = {  # parts of names as newer versions of transformers have them, and as files do
     ".layers.": ".encoder.layer.",
@@ -152,8 +154,12 @@ def _unread(says: Says) -> tuple[str, ...]:
 
 
 def _own_words(part: ModelPart) -> Any:
-    """Of a model's preparation; empty where it has no such file."""
+    """Of a model's preparation; empty where it has no such file, which is said: a cache may hold a part of a model."""
     if not (part.folder / FILE).is_file():
+        _log.warning(
+            "vit: %s holds no %s; pictures are made by transformers' defaults (1/255, less 0.5, by 0.5)",
+            part.folder, FILE,
+        )  # fmt: skip
         return {}
     try:
         return json_of(FILE, partial(_read, part))

@@ -104,9 +104,10 @@ def test_fingerprints_follow_weights_and_preparation_not_the_place(model: Path, 
     assert vit.build(str(copy)).fingerprint["layout"] != found["layout"]
 
 
-def test_without_a_file_the_preparation_is_transformers_own(tmp_path: Path) -> None:
+def test_without_a_file_the_preparation_is_transformers_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = write_vit(tmp_path)
     said = vit.build(str(model)).fingerprint["layout"]["picture"]
+    assert "holds no preprocessor_config.json" in caplog.text
     plain = ViTImageProcessor()
     assert said["mean"] == list(plain.image_mean)
     assert said["std"] == list(plain.image_std)
