@@ -15,21 +15,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from shards.errors import ConfigError, CorruptCheckpoint
+from shards.models.forms import FORMS
 from shards.models.hub import NotOnHub, cached_snapshot, fetch, files_of, is_hub_id
 from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions, shown_url
 from shards.storage.storage import Folder, open_folder
 
-FILES = (
-    "config.json",
-    "*.safetensors",
-    "digests.json",
-    "training.json",
-    "vae/*",
-    "text_encoder/*",
-    "tokenizer/*",
-    "vit/*",
-)
+_NETWORKS = ("unet", "transformer")  # parts of a diffusers model that a published one holds as its own weights
+_PARTS = tuple(f"{part}/*" for part in FORMS if part not in _NETWORKS)
+FILES = ("config.json", "*.safetensors", "digests.json", "training.json", *_PARTS)
 NEEDED = ("config.json", "model.safetensors")
 HUB = "hf://"
 FETCHING = ".fetching-"  # what folders of models on their way here begin with

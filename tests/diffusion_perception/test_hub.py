@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from diffusion_perception import hub
+from diffusion_perception.zoo.encoders import PARTS
 
 
 def test_a_fetch_that_was_interrupted_is_not_taken_for_a_whole_model(
@@ -33,3 +35,13 @@ def test_a_fetch_that_was_interrupted_is_not_taken_for_a_whole_model(
     assert asked[3:] == ["text_encoder/model.safetensors", "vae/config.json", "config.json", "model.safetensors"]
     assert hub.model_folder("somebody/depth") == str(tmp_path)
     assert len(asked) == 7, "what is whole is not asked for again"
+
+
+def test_every_part_that_publishing_copies_is_fetched_again_and_no_diffusion_network() -> None:
+    def is_fetched(name: str) -> bool:
+        return any(fnmatch(name, pattern) for pattern in hub.FILES)
+
+    for part in {part for parts in PARTS.values() for part in parts}:
+        assert is_fetched(f"{part}/config.json"), part
+    assert not is_fetched("unet/config.json")
+    assert not is_fetched("unet/diffusion_pytorch_model.bin")
