@@ -55,6 +55,6 @@ class SetLoader(DataLoader[dict[str, Any]]):
         self._stream.load_state_dict(state)
 
 
-def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(batch: Any) -> Any:
     """What torch does by default looks for arrays in every key of a batch, where there are none."""
     return batch
