@@ -125,15 +125,17 @@ class _Looking:
         """(name, features `[C, h, w]`, attention maps `[T or 0, h, w]`) of every level, finest first; the context."""
         import torch
 
+        from vpd.inference.evaluate import samples_of
         from vpd.inference.packing import rows_of
-        from vpd.model.device_batch import to_batch
+        from vpd.model.device_batch import context_of, to_batch
         from vpd.training.numerics import autocast_of
 
         trained = self._trained
-        row = next(iter(rows_of(trained.task.samples(record, *self._fields))))
+        samples = samples_of(trained.task, record, *self._fields, vision=trained.model.reads_vision)
+        row = next(iter(rows_of(samples)))
         device = next(trained.model.parameters()).device
         batch = to_batch({name: value[None] for name, value in row.items()}, self._encoders, device)
-        context = trained.task.context(batch)
+        context = context_of(trained.task, batch)
         with torch.inference_mode(), autocast_of(trained.precision, device)():
             features, states = trained.model.features(batch.latents, context)
         spec = trained.model.backbone.spec(states.shape[1])

@@ -18,6 +18,9 @@ from diffusion_perception import Predictor, plugins
 from diffusion_perception.assemble import build_task, context_tokens
 from diffusion_perception.evaluation import EvaluateJob, Evaluator
 from diffusion_perception.forecast.training import forecast_training
+from diffusion_perception.report.features import features_of
+from diffusion_perception.report.predictions import ExampleOptions
+from diffusion_perception.report.runs import read_run
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.trained import load_trained
@@ -143,6 +146,11 @@ def test_published_it_takes_the_encoder_along(run: Path, tmp_path: Path) -> None
     moved = shutil.move(tmp_path / "model", tmp_path / "elsewhere")
     again = Predictor.from_pretrained(str(moved), device="cpu", views=VIEWS)
     np.testing.assert_allclose(again(image), predictor(image), atol=1e-4)
+
+
+def test_a_report_shows_what_its_backbone_makes_of_a_record(run: Path) -> None:
+    found = features_of(read_run(str(run)), ExampleOptions(0, features=True), print)
+    assert [what[:2] for what, _ in found.records[0].shown[1:]] == ["f1", "f2", "f3", "f4"]
 
 
 def test_a_run_is_forecast_with_and_without_its_sets(sets: Path, model: Path, tiny_sd: Path, tmp_path: Path) -> None:
