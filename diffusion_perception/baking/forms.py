@@ -94,7 +94,8 @@ def stored_of(job: BakeJob, layer: str, name: str, values: torch.Tensor, store: 
     if store not in ERRORS:
         return {name: values.to(getattr(torch, store)).cpu().numpy()}
     most = STEPS[store]
-    scale = torch.where(largest > 0, largest / most, torch.ones_like(largest))
+    scale = largest / most
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # of nothing but 0, or of less than float32 divides
     steps = (values / scale[..., None, None]).clamp(-most, most)  # [N, C, h, w]
     bits = steps.round().to(torch.int8) if store == "int8" else steps.cpu().to(torch.float8_e4m3fn).view(torch.uint8)
     return {name: bits.cpu().numpy(), name + SCALE: scale.cpu().numpy()}

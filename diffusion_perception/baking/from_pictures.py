@@ -127,7 +127,8 @@ def forecast_pictures(job: BakeJob) -> list[str]:
         hours = took_s / len(tried) * len(keys) / 3600
         lines.append(f"about {hours:.3g} h for latents, by {len(tried)} picture(s) tried here")
         if rejects := manifest.counts["rejects"]:
-            lines.append(f"{rejects} of these cannot be read and would be left out")
+            limit = f"latents.build.max_rejects={job.latents.build.max_rejects:g}"
+            lines.append(f"{rejects} of these cannot be read: left out, or the end of the bake above {limit} of all")
         tar_bytes = Sizes.of(manifest).bytes / views * estimate.views
         sizes = Sizes(estimate.records, estimate.views, estimate.shards, tar_bytes)
         here = dataclasses.replace(job, set=str(sample), pictures="")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shards.contract.canonical import canonical_json
-from shards.contract.manifest import MANIFEST_NAME
+from shards.contract.canonical import canonical_json, parse_json
+from shards.contract.manifest import MANIFEST_NAME, recipe_difference
 from shards.errors import ConfigError
 from shards.storage.storage import Folder
 from shards.writing.card import facts_in
@@ -31,7 +31,9 @@ def begin(target: Folder, recipe: Mapping[str, Any]) -> None:
         raise ConfigError(f"{target} holds a set; give another place. Nothing was changed.")
     begun = target.read(PLAN) if target.exists(PLAN) else None
     if begun != plan and (begun or target.exists(f"{BUILD_FOLDER}/recipe.json") or target.names("*.tar")):
-        raise ConfigError(f"{target} holds shards of something else; give another place. Nothing was changed.")
+        found = recipe_difference(parse_json(plan, PLAN), parse_json(begun, PLAN), "what was begun") if begun else []
+        apart = "".join(f"\n  {line}" for line in found)
+        raise ConfigError(f"{target} holds shards of something else; give another place. Nothing was changed.{apart}")
     target.sweep()
     target.write(PLAN, plan)
 

@@ -17,7 +17,7 @@ from killed_bake import bake_until_killed
 from diffusion_perception import SetDataset, ShardSet, settings
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.contents import field_names
-from diffusion_perception.baking.forms import error_of, float8_values, pooled, restored
+from diffusion_perception.baking.forms import SCALE, error_of, float8_values, pooled, restored, stored_of
 from diffusion_perception.baking.job import BakeJob
 from diffusion_perception.features.reading import Features
 from jobs import features as command
@@ -102,6 +102,15 @@ def test_means_and_eight_bits_are_as_near_as_the_recipe_says(world: Path, baked:
         largest = np.abs(found).max((2, 3))
         assert (off <= largest[..., None] / 254 + 2e-3).all()  # and float16's own error
         assert np.abs(steps).max() == 127
+
+
+@pytest.mark.parametrize("store", ["int8", "float8_e4m3fn"])
+def test_numbers_too_small_for_a_scale_come_back_as_nothing(store: str) -> None:
+    values = torch.tensor([[[[0.0, 1e-44]]]])  # whose 127th is 0 in float32
+    assert (values > 0).any()
+    job = settings.bind(BakeJob, {"model": "m", "set": "s", "out": "o", "layers": ["x"]})
+    held = stored_of(job, "", "", values, store)
+    np.testing.assert_allclose(restored(held[""], held[SCALE]), 0, atol=1e-30)
 
 
 def test_the_bytes_of_float8_are_those_of_torch() -> None:
