@@ -5,6 +5,7 @@ Owns the joint between a saved model's `config.json` (`vpd.exchange.pretrained`)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from diffusion_perception import plugins
 from diffusion_perception.assemble import build_head
 from vpd.exchange.digests import check_digests
-from vpd.exchange.pretrained import MODEL, Blueprint, load_weights, read_blueprint, with_weights
+from vpd.exchange.pretrained import MODEL, Blueprint, inside, load_weights, read_blueprint, with_weights
 from vpd.exchange.report import Report, check_fit
 from vpd.model.perception import Perception
 from vpd.model.settings import PromptConfig, VisionConfig
@@ -65,7 +66,7 @@ def from_pretrained(folder: str | Path) -> tuple[Perception, Blueprint]:
     folder = Path(folder)
     check_digests(folder)
     blueprint = read_blueprint(folder)
-    weights, model = load_weights(folder), assembled(blueprint)
+    weights, model = load_weights(folder), assembled(replace(blueprint, head=inside(folder, blueprint.head)))
     expected = {name: value.shape for name, value in model.state_dict().items()}
     check_fit(Report(str(folder / MODEL), "of its config.json"), weights, expected)
     return with_weights(model, weights), blueprint

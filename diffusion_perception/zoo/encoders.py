@@ -6,6 +6,7 @@ set's recipe names them by their digest, and a published encoder is held against
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from shards.errors import ConfigError
 from shards.models.forms import CONFIG, FORMS
 from shards.models.hub import is_hub_id
 from shards.models.parts import ModelPart, find_part
-from vpd.exchange.pretrained import encoder_options
+from vpd.exchange.pretrained import encoder_options, inside
 
 if TYPE_CHECKING:
     from diffusion_perception.zoo.job import PublishJob
@@ -46,14 +47,15 @@ def place_encoders(source: Source, job: PublishJob, folder: Path) -> Blueprint:
         ConfigError: one is not at hand, or is named by a folder of this machine.
         FingerprintMismatch: one is not the encoder that the training set was built with.
     """
-    blueprint, placed = source.blueprint, {}
+    blueprint, placed, image = source.blueprint, {}, dict[str, Any]()
     for kind in blueprint.encoders:
         options = encoder_options(source.home, blueprint, kind)
         if job.base and kind != "vision":  # of no diffusion model
             options = {**options, "model": job.base, "revision": None}
         name = str(options.get("name"))
+        image = options if kind == "image" else image
         if job.encoders == "named":
-            _check_named(kind, str(options.get("model", "")))
+            _check_named(f"{kind} encoder", str(options.get("model", "")))
             checked = options
         elif name in PARTS:
             for part in PARTS[name]:
@@ -70,7 +72,35 @@ def place_encoders(source: Source, job: PublishJob, folder: Path) -> Blueprint:
             encoder = build_encoder(checked, cast(Kind, kind), torch.device("cpu"))
             check_same_weights(encoder.fingerprint, expected, f"{kind} encoder")
         placed[kind] = {key: value for key, value in options.items() if value is not None}
-    return replace(blueprint, encoders=placed)
+    return replace(blueprint, encoders=placed, head=_head_placed(source, job, image))
+
+
+def _head_placed(source: Source, job: PublishJob, image: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a head that decodes with a VAE (`label_latent`), which is the image encoder's own where that is
+    copied; other heads as they are."""
+    head = dict(inside(source.home, source.blueprint.head))
+    if not head.get("model"):
+        return head
+    if job.base:
+        head |= {"model": job.base, "revision": None}
+    model, revision = str(head["model"]), head.get("revision")
+    if job.encoders == "named":
+        _check_named("head's VAE", model)
+    elif _same_files(
+        find_part("head", model, "vae", revision), find_part("head", str(image["model"]), "vae", image.get("revision"))
+    ):
+        head |= {"model": "./", "revision": None}
+    elif not is_hub_id(model) or Path(os.path.expanduser(model)).exists():
+        raise ConfigError(
+            f"encoders=inside: the head decodes with the VAE of {json.dumps(model)}, which is not the image encoder's "
+            f"({json.dumps(str(image['model']))}). Label latents and pictures are encoded by one: name it in both."
+        )
+    return {name: value for name, value in head.items() if value is not None}
+
+
+def _same_files(one: ModelPart, other: ModelPart) -> bool:
+    pairs = zip(one.weights, other.weights, strict=False)
+    return len(one.weights) == len(other.weights) and all(filecmp.cmp(a, b, shallow=False) for a, b in pairs)
 
 
 def copy_part(part: ModelPart, folder: Path) -> None:
@@ -102,9 +132,9 @@ def _of_pickle(part: ModelPart, file: Path) -> dict[str, Any]:
     return found
 
 
-def _check_named(kind: str, model: str) -> None:
+def _check_named(what: str, model: str) -> None:
     if not is_hub_id(model) or Path(os.path.expanduser(model)).exists():
         raise ConfigError(
-            f"encoders=named: the {kind} encoder is {json.dumps(model)}, a place that other machines do not have. Name "
+            f"encoders=named: the {what} is {json.dumps(model)}, a place that other machines do not have. Name "
             "a hub id, base=owner/name, or copy it: encoders=inside."
         )

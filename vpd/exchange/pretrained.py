@@ -207,6 +207,10 @@ def encoder_options(folder: str | Path, blueprint: Blueprint, which: str) -> dic
             f"{folder}: names no {which} encoder, only {list(blueprint.encoders)}. Add one to {CONFIG}, under "
             f'"encoders": {{"{which}": {{"name": ..., "model": ...}}}}.'
         )
-    options = dict(blueprint.encoders[which])
+    return inside(folder, blueprint.encoders[which])
+
+
+def inside(folder: str | Path, options: Plugin) -> dict[str, Any]:
+    """Options whose model is a place on this machine, where they say one inside the folder."""
     model = str(options.get("model", ""))
-    return options | ({"model": str(Path(folder) / model)} if model.startswith("./") else {})
+    return {**options, **({"model": str(Path(folder) / model)} if model.startswith("./") else {})}

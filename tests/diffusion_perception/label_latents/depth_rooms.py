@@ -52,7 +52,9 @@ def write_rooms(folder: Path, views: Sequence[View] = VIEWS) -> None:
     name = folder.name
     shards = [write_shard(folder, f"{name}-{n:06d}", schema, (record(2 * n + i) for i in (0, 1))) for n in (0, 1)]
     table = write_table(folder, "classes", {"embeddings": np.ones((3, 64), np.float32)}, {"names": ["a", "b", "c"]})
-    recipe = {"source": {"name": "toy"}, "image_encoder": {"encoder": "sd_vae", "weights": decoder(str(MODEL))[1]}}
+    layout = {"act_fn": "silu", "norm_num_groups": 1, "mid_block_add_attention": True}
+    encoder = {"encoder": "sd_vae", "weights": decoder(str(MODEL))[1], "layout": layout}
+    recipe = {"source": {"name": "toy"}, "image_encoder": encoder}
     card = {"title": "toy", "licence": "CC0", "splits": ["train"]}
     sealed: dict[str, Any] = {"name": name, "split": "train", "recipe": recipe, "schema": schema, "card": card}
     seal_set(folder, **sealed, shards=shards, tables=[table])

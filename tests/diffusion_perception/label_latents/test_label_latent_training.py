@@ -80,6 +80,13 @@ def test_a_run_learns_is_scored_and_predicts(world: Path, tmp_path: Path, capsys
     with Image.open(tmp_path / "depth.png") as picture:
         np.testing.assert_allclose(np.asarray(picture) / 65535, answer[0], atol=1e-5)
         assert picture.info["unit"] == "1/65535 of relative depth, no unit of length"
+    predictor.save_pretrained(tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    moved = Predictor.from_pretrained(str(tmp_path / "elsewhere"), device="cpu")
+    head: Any = moved.trained.model.head
+    assert Path(head.model) == tmp_path / "elsewhere", "it decodes with the VAE that lies in the folder"
+    (again,) = moved(image)
+    np.testing.assert_allclose(again, answer, atol=1e-4)
     assert task.draw(image, answer).shape == (48, 80, 3)
     assert task.legend(image, answer).title == "relative depth, no unit"
 
