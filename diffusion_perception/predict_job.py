@@ -42,6 +42,11 @@ class Spread:
         check_actors(self)
 
 
+# Settings of one picture and of many, and what the other kind has in their place.
+_OF_ONE = {"out": "into=FOLDER", "export": "exports=[.png]"}
+_OF_MANY = {"into": "out=FILE", "exports": "export=FILE"}
+
+
 @dataclass(frozen=True)
 class PredictJob:
     """Settings of a prediction."""
@@ -79,6 +84,13 @@ class PredictJob:
     def __post_init__(self) -> None:
         if bool(self.image) == bool(self.images):
             raise ConfigError("say which picture, image=photo.jpg, or which pictures, images=FOLDER; not both.")
+        unread = _OF_ONE if self.images else _OF_MANY
+        for name, other in unread.items():
+            if (given := getattr(self, name)) != type(self).__dataclass_fields__[name].default:
+                here, there = ("images", "image") if self.images else ("image", "images")
+                raise ConfigError(
+                    f"{name} is {given!r}, which is read with {there}=, and {here}= is given. Set {other} in its place."
+                )
         if self.sentence and self.sentences:
             raise ConfigError("sentence and sentences are both given; expected one of them.")
         if self.batch_size < 0 or self.memory_gb < 0:

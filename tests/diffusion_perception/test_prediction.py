@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,3 +226,17 @@ def test_outputs_do_not_go_to_a_url(tmp_path: Path) -> None:
     job = PredictJob("/run", images=str(save(tmp_path / "a.png")), into="s3://bucket/out")
     with pytest.raises(ConfigError, match="into=s3://bucket/out: outputs go to a folder"):
         prediction_many.planned(job, "/run", "weights")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"images": "photos", "out": "x.png"}, r"out is 'x.png', which is read with image=.* Set into=FOLDER"),
+        ({"images": "photos", "export": "x.npy"}, r"export is 'x.npy'.* Set exports="),
+        ({"image": "a.png", "into": "found"}, r"into is 'found', which is read with images=.* Set out=FILE"),
+        ({"image": "a.png", "exports": (".npy",)}, r"exports is .* Set export=FILE"),
+    ],
+)
+def test_an_output_that_would_not_be_written_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        PredictJob("/run", **given)
