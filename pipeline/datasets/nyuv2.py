@@ -25,7 +25,7 @@ def describe() -> Dataset:
         terms=f"{card['licence']} {card['terms']}",
         keep=True,
         folder="nyuv2",
-        builds=("nyuv2", "nyuv2_meta_prompts"),
+        builds=("nyuv2", "nyuv2_meta_prompts", "nyuv2_ecodepth"),
         forms={
             "folders": tuple(folders),
             "mat": (

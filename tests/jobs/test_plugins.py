@@ -67,6 +67,7 @@ def test_listing_plugins_skips_modules_that_are_not_plugins() -> None:
         "depth_decoder",
         "fpn",
         "heat_maps",
+        "label_latent",
         "prompt_depth",
         "refer_decoder",
         "upernet",
