@@ -20,10 +20,11 @@ from shards.contract.manifest import MANIFEST_NAME, Manifest
 from shards.contract.schema import check_key
 from shards.errors import ConfigError, CorruptShard, SchemaMismatch
 from shards.progress import reports
-from shards.storage.atomic import sha256_bytes
+from shards.storage.atomic import sha256_bytes, sweep
+from shards.storage.local import LocalFolder
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, open_folder
-from shards.upkeep.copying import THREADS, Copied, copy_set
+from shards.upkeep.copying import THREADS, Copied, alone, copy_set
 from shards.upkeep.croissant import CROISSANT, croissant
 from shards.upkeep.dataset_card import Member, dataset_card
 from shards.writing.card import facts_in
@@ -126,7 +127,17 @@ def _moved(source: Folder, target: Folder, replace: bool, threads: int, say: Say
 def _describe(
     place: Folder, to: str | Path, pushed: Sequence[str], storage_options: StorageOptions | None, note: str
 ) -> None:
-    """Write what tells of all sets of a place; what tells of them comes after them, so that it never lies."""
+    """Write what tells of all sets of a place; what tells of them comes after them, so that it never lies. One process
+    at a time does so in a folder, and removes what one that was killed at it left there."""
+    with alone(place):
+        if isinstance(place, LocalFolder):
+            sweep(place.root)
+        _write_description(place, to, pushed, storage_options, note)
+
+
+def _write_description(
+    place: Folder, to: str | Path, pushed: Sequence[str], storage_options: StorageOptions | None, note: str
+) -> None:
     names = sorted({*published(place), *pushed})
     members, entries = [], []
     for name in names:

@@ -79,6 +79,16 @@ def test_a_killed_push_to_a_folder_goes_on(
     assert temporary(tmp_path) == []
 
 
+def test_what_a_push_killed_while_it_described_a_place_left_there_goes_with_the_next(
+    many: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "pub"
+    push_sets([many], place)
+    (place / ".sets.json.5447-4b5ce25f.tmp").touch()
+    push_sets([many], place)
+    assert temporary(tmp_path) == []
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_a_killed_push_to_s3_goes_on_and_so_does_the_pull(
     many: Path, tmp_path: Path, s3_server: S3Server, killed_move: Callable[..., None], seed: int
