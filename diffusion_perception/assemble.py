@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import fit, plugins
-from diffusion_perception.companions import backbone_facts, build_encoders
+from diffusion_perception.companions import backbone_facts, build_encoders, check_label_decoder
 from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
 
@@ -269,6 +269,7 @@ def build_parts(job: TrainJob, device: torch.device) -> Parts:
     facts: BackboneFacts = model.backbone.facts  # read from the weights' own config, where a driver may have assumed
     fit.check_set(job, task, facts, train_set.manifest, "data.train")
     fit.check_stride(facts, train_set)
+    check_label_decoder(model.head, train_set.manifest.recipe)
     if job.model.init:
         initialise(model, job.model.init)
     apply_regime(model, job.model)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vpd.model.device_batch import Encoders
 
 Kind = Literal["image", "text", "vision"]
+# Settings that name an encoder, where not encoders.model does.
+_SETTINGS = {"vision encoder": "encoders.vision", "VAE of the head": "model.head.model"}
 
 
 def backbone_facts(backbone: Mapping[str, Any]) -> BackboneFacts:
@@ -127,6 +129,26 @@ def build_encoders(
     return Encoders(latents, text, empty)
 
 
+def check_label_decoder(head: Any, recipe: Mapping[str, Any]) -> None:
+    """Hold a head that decodes label latents against what encoded those of a set: another VAE would show them wrongly,
+    and score so, without a word. Other heads, and sets without label latents, pass.
+
+    Raises:
+        FingerprintMismatch: the head's VAE is another one.
+    """
+    import torch
+
+    from vpd.heads.label_latent import LabelLatentHead
+
+    made = recipe.get("label_latents")
+    if not made or not isinstance(head, LabelLatentHead):
+        return
+    expected = made["encoder"]
+    setting = {"name": expected["encoder"], "model": head.model, "revision": head.revision}
+    found = build_encoder(setting, "image", torch.device("cpu")).fingerprint
+    check_same_weights(found, expected, "VAE of the head")
+
+
 def empty_sentence(encoder: Any, field: str) -> np.ndarray:
     """What a set would store of a sentence without words: `tokens` int32 [L], or its states, `text`, float16 [L, D].
 
@@ -163,7 +185,7 @@ def check_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any], wh
     """Weights and tokenizer must be equal; precision and batch size may differ, they are this run's own business."""
     apart = [key for key in ("encoder", "weights", "tokenizer", "layout") if found.get(key) != expected.get(key)]
     if apart:
-        setting = "encoders.vision" if what.startswith("vision") else "encoders.model (and encoders.revision)"
+        setting = _SETTINGS.get(what, "encoders.model (and encoders.revision)")
         lines = "\n  ".join(f"{key}: {found.get(key)} here, {expected.get(key)} in the set" for key in apart)
         raise FingerprintMismatch(
             f"the {what} of this configuration is not the one the training set was built with:\n  {lines}\n"

@@ -15,6 +15,7 @@ from diffusion_perception.assemble import build_model, build_task, context_token
 from diffusion_perception.companions import (
     Kind,
     build_encoder,
+    check_label_decoder,
     check_same_weights,
     encoder_setting,
     states_on_device,
@@ -64,6 +65,7 @@ class Trained:
         """
         from vpd.model.device_batch import Encoders, text_fields
 
+        check_label_decoder(self.model.head, manifest.recipe)
         if self.model.reads_vision:
             self._check_vision(manifest)
         if text_fields(manifest.schema, self.data.text) != ("tokens",):

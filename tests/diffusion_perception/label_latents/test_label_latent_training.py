@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import torch
 import yaml
 from depth_rooms import MODEL, VIEWS, write_rooms
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from diffusion_perception import Predictor, ShardSet
 from jobs import build_prompts, evaluate, label_latents, program, train
 from pipeline.encoders.sd_vae import decoder
-from shards.errors import ConfigError
+from shards.contract.manifest import Manifest
+from shards.errors import ConfigError, FingerprintMismatch
 from shards.geometry.view import View
 from vpd.tasks import depth_label_latents
 
@@ -116,6 +119,29 @@ def test_what_cannot_be_is_one_message(
     over = {name: value.replace("{world}", str(world)) for name, value in over.items()}
     assert program.status("jobs.train", settings(world, tmp_path, **over)) == 1
     assert said in capsys.readouterr().err
+
+
+def test_another_vae_than_the_one_that_made_the_label_latents_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(MODEL / "vae", tmp_path / "other" / "vae")
+    (weights,) = (tmp_path / "other" / "vae").glob("*.safetensors")
+    values = load_file(weights)
+    values["encoder.conv_in.weight"] *= 1.01
+    save_file(values, weights)
+    words = settings(world, tmp_path, **{"model.head.model": str(tmp_path / "other")})
+    assert program.status("jobs.train", words) == 1
+    said = capsys.readouterr().err
+    assert "the VAE of the head of this configuration is not the one" in said
+    assert "Set model.head.model to the model the set was built with" in said
+    train.run(settings(world, tmp_path / "own", **{"loop.steps": 1}))
+    trained = Predictor(str(tmp_path / "own" / "run"), device="cpu").trained
+    head: Any = trained.model.head
+    trained.encoders_for(Manifest.load(world / "depth"))
+    head.model = str(tmp_path / "other")
+    with pytest.raises(FingerprintMismatch, match="VAE of the head"):
+        trained.encoders_for(Manifest.load(world / "depth"))
+    trained.encoders_for(Manifest.load(world / "rooms"))  # holds none: only scores are asked for
 
 
 @pytest.mark.parametrize("space", ["depth", "disparity"])
