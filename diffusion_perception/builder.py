@@ -71,9 +71,7 @@ class BuildJob:
     views: ViewsPlugin  # how pictures are cut and augmented
     image: EncoderPlugin  # image encoder
     text: EncoderPlugin | None = None  # text encoder, for sentences or class prompts
-    vision: EncoderPlugin | None = (
-        None  # says a vector of every view as a whole, such as vit: a condition, as ECoDepth's
-    )
+    vision: EncoderPlugin | None = None  # says a vector of every view as a whole, such as vit (ECoDepth's condition)
     prompts: PromptSettings | None = None  # also store a table of the source's class names, encoded
     views_of: Mapping[str, ViewsPlugin] = field(default_factory=dict)  # split -> another view plan than `views`
     out: str = "data/shards"  # folder that every node reaches, or a URL: s3://, gs://, az:// (docs/storage.md)

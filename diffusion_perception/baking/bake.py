@@ -146,7 +146,8 @@ def forecast(job: BakeJob, baker: Baker, whole: Sizes | None = None) -> list[str
         if job.store in ERRORS and not job.pca:
             found = ", ".join(f"{error_of(job, maps[layer], store):.2%} in {store}" for store in ERRORS)
             lines.append(f"{layer}: root mean square error of these, as a share of the features': {found}")
-    lines.append(f"{total / 1e9:.3g} GB in all; the set itself has {sizes.bytes / 1e9:.3g} GB")
+    beside = "its latents, which go when it is finished, have" if whole else "the set itself has"
+    lines.append(f"{total / 1e9:.3g} GB in all; {beside} {sizes.bytes / 1e9:.3g} GB")
     if taken is not None:
         lines.append(f"{job.pca} components a layer are taken from {job.pca_from}")
     elif job.pca:

@@ -19,9 +19,7 @@ class LabelLatentsJob:
     set: str  # finished shard set with depth
     out: str  # folder or URL of the new set
     space: Literal["depth", "disparity"] = "depth"  # what is scaled and encoded: depth (Marigold), or 1 / depth (Lotus)
-    quantile: float = (
-        0.02  # of a view's measured values that becomes -1; 1 - quantile becomes 1, what is outside is cut
-    )
+    quantile: float = 0.02  # of a view's measured values that becomes -1, and 1 - quantile 1; what is outside is cut
     batch_size: int = 8  # views that the VAE encodes at once
     revision: str = ""  # branch, tag or commit of a hub model
     dtype: Literal["float32", "float16"] = "float32"  # of the VAE's computation

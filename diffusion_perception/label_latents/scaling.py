@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-SPACES = ("depth", "disparity")
 UNITS = {"depth": "metres", "disparity": "1 / metres"}
 
 

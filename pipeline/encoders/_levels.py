@@ -44,3 +44,8 @@ class PixelsOfLevels:
                 image[:, :y0], image[:, y1:], image[:, :, :x0], image[:, :, x1:] = 0.0, 0.0, 0.0, 0.0
         pixels[len(levels.shown_px) :] = 0.0
         return pixels
+
+
+def host_array(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> np.ndarray:
+    """Memory of the host for a batch on its way to a device: pinned, where that is a GPU."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda").numpy()

@@ -88,9 +88,7 @@ class OptimConfig:
     weight_decay: float = 1e-2  # of the groups that decay
     betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     clip_norm: float = 0.0  # longest gradient, over all weights together; 0 = as long as it is
-    gradient_noise: float = (
-        0.0  # variance of the noise on the first step's gradients, less later; 0 = none; such as 0.01
-    )
+    gradient_noise: float = 0.0  # variance of noise on the first step's gradients, less later; 0 = none; such as 0.01
     ema_decay: float = 0.0  # of the weights' moving average, which is evaluated and exported; 0 = none; such as 0.9999
     sharded: bool = False  # each worker keeps the moments of its share of the weights (ZeRO-1); of one, nothing changes
     preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim

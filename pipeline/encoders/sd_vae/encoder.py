@@ -22,7 +22,7 @@ from torch import nn
 from pipeline.encoders import Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._compiling import Compiled
-from pipeline.encoders._levels import PixelsOfLevels
+from pipeline.encoders._levels import PixelsOfLevels, host_array
 from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.sd_vae.facts import facts_of, stride_of
 from shards.contract.schema import Field
@@ -70,10 +70,10 @@ class SdVae:
         return self.facts.fields(size_px)
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
-        return torch.empty(shape, dtype=torch.float32, pin_memory=self._device.type == "cuda").numpy()
+        return host_array(shape, torch.float32, self._device)
 
     def allocate_levels(self, shape: tuple[int, ...]) -> np.ndarray:
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda").numpy()
+        return host_array(shape, torch.uint8, self._device)
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from transformers import ViTForImageClassification
 
 from pipeline.encoders import VISION, Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
-from pipeline.encoders._levels import PixelsOfLevels
+from pipeline.encoders._levels import PixelsOfLevels, host_array
 from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.vit.facts import Says, facts_of
 from pipeline.encoders.vit.picture import FILE, Preparation, preparation_of
@@ -79,10 +79,10 @@ class Vit:
         return self.facts.fields(size_px)
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
-        return torch.empty(shape, dtype=torch.float32, pin_memory=self._device.type == "cuda").numpy()
+        return host_array(shape, torch.float32, self._device)
 
     def allocate_levels(self, shape: tuple[int, ...]) -> np.ndarray:
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda").numpy()
+        return host_array(shape, torch.uint8, self._device)
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray) -> dict[str, np.ndarray]:

@@ -68,13 +68,15 @@ def preparation_of(said: Mapping[str, Any], image_px: int, model: str) -> Prepar
         ConfigError: a step that is not one of these, or an input of another size than the network's.
     """
     refuse = f"vit: the {FILE} of {model!r} says "
+    if not said.get("do_resize", True):
+        raise ConfigError(f"{refuse}do_resize = false; views are of any size, and the network takes one")
     if said.get("do_center_crop"):
         raise ConfigError(f"{refuse}do_center_crop; only resizing the whole square to the model's input is done here")
     resample = said.get("resample", 2)
     if resample not in _KERNELS:
         raise ConfigError(f"{refuse}resample = {resample!r}, expected 2 (bilinear) or 3 (bicubic)")
     size_px = (image_px, image_px)
-    if said.get("do_resize", True) and _size(said.get("size", image_px)) != size_px:
+    if _size(said.get("size", image_px)) != size_px:
         raise ConfigError(f"{refuse}size = {said['size']!r}, and the network takes {image_px} x {image_px} pixels")
     plain = not said.get("do_normalize", True)
     return Preparation(

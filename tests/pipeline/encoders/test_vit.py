@@ -120,6 +120,7 @@ def test_without_a_file_the_preparation_is_transformers_own(tmp_path: Path, capl
     [
         ({"size": {"shortest_edge": 32}}, r"size = .*takes 32 x 32"),
         ({"size": 48}, "size = 48"),
+        ({"do_resize": False}, "do_resize = false"),
         ({"do_center_crop": True}, "do_center_crop"),
         ({"resample": 1}, "resample = 1"),
         ({"image_std": [0.5, 0.0, 0.5]}, "image_std"),
