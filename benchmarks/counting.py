@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.networks import build, loss_of, made_up
+from benchmarks.networks import build, knowing_features, loss_of, made_up
 from vpd.model.settings import ModelConfig
 from vpd.training.activations import saving_into
 from vpd.training.utilisation import FUSED_ATTENTION
@@ -60,7 +60,12 @@ class StepCount:
 
 
 def count_step(
-    name: str = "refer", width: int = 320, latent_side: int = 64, regime: ModelConfig | None = None, **options: Any
+    name: str = "refer",
+    width: int = 320,
+    latent_side: int = 64,
+    regime: ModelConfig | None = None,
+    known: bool = False,
+    **options: Any,
 ) -> StepCount:
     """Count one image on shapes alone.
 
@@ -69,6 +74,7 @@ def count_step(
         width: base channels of the UNet; 320 is SD 1.5.
         latent_side: 64 is a 512 x 512 image.
         regime: what learns; default everything.
+        known: the features are those of a sample that came before.
         options: of `networks.build`, and of `SdUnet`.
     """
     # Fake CPU tensors choose the kernels that real ones would; on the meta device attention decomposes.
@@ -76,6 +82,7 @@ def count_step(
     with FakeTensorMode():
         _from_meta(model)
         batch = made_up(name, model, 1, latent_side)
+        batch = knowing_features(model, task, batch) if known else batch
         counter, squares = FlopCounterMode(display=False, custom_mapping=FUSED_ATTENTION), AttentionSquares()
         saved: dict[int, torch.Tensor] = {}
         with squares, counter:

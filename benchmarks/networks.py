@@ -8,7 +8,7 @@ classes, and `prompts` is Meta Prompts' depth with 50 learned prompts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -116,4 +116,11 @@ def made_up(name: str, model: Perception, samples: int, latent_side: int = 64, d
 
 def loss_of(model: Any, task: Task, batch: DeviceBatch) -> torch.Tensor:
     """Forward pass and loss, as the training loop does them."""
-    return task.loss(model(batch.latents, task.context(batch), task.out_size_px(batch)), batch)
+    known = () if batch.features is None else (batch.features,)
+    return task.loss(model(batch.latents, task.context(batch), task.out_size_px(batch), *known), batch)
+
+
+def knowing_features(model: Perception, task: Task, batch: DeviceBatch) -> DeviceBatch:
+    """The same batch, whose features were computed before (`loop.keep_features_gb`)."""
+    with torch.no_grad():
+        return replace(batch, features=model.features(batch.latents, task.context(batch))[0])

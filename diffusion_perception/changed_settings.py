@@ -45,6 +45,8 @@ FREE: Mapping[str, str] = {
     "loop.exchange.bucket_view": "is about where gradients lie",
     "loop.exchange.static_graph": "is about when gradients travel",
     "optim.sharded": "is about who keeps which moments; a checkpoint has all of them",
+    "loop.keep_features_gb": "is about what is computed again, to the same features",
+    "loop.keep_features_in": "is about what is computed again, to the same features",
     "loop.cuda_graphs": "is about how kernels are launched, which are the same ones",
     "loop.mfu": "is about what is told, and when",
     "loop.profile": "is about what is told, and when",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffusion_perception.forecast import unbuilt
-from diffusion_perception.forecast.network import moment_shares
+from diffusion_perception.forecast.network import moment_shares, precisions
 from diffusion_perception.forecast.training import TrainingForecast
 from pipeline.building.plan import size_text
 
@@ -135,10 +135,32 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
         f"memory of a worker: weights {size_text(memory.weight_bytes)}, gradients {size_text(memory.gradient_bytes)}, "
         f"AdamW {size_text(memory.optimiser_bytes)}{shared}, {averaged}activations {_activations(forecast)}"
     )
+    yield from _kept(forecast)
     peaks = [f"{size_text(amount)} in {name}" for name, amount in forecast.peak_bytes.items() if amount is not None]
     if peaks:
         aside = " beside its frozen encoders" if forecast.encoders else ""
         yield f"at the peak of a step a worker holds {' or '.join(peaks)}{aside}; leave a tenth of its memory free"
+
+
+def _kept(forecast: TrainingForecast) -> Iterator[str]:
+    """What `loop.keep_features_gb` comes to."""
+    from vpd.training.kept_features import GB, bytes_of_sample, samples_of
+
+    job, train, sample = forecast.job, forecast.sets.train, forecast.sets.sample
+    if not job.loop.keep_features_gb or train is None or sample is None or forecast.model is None:
+        return
+    backbone, number = forecast.model.backbone, {"bfloat16": 2}
+    view_px = backbone.facts.latents.size_px(*sample.latents.shape[-2:])
+    levels, n_samples = backbone.spec(forecast.sets.tokens).levels, samples_of(job.training, train)
+    for precision in precisions(job):
+        size = bytes_of_sample(levels, view_px, number.get(precision, 4))
+        held = min(n_samples, int(job.loop.keep_features_gb * GB) // size)
+        rest = "" if held == n_samples else f"; the other {n_samples - held:,} are computed whenever they come"
+        where = job.loop.keep_features_in or "memory"
+        yield (
+            f"features that a worker keeps in {where}: {held:,} samples of {size_text(size)} in {precision}, "
+            f"{size_text(held * size)}{rest}"
+        )
 
 
 def _activations(forecast: TrainingForecast) -> str:

@@ -64,8 +64,8 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets, 
     from vpd.training.activations import saved_bytes
 
     share = _largest_share(job)
-    passing, precisions = min(share, job.data.micro_batch_size or share), _precisions(job)
-    return _counted(task, model, found, passing, saved_bytes, precisions if dry else precisions[:1])
+    passing, of_run = min(share, job.data.micro_batch_size or share), precisions(job)
+    return _counted(task, model, found, passing, saved_bytes, of_run if dry else of_run[:1])
 
 
 def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dict[str, int | None]:
@@ -84,7 +84,7 @@ def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dic
         gradients_beside=not job.loop.exchange.bucket_view,
         shared_by=moment_shares(job),
     )
-    return _counted(task, model, found, _largest_share(job), count, _precisions(job))
+    return _counted(task, model, found, _largest_share(job), count, precisions(job))
 
 
 def moment_shares(job: TrainJob) -> int:
@@ -103,7 +103,7 @@ def _counted(
     found: Sets,
     samples: int,
     count: Callable[..., int | None],
-    precisions: Sequence[str],
+    of_run: Sequence[str],
 ) -> dict[str, int | None]:
     """A count of what a step does with so many samples, by precision."""
     sample = found.sample
@@ -112,7 +112,7 @@ def _counted(
     view_px = model.backbone.facts.latents.size_px(*sample.latents.shape[-2:])
     learned: Any = task if found.train else unbuilt.WithoutLabels(view_px)
     try:
-        return {name: count(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in precisions}
+        return {name: count(model, learned, sample, samples, bfloat16=name == "bfloat16") for name in of_run}
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ConfigError(
             f"the network does not run on {samples} sample(s) a worker with latents of "
@@ -134,7 +134,7 @@ def gpus_of_worker(job: TrainJob) -> float:
     return job.run.gpus_per_worker if job.run.workers else float(torch.cuda.is_available())
 
 
-def _precisions(job: TrainJob) -> tuple[str, ...]:
+def precisions(job: TrainJob) -> tuple[str, ...]:
     """That of the run, or both where only its workers know whether they have GPUs."""
     if job.loop.precision != "auto":
         return (job.loop.precision,)

@@ -79,11 +79,13 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
     from shards.reading.order import check_world
     from vpd.training.checkpoint import CheckpointStore
     from vpd.training.graphs import check_graphs
+    from vpd.training.kept_features import check_kept
     from vpd.training.optim import named_groups, preset_rules
     from vpd.training.resume import resumable
 
     check_world(job.data.batch_size, 0, job.run.world)
     check_graphs(job.training, job.run.world)
+    check_kept(job.training)
     preset_rules(job.optim)
     task, facts = build_task(job), backbone_facts(job.backbone)
     if job.predict_views:

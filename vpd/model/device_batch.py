@@ -42,6 +42,7 @@ class DeviceBatch:
     text: torch.Tensor | None  # [B, L, D] float32 text states, None for tasks without sentences
     labels: dict[str, torch.Tensor] = field(default_factory=dict)
     on_host: dict[str, np.ndarray] = field(default_factory=dict)  # labels called `host_*`; some batches have none
+    features: list[torch.Tensor] | None = None  # of the backbone, where they are known: [B, C, h, w], finest first
 
     def __len__(self) -> int:
         return self.latents.shape[0]

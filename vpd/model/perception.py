@@ -117,7 +117,11 @@ class Perception(nn.Module):
         return isinstance(self.adapter, ImageToken)
 
     def forward(
-        self, latents: torch.Tensor, context: torch.Tensor | None, out_size_px: Sequence[int] | None
+        self,
+        latents: torch.Tensor,
+        context: torch.Tensor | None,
+        out_size_px: Sequence[int] | None,
+        features: list[torch.Tensor] | None = None,
     ) -> Prediction:
         """Predict.
 
@@ -125,11 +129,17 @@ class Perception(nn.Module):
             latents: raw VAE posterior mean `[B, channels, h, w]`, any float type.
             context: see `text_states`; not read with learned prompts.
             out_size_px: `(H, W)` of the prediction; None: as the head makes it.
+            features: the pyramid of these latents in this context, where it is known: the backbone is not passed.
 
         Returns:
             `[B, channels, H, W]` float32; in training, followed by a head's auxiliary outputs, if it has them.
         """
-        features, states = self.features(latents, context)
+        if features is None:
+            features, states = self.features(latents, context)
+        elif self.prompts is None:
+            states = self.text_states(context)
+        else:
+            *_, (states, _) = self.prompts  # of the last pass
         return self.head(features, out_size_px, states)
 
     def features(self, latents: torch.Tensor, context: torch.Tensor | None) -> tuple[list[torch.Tensor], torch.Tensor]:

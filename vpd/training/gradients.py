@@ -106,7 +106,8 @@ def _predict(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autoc
     if seed is not None:
         torch.manual_seed(seed)  # dropout is a function of the position
     with autocast():
-        return model(part.latents, context_of(task, part), task.out_size_px(part))
+        known = () if part.features is None else (part.features,)
+        return model(part.latents, context_of(task, part), task.out_size_px(part), *known)
 
 
 def _loss(model: nn.Module, task: Learned, part: DeviceBatch, autocast: Autocast, seed: int | None) -> torch.Tensor:
@@ -130,6 +131,7 @@ def _split(batch: DeviceBatch, micro_batch: int) -> list[DeviceBatch]:
     latents = batch.latents.split(micro_batch)
     text = batch.text.split(micro_batch) if batch.text is not None else [None] * len(latents)
     labels = {name: values.split(micro_batch) for name, values in batch.labels.items()}
+    levels = [level.split(micro_batch) for level in batch.features or ()]
     rows = [slice(first, first + micro_batch) for first in range(0, len(batch), micro_batch)]
     return [
         DeviceBatch(
@@ -137,6 +139,7 @@ def _split(batch: DeviceBatch, micro_batch: int) -> list[DeviceBatch]:
             text[k],
             {name: values[k] for name, values in labels.items()},
             {name: values[rows[k]] for name, values in batch.on_host.items()},
+            None if batch.features is None else [level[k] for level in levels],
         )
         for k in range(len(latents))
     ]

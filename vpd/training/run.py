@@ -23,6 +23,7 @@ from vpd.training.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream, unseen_views
 from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight, ways_on
 from vpd.training.keeping import Keeping
+from vpd.training.kept_features import kept_features_of
 from vpd.training.learning import LearningStep
 from vpd.training.log import RunLog
 from vpd.training.norms import check_compiled_norms, joins_norms, norm_statistics
@@ -86,6 +87,7 @@ class Run:
         self.watch, self.rolled_back = FiniteWatch(model, worker), 0
         learns = (model, wrapped, self.optimizer, self.scheduler, self.average)
         self.learning = LearningStep(config, parts.task, worker, *learns, self.watch, self.autocast)
+        self.kept = kept_features_of(config, model, parts.task, self.autocast, parts.train_set)
         self.ahead = RunAhead(worker.device)
         self.gradient_norm: torch.Tensor | None = None
         self.results: dict[str, float] = {}
@@ -165,6 +167,8 @@ class Run:
         """One optimiser step, of which nothing is read back."""
         batch = to_batch(raw.arrays, self.parts.encoders, self.worker.device)
         self._look_at(batch)
+        if self.kept is not None:
+            batch.features = self.kept.of(raw, batch)
         every, number = self.config.loop.log_every_steps, self.step + 1
         logged = bool(every) and (number == self.stop or number % every == 0)
         self.gradient_norm = self.learning.take(self.step, raw, batch, measured=logged)
@@ -183,6 +187,8 @@ class Run:
         on_gpu, mfu = self.worker.device.type == "cuda", self.config.loop.mfu
         if self.utilisation or not self.log or not self.config.loop.log_every_steps or mfu == "never":
             return
+        if self.kept is not None:
+            return  # most steps are the head's alone, and how many, nobody says
         if mfu == "always" or on_gpu:
             dtype = dtype_of(self.config.loop.precision, self.worker.device)
             with self.pace.apart():

@@ -137,6 +137,8 @@ class LoopConfig:
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)  # of gradients, among workers
     compile: bool = False  # regional torch.compile of the UNet's blocks
     compile_head: bool = False  # torch.compile of the task's head, as one region; beside `compile`, or alone
+    keep_features_gb: float = 0.0  # with model.train=head: so much of each worker's features, computed once; 0 = none
+    keep_features_in: str = ""  # folder of a local disk for them; empty = memory
     cuda_graphs: bool = False  # a step's passes as one CUDA graph, for small batches; on one GPU, of one shape
     mfu: Literal["auto", "always", "never"] = "auto"  # log the share of the device's rate; auto: on a GPU
     profile: tuple[int, ...] = ()  # [n, m]: trace the steps n to m of the run into its folder (torch's profiler)
@@ -152,7 +154,12 @@ class LoopConfig:
             "roll_backs",
             "pictures",
         )
-        _at_least("loop", self, 0, "epochs", "steps", *cadences)
+        _at_least("loop", self, 0, "epochs", "steps", "keep_features_gb", *cadences)
+        if self.keep_features_in and not self.keep_features_gb:
+            raise ConfigError(
+                f"loop.keep_features_in is {self.keep_features_in!r} and loop.keep_features_gb 0, so nothing is kept "
+                "there. Say how much each worker may keep."
+            )
         if self.profile and not (len(self.profile) == 2 and 1 <= self.profile[0] <= self.profile[1]):
             raise ConfigError(
                 f"loop.profile is {list(self.profile)}; expected the first and the last step to trace, from 1, such as "

@@ -35,6 +35,8 @@ def test_depth_has_no_queries_and_keys_to_learn() -> None:
 
 def test_what_does_not_learn_is_not_computed_for() -> None:
     """Of the head alone, backward passes the head alone; LoRA needs the gradients of inputs and few of weights."""
+    known = count_step(regime=ModelConfig(train="head"), known=True)
+    assert known.step_gflop == pytest.approx(317, rel=2e-3)  # the head alone, whose features need no gradient
     head, lora = (count_step(regime=ModelConfig(train=train)) for train in ("head", "lora"))
     assert head.forward_gflop == pytest.approx(800.1 + 108.2, rel=1e-3)
     assert head.step_gflop - head.forward_gflop <= 2 * 108.2 * SLACK
