@@ -53,7 +53,7 @@ class RunConfig:
     max_failures: int = 3  # restarts after a lost worker, without a newer checkpoint in between, before the job fails
     track: Annotated[Mapping[str, Any], "vpd.training.trackers"] = field(
         default_factory=dict
-    )  # a service that is told the numbers of the log, too, such as wandb; empty: none
+    )  # a service that is told the numbers of the log, too, such as mlflow; empty: none
     allow_changed: bool = False  # go on where the run ended, though its settings were changed since
 
     def __post_init__(self) -> None:

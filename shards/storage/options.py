@@ -23,7 +23,7 @@ _SECRET_NAME = re.compile(
     r"secret|token|passw|credential|signature|sas|connection_string|authorization|cookie|(^|[_-])(key|key_id)$", re.I
 )
 _SECRET_VARIABLE = re.compile(
-    r"^(AWS|AZURE|GOOGLE|GCS|HF|FSSPEC|HTTP)_.*(SECRET|TOKEN|KEY|PASSWORD|SAS|CREDENTIAL)", re.I
+    r"^(AWS|AZURE|GOOGLE|GCS|HF|FSSPEC|HTTP|MLFLOW)_.*(SECRET|TOKEN|KEY|PASSWORD|SAS|CREDENTIAL)", re.I
 )
 _SHORTEST_SECRET = 4  # replacing a shorter text would garble the message and protect nothing
 _S3FS_NAMES = {  # fsspec's S3 client -> ours
