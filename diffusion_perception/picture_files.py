@@ -8,6 +8,7 @@ hears it before anything is loaded. What becomes of a picture's bytes is `pipeli
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files.patterns import SIGNS, folder_and_pattern
 from shards.errors import ConfigError, Reject
 
 # What Pillow reads without plug-ins of others and people keep photos in.
@@ -26,7 +28,6 @@ VIDEO_SUFFIXES = (
     ".3gp",
 )  # fmt: skip
 LISTS = (".txt", ".lst")
-_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _named(text: str) -> Iterator[PictureFile]:
         yield from _of_list(path)
     elif path.is_file():
         yield PictureFile(str(path), path.name)
-    elif _PATTERN & set(text):
+    elif SIGNS & set(text):
         yield from _of_glob(path)
 
 
@@ -139,10 +140,8 @@ def _below(folder: Path, files: Iterable[Path], suffixes: tuple[str, ...] = SUFF
 
 def _of_glob(pattern: Path) -> Iterator[PictureFile]:
     """`**` for folders at any depth; names are those below the last folder without a pattern."""
-    parts = pattern.parts
-    first = next(index for index, part in enumerate(parts) if _PATTERN & set(part))
-    folder = Path(*parts[:first]) if first else Path()
-    matches = sorted(file for file in folder.glob(str(Path(*parts[first:]))) if file.is_file())
+    folder, below = folder_and_pattern(Path(), pattern)
+    matches = sorted(file for file in folder.glob(below) if file.is_file())
     yield from _below(folder, matches, _meant(str(pattern)))
 
 
@@ -163,15 +162,11 @@ def _of_url(url: str) -> Iterator[PictureFile]:
     suffixes = _meant(url)
     try:
         files, path = fsspec.core.url_to_fs(url)
-        if _PATTERN & set(path):
-            matches = files.glob(path)
-            fixed = path[: min(path.index(sign) for sign in _PATTERN if sign in path)]
-            root = fixed.rsplit("/", 1)[0]
+        root, pattern = _searched(files, path)
+        if pattern:
+            matches = files.glob(f"{glob.escape(root)}/{pattern}")
         elif PurePosixPath(path).suffix.lower() not in suffixes and files.isdir(path):
-            matches, root = (
-                [match for match in sorted(files.find(path)) if _is_picture(PurePosixPath(match).name)],
-                path,
-            )
+            matches = [match for match in sorted(files.find(path)) if _is_picture(PurePosixPath(match).name)]
         else:
             yield PictureFile(url, PurePosixPath(path).name)
             return
@@ -181,3 +176,13 @@ def _of_url(url: str) -> Iterator[PictureFile]:
         name = match.removeprefix(root).lstrip("/")
         if _is_picture(name, suffixes):
             yield PictureFile(files.unstrip_protocol(match), name)
+
+
+def _searched(files: Any, path: str) -> tuple[str, str]:
+    """The folder of a file system that a path names before its first sign, and the pattern of the rest, which may be
+    empty. A folder with a bracket in its name is asked for; other signs are always of a pattern, as `?` is in URLs."""
+    parts = path.split("/")
+    for place, part in enumerate(parts):
+        if SIGNS & set(part) and not ("[" in part and files.isdir("/".join(parts[: place + 1]))):
+            return "/".join(parts[:place]), "/".join(parts[place:])
+    return path, ""

@@ -32,6 +32,7 @@ from pipeline.building.plan import plan_shards
 from pipeline.building.shard import finish_set
 from pipeline.building.transaction import Order
 from pipeline.example import Source
+from pipeline.files.patterns import folder_and_pattern
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.manifest import MANIFEST_NAME, Manifest, fingerprint
 from shards.contract.schema import Schema
@@ -41,7 +42,6 @@ from shards.writing.writer import BUILD_FOLDER, REJECTS_NAME, read_rejects
 
 NAME, SPLIT = "pictures", "train"  # of the set of latents, which every recipe names
 WHO = "features"
-_PATTERN = frozenset("*?[")
 _SHOWN = 20
 
 
@@ -173,13 +173,13 @@ def _where(pictures: str) -> dict[str, Any]:
         return {"root": str(path), "images": ".", "splits": [SPLIT]}
     if path.suffix.lower() in LISTS and path.is_file():
         return {"root": str(path.parent), "images": ".", "lists": {SPLIT: path.name}}
-    first = next((place for place, part in enumerate(path.parts) if _PATTERN & set(part)), None)
-    if first is None:
+    folder, below = folder_and_pattern(Path(), path)
+    if not below:
         raise ConfigError(
             f"pictures={pictures}: no folder there. Expected a folder of pictures, a pattern of files such as "
             "'photos/**/*.jpg', or a list of them (.txt, one a line, below the folder that the list lies in)."
         )
-    return {"root": str(Path(*path.parts[:first])), "images": str(Path(*path.parts[first:])), "splits": [SPLIT]}
+    return {"root": str(folder), "images": below, "splits": [SPLIT]}
 
 
 def _plain(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,19 @@ def test_folders_globs_lists_and_urls_name_the_same_pictures(orders: list[str], 
     assert pictures_of([*named, str(photos / "a.png")]) == found, "each place once"
 
 
+def test_a_glob_below_a_folder_with_brackets_in_its_name(photos: Path) -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    files.put(str(photos), "/bracketed/shots [20]", recursive=True)
+    there = photos.rename(photos.with_name("shots [20]"))
+    for place in (str(there), f"file://{there}", "memory://bracketed/shots [20]"):
+        assert [one.name for one in pictures_of([f"{place}/*.jpg"])] == ["b.jpg"]
+        assert len(pictures_of([place])) == len(pictures_of([f"{place}/**/*.*"])) == 5
+        assert [one.name for one in pictures_of([f"{place}/[ab].png"])] == ["a.png", "b.png"]
+    files.rm("/bracketed", recursive=True)
+
+
 def test_urls_are_listed_and_read_by_fsspec(photos: Path) -> None:
     import fsspec
 

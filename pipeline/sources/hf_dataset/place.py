@@ -7,12 +7,14 @@ one reader of pictures.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.patterns import SIGNS, folder_and_pattern
 from shards.errors import ConfigError, SourceError
 
 LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json", ".csv": "csv"}
@@ -101,10 +103,15 @@ class Place:
             found = saved[split] if isinstance(saved, dict) else saved
             return found, found._fingerprint
         if path.suffix in LOADERS:
-            files = {split: os.path.expanduser(self.dataset)}
-            builder = datasets.load_dataset_builder(LOADERS[path.suffix], data_files=files)
+            builder = datasets.load_dataset_builder(LOADERS[path.suffix], data_files={split: _as_pattern(path)})
         elif self.is_local and not path.is_dir():
             raise SourceError(f"dataset {self.dataset!r}: there is no such folder or file")
+        elif path.is_dir() and SIGNS & set(str(path)):
+            found = " ".join(sorted(SIGNS & set(str(path))))
+            raise SourceError(
+                f"dataset {self.dataset!r}: the library `datasets` takes {found} in a folder's "
+                "name for a pattern, and finds nothing. Rename the folder, or name its files: a .parquet, or a pattern"
+            )
         else:
             where = str(path) if path.is_dir() else self.dataset
             builder = datasets.load_dataset_builder(where, self.config or None, revision=self.revision or None)
@@ -124,6 +131,12 @@ def library() -> Any:
             "source hf_dataset needs the library `datasets`: pip install 'diffusion-perception[hf]'"
         ) from error
     return datasets
+
+
+def _as_pattern(path: Path) -> str:
+    """A file or pattern as the library reads it, which takes every sign of every name for one of a pattern."""
+    folder, pattern = folder_and_pattern(Path(), path)
+    return f"{glob.escape(str(folder))}/{pattern}" if pattern else glob.escape(str(folder))
 
 
 def _encoded(datasets: Any, feature: Any) -> Any:

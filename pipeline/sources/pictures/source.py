@@ -27,6 +27,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.example import Example
+from pipeline.files.patterns import folder_and_pattern
 from pipeline.files.photos import load_payload, load_picture
 from pipeline.files.readable import contents
 from pipeline.files.tar_members import Member, TarMembers
@@ -38,7 +39,6 @@ from shards.contract.schema import Field
 from shards.errors import ConfigError, Reject, SourceError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-SIGNS = frozenset("*?[")  # of a pattern
 MISSING = ("reject", "empty")
 
 
@@ -221,24 +221,17 @@ class PicturesSource(Reopened):
             return self._listings[split]
 
     def _in_folder(self, split: str) -> dict[str, Found]:
-        folder, pattern = self._place(self.options.images.replace("{split}", split))
+        folder, pattern = folder_and_pattern(self.root, self.options.images.replace("{split}", split))
         files = files_below(folder, self.options.suffixes, split, pattern=pattern)
         if not files:
             where = f"{folder} that {pattern} matches" if pattern else str(folder)
             raise SourceError(f"split {split}: no picture in {where}; expected {', '.join(self.options.suffixes)}")
         return {stem: Found(stem, size, path) for stem, (path, size) in sorted(files.items())}
 
-    def _place(self, images: str) -> tuple[Path, str]:
-        """The folder that is searched, and which files below it are meant: all where the pattern is empty."""
-        if (self.root / images).is_dir():
-            return self.root / images, ""
-        parts = Path(images).parts
-        fixed = next((place for place, part in enumerate(parts) if SIGNS & set(part)), len(parts))
-        return self.root.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
-
     def _in_tars(self, split: str) -> dict[str, Found]:
         pattern = self.options.tars.replace("{split}", split)
-        paths = sorted(self.root.glob(pattern))
+        folder, below = folder_and_pattern(self.root, pattern)
+        paths = sorted(folder.glob(below)) if below else [folder] if folder.is_file() else []
         found: dict[str, Found] = {}
         for path in paths:
             tar, stem = TarMembers(path), path.relative_to(self.root).as_posix().partition(".")[0]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from diffusion_perception import ShardSet, settings
+from diffusion_perception.baking import from_pictures
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.builder import BuildJob, ShardBuilder
 from diffusion_perception.forecast.building import forecast_build
@@ -177,3 +178,9 @@ def test_what_cannot_be_is_one_message(world: Path, tmp_path: Path, capsys: pyte
         assert not (tmp_path / "baked" / "manifest.json").exists()
     with pytest.raises(ConfigError, match="set is '', pictures ''"):
         command.run(words(world, tmp_path / "baked", "pictures="))
+
+
+def test_a_pattern_below_a_folder_with_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "shots [20]").mkdir()
+    found = from_pictures._where(f"{tmp_path}/shots [20]/*.png")
+    assert (found["root"], found["images"]) == (f"{tmp_path}/shots [20]", "*.png")

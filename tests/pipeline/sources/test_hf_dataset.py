@@ -263,6 +263,14 @@ def parquet(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
+def test_files_of_a_folder_with_brackets_in_its_name(parquet: Path) -> None:
+    there = parquet.rename(parquet.with_name("files [20]"))
+    for place, rows in ((there / "*.parquet", 5), (there / "train-00000-of-00002.parquet", 3)):
+        assert len(build(str(place), **SEGMENTATION).keys("train")) == rows
+    with pytest.raises(SourceError, match=r"takes \[ in a folder's name for a pattern"):
+        build(str(there), **SEGMENTATION).keys("train")
+
+
 def test_a_stream_gives_the_rows_that_the_files_give_in_any_order(parquet: Path) -> None:
     random = build(str(parquet), **SEGMENTATION)
     stream = build(str(parquet), streaming=True, limit=ROWS, **SEGMENTATION)

@@ -56,6 +56,12 @@ def test_a_pattern_of_files(tmp_path: Path) -> None:
         build(tmp_path, images="train/**/dog*").keys("train")
     folder(tmp_path, "[2020]/a.jpg", "2/c.jpg")
     assert build(tmp_path, images="[2020]").keys("train") == ["a"], "a folder of that very name"
+    assert build(tmp_path, images="[2020]/*.jpg").keys("train") == ["a"]
+    assert build(tmp_path / "[2020]", images="*.jpg").keys("train") == ["a"]
+    assert build(tmp_path, images="[0-9]/*.jpg").keys("train") == ["2%2Fc"], "no folder of that name"
+    tar(tmp_path / "[2020]/0.tar", {"d.jpg": jpeg()})
+    for tars in ("[2020]/*.tar", "[2020]/0.tar"):
+        assert build(tmp_path, tars=tars).keys("train") == ["%5B2020%5D%2F0%2Fd"]
 
 
 def test_lists_and_shares_of_one_folder(tmp_path: Path) -> None:
