@@ -1,4 +1,4 @@
-"""A bake by workers of a cluster gives the bytes of one process."""
+"""A bake, and label latents, by workers of a cluster are the bytes of one process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from on_cluster import Driver
 from PIL import Image
 
-from jobs import features
+from jobs import features, label_latents
 from pipeline.encoders.sd_vae import decoder
 from shards.upkeep.splitting import split_set
+from tests.diffusion_perception.label_latents.depth_rooms import MODEL, write_rooms
 from tests.tiny_pipelines import tiny_pipeline
 from tests.toy_runs import write_set
 
@@ -46,6 +47,17 @@ def test_workers_of_a_cluster_build_and_bake_pictures_to_the_bytes_of_one_proces
     threads = f"cpus_per_worker={torch.get_num_threads()}"
     said = driver.run("jobs.features", *words, "workers=1", threads, f"out={tmp_path}/there/baked")
     assert "2 of 2 shards to bake" in said
+    assert _files(tmp_path, "here") == _files(tmp_path, "there")
+
+
+@pytest.mark.cluster
+def test_two_workers_of_a_cluster_make_the_label_latents_of_one_process(driver: Driver, tmp_path: Path) -> None:
+    write_rooms(tmp_path / "rooms")
+    words = [f"model={MODEL}", f"set={tmp_path}/rooms", "batch_size=4", "device=cpu"]
+    label_latents.run([*words, f"out={tmp_path}/here/baked"])
+    said = driver.run("jobs.label_latents", *words, "workers=2", f"out={tmp_path}/there/baked")
+    assert "2 of 2 shards to bake" in said
+    assert len(_files(tmp_path, "here")) > 4
     assert _files(tmp_path, "here") == _files(tmp_path, "there")
 
 
