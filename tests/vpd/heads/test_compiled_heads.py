@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tests.tiny_pipelines import write_tiny_encoders
 from tests.tracing import traced_only
 from vpd.backbones import FeatureSpec, Level
-from vpd.heads import depth_decoder, fpn, heat_maps, prompt_depth, refer_decoder, upernet
+from vpd.heads import depth_decoder, fpn, heat_maps, label_latent, prompt_depth, refer_decoder, upernet
 from vpd.model.perception import Perception
 
 TOKENS, WIDTH, SIZE_PX = 7, 32, (128, 128)
@@ -101,6 +103,30 @@ def test_an_evaluation_in_bfloat16_of_many_sizes_is_traced_a_few_times(name: str
             features, context = made_up(1 + number % 3, view_px)
             torch.testing.assert_close(head(features, wanted_px, context), plain(features, wanted_px, context))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4  # of eight sizes
+
+
+def test_a_compiled_head_that_decodes_latents_gives_maps_and_gradients_as_a_plain_one(tmp_path: Path) -> None:
+    write_tiny_encoders(tmp_path)
+    own = FeatureSpec((Level("latent", 4, 8, TOKENS),), tokens=TOKENS, context_width=WIDTH)
+    plain = label_latent.build(own, str(tmp_path), latent_scale=0.18215, decodes=True)
+    head = label_latent.build(own, str(tmp_path), latent_scale=0.18215, decodes=True)
+    model_with(head).compile_head()
+    torch._dynamo.utils.counters.clear()
+    latents, context = torch.randn(2, 4, 4, 4), torch.randn(2, TOKENS, WIDTH)
+    found, expected = (latents.clone().requires_grad_() for _ in range(2))
+    for given, one in ((found, head.train()), (expected, plain.train())):
+        one([given], None, context).square().mean().backward()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # whole
+    assert expected.grad is not None
+    assert expected.grad.abs().max() > 0
+    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-7)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        given = [torch.randn(1, 4, 4, 6)]
+        torch.testing.assert_close(head.eval()(given, None, context), plain.eval()(given, None, context))
+    assert list(head.state_dict()) == []
+    latent_alone = label_latent.build(own, str(tmp_path))  # its training answers with the latent as it is
+    model_with(latent_alone).compile_head()
+    torch.testing.assert_close(latent_alone.train()([latents], None, context), latents)
 
 
 def test_more_shapes_than_the_compiler_keeps_are_an_error_and_not_a_fallback() -> None:
