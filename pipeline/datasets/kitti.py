@@ -27,7 +27,7 @@ def describe() -> Dataset:
         terms=f"{card['licence']}. {card['terms']}",
         keep=True,
         folder="kitti",
-        builds=("kitti",),
+        builds=("kitti", "kitti_ecodepth"),
         forms={"meta_prompts": tuple(parts)},
         archives=(
             Archive(

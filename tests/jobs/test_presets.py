@@ -81,6 +81,7 @@ def test_a_header_tells_the_published_score_and_every_value_its_source(file: Pat
         ("depth", "depth_paper", {"backbone": 0.1}),
         ("depth_mmseg", "depth_mmseg", {"backbone": 0.01}),
         ("depth_ecodepth", "ecodepth", {"backbone": 0.01, "embeddings": 10.0, "rest": 1.0}),
+        ("depth_ecodepth_kitti", "ecodepth", {"backbone": 0.01, "embeddings": 10.0, "rest": 1.0}),
         ("depth_meta_prompts", "meta_prompts", {"backbone": 0.01, "rest": 1.0}),
         ("seg_meta_prompts", "meta_prompts_seg", {"backbone": 0.1, "backbone_norm": 1.0, "rest": 1.0}),
         ("seg", "seg", {"backbone": 0.1, "backbone_norm": 1.0}),
