@@ -94,6 +94,17 @@ def test_a_run_learns_is_scored_and_predicts(world: Path, tmp_path: Path, capsys
     assert task.legend(image, answer).title == "relative depth, no unit"
 
 
+def test_twenty_steps_lower_the_loss_of_the_decoded_answer(world: Path, tmp_path: Path) -> None:
+    told = {"task.loss": "decoded", "task.space": "disparity", "loop.steps": 20, "loop.eval_every_steps": 20}
+    told |= dict.fromkeys(("data.train", "data.val"), f"{world}/disparity")
+    train.run(settings(world, tmp_path, **told, **{"data.micro_batch_size": 2, "optim.lr": 5e-4}))
+    found = losses(tmp_path / "run")
+    assert len(found) == 20
+    assert np.mean(found[-3:]) < 0.7 * np.mean(found[:3])
+    scored = Predictor(str(tmp_path / "run"), device="cpu")
+    assert scored(np.zeros((48, 80, 3), np.uint8))[0].shape == (1, 48, 80)
+
+
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(world: Path, tmp_path: Path) -> None:
     told = {"loop.steps": 4, "loop.eval_every_steps": 2, "data.batch_size": 2}
     train.run(settings(world, tmp_path / "whole", **told))
@@ -111,6 +122,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(world: Path, tmp_p
         ({"backbone.own_output": "false"}, "set backbone.own_output=true"),
         ({"backbone.attention_maps": "up"}, "own_output gives the UNet's prediction alone"),
         ({"data.train": "{world}/rooms"}, "has no label_latent"),
+        ({"data.train": "{world}/rooms", "task.loss": "decoded"}, "has no label_ends"),
     ],
 )
 def test_what_cannot_be_is_one_message(

@@ -124,9 +124,6 @@ def test_a_compiled_head_that_decodes_latents_gives_maps_and_gradients_as_a_plai
         given = [torch.randn(1, 4, 4, 6)]
         torch.testing.assert_close(head.eval()(given, None, context), plain.eval()(given, None, context))
     assert list(head.state_dict()) == []
-    latent_alone = label_latent.build(own, str(tmp_path))  # its training answers with the latent as it is
-    model_with(latent_alone).compile_head()
-    torch.testing.assert_close(latent_alone.train()([latents], None, context), latents)
 
 
 def test_more_shapes_than_the_compiler_keeps_are_an_error_and_not_a_fallback() -> None:

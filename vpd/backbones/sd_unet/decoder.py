@@ -5,6 +5,7 @@ Owns loading it, whole and frozen. Encoding is the build side's.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ class Decoder:
         reach the latents."""
         if latents.device != self._device:
             self.move(latents.device)
-        with torch.autocast(latents.device.type, enabled=False):
+        kind = latents.device.type  # meta where a step is only planned, which knows no autocast
+        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             return self._vae.decode(latents.float(), return_dict=False)[0]
 
     def move(self, device: torch.device) -> None:

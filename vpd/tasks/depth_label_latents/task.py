@@ -4,7 +4,10 @@ Owns what a training sample and an evaluated picture are: the latent and the mas
 the null prompt as context, one view that shows a whole picture, and answers from 0 to 1 that have no unit
 (docs/methods/label_latents.md#training). Loss and metric are beside it, views and depth `vpd.tasks.depth`'s.
 
-What a record holds, besides what a depth record does: `label_latent`, `label_mask`.
+Or the loss is of the decoded answer, in the units that the label latents were made of, with a free scale and shift
+(`loss: decoded`, E2E-FT): the head then decodes in training, too.
+
+What a record holds, besides what a depth record does: `label_latent`, `label_mask`, `label_ends`.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from shards.errors import ConfigError, SchemaMismatch, did_you_mean
 from vpd.drawing.style import PLAIN, Legend, Style
 from vpd.heads import Prediction, main_output
 from vpd.tasks.depth.draw import drawn, legend_of
+from vpd.tasks.depth.labels import fill_metres
 from vpd.tasks.depth.metric import CROPS
 from vpd.tasks.depth.task import DepthTask
 from vpd.tasks.depth.view_fit import VIEW_FITS, ViewFit
-from vpd.tasks.depth_label_latents.loss import masked_mse
+from vpd.tasks.depth_label_latents.loss import affine_invariant, masked_mse
 from vpd.tasks.depth_label_latents.metric import AlignedDepthMetric
 
 if TYPE_CHECKING:
@@ -37,7 +41,9 @@ if TYPE_CHECKING:
     from vpd.model.device_batch import DeviceBatch
 
 SPACES = ("depth", "disparity")
-LATENT, MASK = "label_latent", "label_mask"
+LOSSES = {"latent": ("label_latent", "label_mask"), "decoded": ("depth", "label_ends")}  # and the fields they read
+LATENT, MASK = LOSSES["latent"]
+SHOWN = "shown"  # what the decoded answer is held against
 PNG_MAX = 65535
 
 
@@ -50,6 +56,7 @@ def build(
     min_depth_m: float = 1e-3,
     crop: str = "nyu",
     view_fit: str = "padded",
+    loss: str = "latent",
 ) -> DepthLabelLatentsTask:
     """The task.
 
@@ -60,6 +67,8 @@ def build(
         latent_shift: taken off them before; 0.0609 in SD 3.
         max_depth_m, min_depth_m, crop: which measured depths evaluation counts, as of task depth.
         view_fit: how the views of the sets were made to fit the encoder: `padded` or `enlarged`.
+        loss: squared error of the label `latent` (Lotus), or of what it shows, `decoded` by the frozen VAE and aligned
+            by scale and shift (E2E-FT).
 
     Raises:
         ConfigError: a value that is not one of these.
@@ -69,15 +78,25 @@ def build(
             f"task depth_label_latents: min_depth_m {min_depth_m}, max_depth_m {max_depth_m}, tokens {tokens}, "
             f"latent_scale {latent_scale}; expected 0 < min < max, 1 token or more, and a scale above 0."
         )
-    for name, value, choices in (("space", space, SPACES), ("crop", crop, CROPS), ("view_fit", view_fit, VIEW_FITS)):
+    for name, value, choices in (
+        ("space", space, SPACES),
+        ("crop", crop, CROPS),
+        ("view_fit", view_fit, VIEW_FITS),
+        ("loss", loss, tuple(LOSSES)),
+    ):
         if value not in choices:
             raise ConfigError(
                 f"task depth_label_latents: {name} {value!r} is unknown; choose one of {', '.join(choices)}."
                 f"{did_you_mean(value, choices)}"
             )
-    return DepthLabelLatentsTask(
-        space, tokens, (latent_scale, latent_shift), (min_depth_m, max_depth_m), crop, ViewFit.named(view_fit, False)
-    )
+    if loss == "decoded" and view_fit == "enlarged":
+        raise ConfigError(
+            "task depth_label_latents: loss is decoded and view_fit enlarged: the decoded answer has the pixels of the "
+            "enlarged view, and depth has those before. Set loss=latent, or build padded views."
+        )
+    fit = ViewFit.named(view_fit, False)
+    limits_m = (min_depth_m, max_depth_m)
+    return DepthLabelLatentsTask(space, tokens, (latent_scale, latent_shift), limits_m, crop, fit, loss)
 
 
 class DepthLabelLatentsTask(DepthTask):
@@ -86,7 +105,6 @@ class DepthLabelLatentsTask(DepthTask):
     name = "depth_label_latents"
     head = "label_latent"
     names_classes = False
-    label_fields = (LATENT, MASK)
     metric_name = "abs_rel"
     export_suffixes = (".npy", ".tif", ".tiff")
 
@@ -98,9 +116,11 @@ class DepthLabelLatentsTask(DepthTask):
         limits_m: tuple[float, float],
         crop: str,
         fit: ViewFit,
+        loss: str,
     ) -> None:
         super().__init__(*limits_m, crop=crop, per_image=False, focus=0.0, fit=fit, fill=None, png_per_m=float(PNG_MAX))
         self.space, self.n_tokens = space, n_tokens
+        self.decodes, self.label_fields = loss == "decoded", LOSSES[loss]
         self.latent_scale, self.latent_shift = scale_and_shift
 
     def predict_views(self, size_px: tuple[int, int]) -> Mapping[str, Any]:
@@ -123,15 +143,23 @@ class DepthLabelLatentsTask(DepthTask):
                 "by `diffusion-perception prompts names=[''] prompts.templates=name prompts.mode=tokens "
                 f"text.length={self.n_tokens} out=data/prompts/null` and set data.table=data/prompts/null."
             )
-        return {"latent_scale": self.latent_scale, "latent_shift": self.latent_shift}
+        scales = {"latent_scale": self.latent_scale, "latent_shift": self.latent_shift}
+        return {**scales, "decodes": True} if self.decodes else scales
 
     def labels(self, sample: Sample) -> dict[str, np.ndarray]:
-        """Of the drawn view: `label_latent` float16 `[C, h, w]`, raw, and `label_mask` uint8 `[h, w]`.
+        """Of the drawn view: `label_latent` float16 `[C, h, w]`, raw, and `label_mask` uint8 `[h, w]`; or, for the loss
+        of the decoded answer, `shown` float32 `[H, W]`: depth or disparity held between what -1 and 1 stand for, 0
+        where nothing was measured or the view has no range.
 
         Raises:
             SchemaMismatch: the set's label latents show something else.
         """
         self._check_space(sample.record.shards.manifest)
+        if self.decodes:
+            view = self.fit.drawn(sample)
+            depth = np.empty(self.fit.predicted_px(view), np.float32)  # [H, W]
+            fill_metres(depth, sample, view)
+            return {SHOWN: held(depth, sample.array("label_ends"), self.space)}
         return {LATENT: sample.array(LATENT), MASK: sample.array(MASK)}
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
@@ -147,13 +175,16 @@ class DepthLabelLatentsTask(DepthTask):
         """None: as the decoder makes it, of the views' own size."""
 
     def loss(self, logits: Prediction, batch: DeviceBatch) -> torch.Tensor:
-        """Squared error of predicted latents `[B, C, h, w]` in the UNet's scale, over measured cells."""
+        """Squared error of predicted latents `[B, C, h, w]` in the UNet's scale, over measured cells; or of predicted
+        maps `[B, 1, H, W]`, aligned, over measured pixels."""
+        if self.decodes:
+            return affine_invariant(main_output(logits)[:, 0], batch.labels[SHOWN])
         wanted = (batch.labels[LATENT].float() - self.latent_shift) * self.latent_scale
         return masked_mse(main_output(logits), wanted, batch.labels[MASK])
 
     def loss_weight(self, batch: DeviceBatch) -> torch.Tensor:
-        """The cells that were measured."""
-        return (batch.labels[MASK] != 0).sum().float()
+        """The cells, or pixels, that were measured."""
+        return (batch.labels[SHOWN if self.decodes else MASK] != 0).sum().float()
 
     def new_metric(self) -> AlignedDepthMetric:
         """Empty sums of the nine scores."""
@@ -216,3 +247,14 @@ class DepthLabelLatentsTask(DepthTask):
                 f"{manifest.name} holds label latents of {made.get('space', 'nothing')}, task.space is {self.space}. "
                 f"Make them by `diffusion-perception labels space={self.space}`, or set task.space."
             )
+
+
+def held(depth_m: np.ndarray, ends: np.ndarray, space: str) -> np.ndarray:
+    """Depth `[H, W]` in metres, 0 = no measurement, in the units of `ends`, `[2]`, and held between them: float32, 0
+    where there is no measurement, and everywhere without a range."""
+    low, high = ends
+    measured = (depth_m > 0) & bool(low < high)
+    values = np.zeros(depth_m.shape, np.float32)
+    chosen = depth_m[measured]
+    values[measured] = (1 / chosen if space == "disparity" else chosen).clip(low, high)
+    return values
