@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from shards.errors import ConfigError
-from shards.storage.filesystem_client import FilesystemClient
+from shards.storage.filesystem_client import Entry, FilesystemClient
 from shards.storage.options import StorageOptions, options_for, shown_url
 
 _BLOCK_BYTES = 1 << 20
@@ -72,6 +72,12 @@ class Client(Protocol):
         """All files at any depth below `folder` ('' for all)."""
         ...
 
+    def entries(self, folder: str) -> list[Entry]:
+        """`names`, with what the place says of each."""
+        ...
+
+    def entry(self, name: str) -> Entry: ...
+
     def delete(self, name: str) -> None:
         """Nothing happens if there is no such file."""
         ...
@@ -118,6 +124,10 @@ def _object_client(url: str, family: str, options: dict[str, Any]) -> ObjectClie
             f"{shown_url(url)}: its options {sorted(options)} are refused by obstore ({type(error).__name__}); see "
             "docs/storage.md for those there are"
         ) from None  # its text repeats values
+
+
+def _entry(found: Any) -> Entry:
+    return Entry(found["path"], found["size"], (found["e_tag"] or "").strip('"') or found["last_modified"].isoformat())
 
 
 def _endpoint() -> str:
@@ -214,6 +224,16 @@ class ObjectClient:
         import obstore
 
         return [entry["path"] for page in obstore.list(self._store, prefix=folder or None) for entry in page]
+
+    def entries(self, folder: str) -> list[Entry]:
+        import obstore
+
+        return [_entry(found) for page in obstore.list(self._store, prefix=folder or None) for found in page]
+
+    def entry(self, name: str) -> Entry:
+        import obstore
+
+        return _entry({**obstore.head(self._store, name), "path": name})
 
     def delete(self, name: str) -> None:
         import obstore

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _BLOCK_BYTES = 1 << 20
+_STAMPS = ("ETag", "etag", "blob_id", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a place says of a file. `stamp` is another whenever it was written again: the store's tag, or its time;
+    empty where the place says neither."""
+
+    name: str
+    n_bytes: int
+    stamp: str
 
 
 class FilesystemClient:
@@ -60,8 +72,17 @@ class FilesystemClient:
         return ""
 
     def names(self, folder: str) -> list[str]:
-        found = self._files.find(self._path(folder))
-        return [path.removeprefix("/").removeprefix(self._root.removeprefix("/")).strip("/") for path in found]
+        return [self._name(path) for path in self._files.find(self._path(folder))]
+
+    def entries(self, folder: str) -> list[Entry]:
+        found = self._files.find(self._path(folder), detail=True)
+        return [_entry(self._name(path), info) for path, info in found.items()]
+
+    def entry(self, name: str) -> Entry:
+        return _entry(name, self._files.info(self._path(name)))
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix("/").removeprefix(self._root.removeprefix("/")).strip("/")
 
     def delete(self, name: str) -> None:
         try:
@@ -71,3 +92,8 @@ class FilesystemClient:
 
     def sha256(self, name: str) -> str:
         return ""
+
+
+def _entry(name: str, info: Mapping[str, Any]) -> Entry:
+    stamp = next((info[key] for key in _STAMPS if info.get(key)), "")
+    return Entry(name, info["size"], str(stamp).strip('"'))

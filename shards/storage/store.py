@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from shards.errors import ConfigError, CorruptShard, StoreFailed
 from shards.storage.clients import PART_BYTES, Client, client_of
+from shards.storage.filesystem_client import Entry
 from shards.storage.hub_client import hub_client_of
 from shards.storage.options import Secrets, StorageOptions, shown_url
 from shards.storage.retry import Retry
@@ -76,6 +77,13 @@ class Store:
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """Bytes `start` to `end` of a file."""
         payload = self._try(name, "reading", lambda: self._range(name, start, end))
+        if len(payload) != end - start:
+            raise StoreFailed(f"{self.url}/{name}: asked for bytes {start} to {end}, got {len(payload)} of them")
+        return payload
+
+    def read_part(self, name: str, start: int, end: int) -> bytes:
+        """`read_range`, and StoreFailed in place of fetching a whole file for it from a server without ranges."""
+        payload = self._try(name, "reading a part of", lambda: self.client.read_range(name, start, end))
         if len(payload) != end - start:
             raise StoreFailed(f"{self.url}/{name}: asked for bytes {start} to {end}, got {len(payload)} of them")
         return payload
@@ -180,6 +188,17 @@ class Store:
             return sorted(self._try(folder or ".", "listing", lambda: self.client.names(folder)))
         except FileNotFoundError:
             return []
+
+    def entries(self, folder: str = "") -> list[Entry]:
+        """All files below a folder with their sizes and stamps, in no order; none where there is no such folder."""
+        try:
+            return self._try(folder or ".", "listing", lambda: self.client.entries(folder))
+        except FileNotFoundError:
+            return []
+
+    def entry(self, name: str) -> Entry:
+        """Size and stamp of a file."""
+        return self._try(name, "asking about", lambda: self.client.entry(name))
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""

@@ -33,7 +33,7 @@ from pipeline.sources.hf_dataset.place import Place, library
 from pipeline.sources.hf_dataset.refs import RefRows
 from pipeline.sources.hf_dataset.splits import RowSplits
 from pipeline.sources.pairs.codings import LABELME, declared
-from pipeline.sources.pictures.source import MISSING
+from pipeline.sources.pictures.captions import MISSING
 from pipeline.sources.refer_file.entries import TARGETS
 from pipeline.sources.refer_file.targets import Coordinates
 from shards.errors import ConfigError, did_you_mean

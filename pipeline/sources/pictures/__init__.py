@@ -1,5 +1,6 @@
-"""Pictures without labels, with or without captions: the source `pictures`."""
+"""Pictures without labels, in folders or in tars, with or without captions: the source `pictures`."""
 
 from pipeline.sources.pictures.source import PicturesSource, build
+from pipeline.sources.pictures.tars import PicturesInTars
 
-__all__ = ["PicturesSource", "build"]
+__all__ = ["PicturesInTars", "PicturesSource", "build"]

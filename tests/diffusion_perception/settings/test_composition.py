@@ -141,7 +141,7 @@ def test_a_shipped_configuration_resolves_to_what_it_was_before_files_had_bases(
 
 
 @pytest.mark.parametrize("name", ["build/own_seg", "build/own_depth", "build/own_pictures", "build/own_refer",
-                                  "build/own_hf_seg",
+                                  "build/own_tars", "build/own_hf_seg",
                                   "train/own_seg", "train/own_depth", "train/own_refer"])  # fmt: skip
 def test_a_configuration_of_ones_own_data_can_be_copied_anywhere(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

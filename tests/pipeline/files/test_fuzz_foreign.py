@@ -26,7 +26,8 @@ from pipeline.files.entries import parse_json
 from pipeline.files.label_coding import read_values
 from pipeline.files.photos import read_picture
 from pipeline.files.plain_pickle import unpickle_plain
-from pipeline.files.tar_members import TarMembers
+from pipeline.files.tars.places import LocalTars
+from pipeline.files.tars.reading import TarReader
 from pipeline.files.trees import MOST_NAMES, folders_below
 from pipeline.sources.nyuv2.mat import DEPTHS, LabeledMat, read_splits
 from pipeline.sources.pairs.matching import Folders, both_files, list_pairs
@@ -221,9 +222,10 @@ def test_fuzz_tars_of_pictures(tmp_path: Path, data: st.DataObject) -> None:
     path.write_bytes(data.draw(damaged(buffer.getvalue()[:4096])))
 
     def read() -> int:
-        tar = TarMembers(path)
-        members = [member for sample in tar.samples().values() for member in sample.values()]
-        read = [outcome(lambda member=member: tar.read(member)) for member in members]
+        reader = TarReader(LocalTars(tmp_path), str(tmp_path / "indexes"))
+        (tar,) = reader.place.tars("a.tar")
+        members = [member for sample in reader.samples(tar).values() for member in sample.values()]
+        read = [outcome(lambda member=member: reader.read(tar, [member])) for member in members]
         return sum(len(found) for found in read if not isinstance(found, ContractError))
 
     outcome(read, tmp_path)

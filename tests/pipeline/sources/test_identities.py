@@ -26,6 +26,8 @@ NOT_IN_A_SET = {
     "root": "a place: the same files elsewhere are the same data",
     "title": "for the README alone",
     "splits": "which there are; a set is of one of them",
+    "storage": "how a place is reached",
+    "indexes": "where it is kept what lies where",
 }
 World = Callable[[Path], Any]
 # Source -> how its world is written, the options that are needed, and for every other option a change: the options that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +60,29 @@ def test_a_set_on_a_web_server_without_ranges_survives_what_networks_do(
 def test_a_web_server_is_read_by_ranges_even_where_it_has_none(web: FaultProxy) -> None:
     shards = ShardSet.open(f"http://127.0.0.1:{web.port}/toy", by_range=True)
     assert shards.record(5).meta["number"] == 5
+
+
+def test_a_part_of_a_large_file_is_no_whole_one(web: FaultProxy) -> None:
+    store = Store.open(f"http://127.0.0.1:{web.port}/toy")
+    assert store.entry("manifest.json").n_bytes == len(store.read("manifest.json"))
+    with pytest.raises(StoreFailed, match=r"manifest\.json: reading a part of it is nothing this store can do"):
+        store.read_part("manifest.json", 2, 9)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_what_a_place_says_of_its_files_tells_one_from_the_next(kind: str, tmp_path: Path) -> None:
+    store = Store.open(f"{kind}://{tmp_path}/place")
+    store.write("sub/a", b"abc")
+    store.write("b", b"")
+    before = [*store.entries("sub"), store.entry("sub/a")]
+    assert [(entry.name, entry.n_bytes) for entry in before] == [("sub/a", 3)] * 2
+    assert sorted(entry.name for entry in store.entries()) == store.names() == ["b", "sub/a"]
+    assert store.read_part("sub/a", 1, 3) == b"bc"
+    time.sleep(0.02)
+    store.write("sub/a", b"abd")
+    for then, now in zip(before, [*store.entries("sub"), store.entry("sub/a")], strict=True):
+        assert now.stamp != then.stamp
+    assert store.entries("none") == []
 
 
 def test_what_is_not_there_and_who_does_not_answer_are_told_apart(web: FaultProxy) -> None:

@@ -142,7 +142,7 @@ def test_a_damaged_picture_and_its_tar_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"captions": "blip"}, ConfigError, "expected txt, or a .jsonl or .csv file"),
+        ({"captions": "blip"}, ConfigError, "expected txt, json:KEY such as json:caption, or a .jsonl"),
         ({"tars": "*.tar", "captions": "m.csv"}, ConfigError, "set captions: txt"),
         ({"missing_caption": "skip"}, ConfigError, "expected one of reject, empty"),
         ({"images": "none"}, SourceError, r"split train: .*none is not a folder"),
