@@ -1,4 +1,4 @@
-"""The two configurations that `init` writes, as text: every guess stands beside the setting that it decided.
+"""The configurations that `init` writes, as text: every guess stands beside the setting that it decided.
 
 Owns the form of the files and what follows from a task: views, prompts, batch. The recipes are those of
 configs/build/own_*.yaml and configs/train/own_*.yaml, which the files for training name as their base.
@@ -32,6 +32,7 @@ _VIEWS = {
         "{name: depth_tiles, short_side: 480, stride: 320} # overlapping windows of 480, and flipped",
     ),
     "refer": ("views: {name: exact, size: 512} # the whole picture, squashed", ""),
+    "pictures": ("views: {name: exact, size: 512} # the whole picture, squashed", ""),
 }
 _TAIL = """\
 settings:
@@ -41,6 +42,12 @@ settings:
 resources:
   actors: 0 # one per GPU
   gpus_per_actor: -1"""
+
+
+_TEXT_MODES = {
+    "refer": "\n  text: states",
+    "pictures": "\n  text: tokens # ids alone, and the trainer encodes them; states are four times the latents",
+}
 
 
 def build_text(task: str, guess: Guess, name: str, sets: str, folder: Path) -> str:
@@ -74,11 +81,15 @@ def build_text(task: str, guess: Guess, name: str, sets: str, folder: Path) -> s
         lines.append(
             f"text: {{base: configs/base/sd_15_text.yaml, length: {_length(guess.words)}}} # {_why(guess.words)}"
         )
+    elif task == "pictures":
+        captioned = guess.options["captions"].value
+        text = "text: {base: configs/base/sd_15_text.yaml, length: 77} # tokens of a caption, as many as CLIP reads"
+        lines.append(text if captioned else "text: null # without captions there is nothing to encode")
     else:
         lines.append("text: {base: configs/base/sd_15_text.yaml, length: 20} # for the class prompts")
         lines.append("prompts: {templates: photo, mode: pooled} # a photo of each class: call classes what they are")
     lines.append(f"out: {plain(sets)} # the sets are <out>/{name}-<split>")
-    lines.append(_TAIL.format(extra="\n  text: states" if task == "refer" else ""))
+    lines.append(_TAIL.format(extra=_TEXT_MODES.get(task, "")))
     return "\n".join(lines) + "\n"
 
 

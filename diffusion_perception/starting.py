@@ -1,4 +1,4 @@
-"""What `init` does: look at somebody's folder, and write the two configurations that build and train from it.
+"""What `init` does: look at somebody's folder, and write the configurations that build and train from it.
 
 Owns the settings, what a person knows better than the files (`source.OPTION=VALUE` lies over what was found), and that
 nothing is written before the guessed source has listed its pictures and looked at its labels itself. What was found is
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffusion_perception import drafts, plugins
-from pipeline.layouts import depth, refer, seg
+from diffusion_perception.forecast.building import notices_of
+from pipeline.layouts import depth, pictures, refer, seg
 from pipeline.layouts.folders import chosen
 from pipeline.layouts.guess import Guess, Option
 from pipeline.layouts.values import renamed
@@ -28,9 +29,9 @@ _WAYS = ("splits", "lists", "shares")  # one of them says which picture is of wh
 class InitJob:
     """Settings of a start."""
 
-    task: Literal["seg", "depth", "refer"]  # what is to be learned
-    images: str  # folder of the pictures
-    labels: str  # folder of the labels or the depth; a COCO file; a file of sentences
+    task: Literal["seg", "depth", "refer", "pictures"]  # what is to be learned; pictures: a set, and no training
+    images: str  # folder of the pictures; of pictures without labels also of tars
+    labels: str = ""  # folder of the labels or the depth; a COCO file; a file of sentences; none of pictures alone
     name: str = ""  # of the sets and the run; empty: that of the folder
     out: str = "."  # folder in which NAME.build.yaml and NAME.train.yaml are written; never over a file that is there
     sets: str = "data/shards"  # where the build is to write its sets
@@ -39,7 +40,7 @@ class InitJob:
 
 @dataclass(frozen=True)
 class Start:
-    """What was found, and the texts of the two files by their paths."""
+    """What was found, and the texts of the files by their paths: that of the build, and of the training if any."""
 
     guess: Guess
     found: tuple[str, ...]
@@ -67,15 +68,14 @@ def start(job: InitJob) -> Start:
     folder = Path(os.path.expanduser(job.out))
     if not folder.is_dir():
         raise ConfigError(f"out={job.out}: is no folder. Make it, or name another one.")
-    paths = {kind: folder / f"{name}.{kind}.yaml" for kind in ("build", "train")}
+    kinds = ("build",) if job.task == "pictures" else ("build", "train")
+    paths = {kind: folder / f"{name}.{kind}.yaml" for kind in kinds}
     if there := next((path for path in paths.values() if path.exists()), None):
         raise ConfigError(f"{there} is there already, and is not overwritten. Move it, or set name= or out=.")
     found, classes = _confirmed(guess)
     guess = replace(guess, classes=classes or guess.classes)
-    files = {
-        paths["build"]: drafts.build_text(job.task, guess, name, job.sets, folder),
-        paths["train"]: drafts.train_text(job.task, guess, name, job.sets, folder),
-    }
+    texts = {"build": drafts.build_text, "train": drafts.train_text}
+    files = {path: texts[kind](job.task, guess, name, job.sets, folder) for kind, path in paths.items()}
     return Start(guess, tuple(found), files)
 
 
@@ -93,7 +93,14 @@ def _guessed(job: InitJob) -> Guess:
     given = dict(job.source)
     if fixed := [name for name in ("name", "root") if name in given]:
         raise ConfigError(f"source.{fixed[0]} follows from images and labels; leave it out, and change it in the file.")
-    if job.task == "seg":
+    if bool(job.labels) is (job.task == "pictures"):
+        raise ConfigError(
+            f"init {job.task}: say --images FOLDER and --labels FOLDER; `init pictures` is of pictures alone, and "
+            "takes no labels."
+        )
+    if job.task == "pictures":
+        guess = pictures.look(job.images)
+    elif job.task == "seg":
         guess = seg.look(job.images, job.labels)
     else:
         guess = (depth if job.task == "depth" else refer).look(job.images, job.labels, given)
@@ -126,7 +133,7 @@ def _confirmed(guess: Guess) -> tuple[list[str], int]:
     for split in guess.splits.names:
         if not source.keys(split):
             raise SourceError(f"split {split}: has no picture; say source.shares or source.lists")
-        found += [f"found: {line}" for line in source.notices(split)]
+        found += [f"found: {line}" for line in notices_of(source, split)]
     return found, len(getattr(source, "class_names", ()))
 
 

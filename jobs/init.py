@@ -4,11 +4,12 @@
     diffusion-perception init seg --images /data/mine/images --labels /data/mine/masks
     diffusion-perception init depth --images rgb --labels depth source.units_per_metre=1000 out=configs
     diffusion-perception init refer --images photos --labels refs.jsonl name=shelf
+    diffusion-perception init pictures --images /data/laion                  # a folder of pictures, or of tars of them
 
-Prints what it found and what it only guesses, and writes NAME.build.yaml and NAME.train.yaml, in which every guess
-stands beside its setting. What files cannot say, such as the unit of a depth, it refuses with the words to type:
-`source.OPTION=VALUE`, an option of the source that reads the folder. No Ray, no torch, no network. Owns the command;
-looking and writing are `diffusion_perception.starting`'s.
+Prints what it found and what it only guesses, and writes NAME.build.yaml and NAME.train.yaml (the first alone of
+pictures without labels), in which every guess stands beside its setting. What files cannot say, such as the unit of a
+depth, it refuses with the words to type: `source.OPTION=VALUE`, an option of the source that reads the folder. No Ray,
+no torch, no network. Owns the command; looking and writing are `diffusion_perception.starting`'s.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def run(words: list[str]) -> None:
         words = [f"task={words[0]}", *words[1:]]
     command = CommandLine.parse(words, flags=FLAGS)
     if not command.take("task")[0] and not command.config:
-        raise ConfigError("init: of what? Say seg, depth or refer, as in init seg --images FOLDER --labels FOLDER.")
+        raise ConfigError(
+            "init: of what? Say seg, depth, refer or pictures, as in init seg --images FOLDER --labels FOLDER."
+        )
     begun = starting.start(settings.bind(JOB, draft(command)))
     for line in begun.lines():
         print(f"[init] {line}")
@@ -49,8 +52,12 @@ def run(words: list[str]) -> None:
             print(f"\n# {path}\n{text}", end="")
         return
     starting.write(begun)
-    build, train = begun.files
-    print(f"wrote {build} and {train}. Read them, then: diffusion-perception check {build}", flush=True)
+    build, *others = begun.files
+    them = "them" if others else "it"
+    print(
+        f"wrote {' and '.join(map(str, begun.files))}. Read {them}, then: diffusion-perception check {build}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline.sources.pairs.splits import ListFile
 from shards.errors import SourceError
 
 _WORDS = r"(?:training|train|validation|valid|val|testing|test)"
-_FOLDER = re.compile(rf"{_WORDS}\d*", re.IGNORECASE)
+FOLDER = re.compile(rf"{_WORDS}\d*", re.IGNORECASE)
 _IN_PATH = re.compile(rf"(?<![A-Za-z]){_WORDS}(?:(?:19|20)\d\d)?(?=annot|[^A-Za-z0-9]|$)", re.IGNORECASE)
 _LISTS = ("", "splits", "split", "lists", "ImageSets/Segmentation", "ImageSets/Main", "ImageSets")
 VAL_SHARE = 0.1
@@ -116,7 +116,7 @@ def lists_beside(root: Path, stems: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in _LISTS:
         for path in sorted((root / place).glob("*.txt")) if (root / place).is_dir() else ():
-            if _FOLDER.fullmatch(path.stem) and path.stem not in found and _names_any(path, known):
+            if FOLDER.fullmatch(path.stem) and path.stem not in found and _names_any(path, known):
                 found[path.stem] = path.relative_to(root).as_posix()
         if found:
             break
@@ -148,7 +148,7 @@ def _beside(path: Path, before: str, after: str) -> Iterator[str]:
 
 
 def _children(images: Path, labels: Path) -> Places | None:
-    names = [p.name for p in sorted(images.iterdir()) if p.is_dir() and _FOLDER.fullmatch(p.name)]
+    names = [p.name for p in sorted(images.iterdir()) if p.is_dir() and FOLDER.fullmatch(p.name)]
     both = sorted((name for name in names if (labels / name).is_dir()), key=_order)
     if not both:
         return None

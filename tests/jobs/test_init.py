@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from diffusion_perception import settings
 from jobs import build_shards, check, init, program, train
 from shards.errors import ConfigError, SourceError
+from tests.pipeline.tar_files import write_tar
 
 ROOT = Path(__file__).resolve().parents[2]
 H, W = 40, 48
@@ -52,6 +54,30 @@ def refer(root: Path) -> list[str]:
         lines.append(f'{{"image": "{number}.jpg", "text": "the thing", "polygon": [[4, 4], [20, 4], [20, 20]]}}')
     (root / "refs.jsonl").write_text("\n".join(lines))
     return ["refer", f"--images={root / 'photos'}", f"--labels={root / 'refs.jsonl'}"]
+
+
+def in_tars(root: Path) -> list[str]:
+    """What img2dataset writes."""
+    photo(root / "one.jpg")
+    picture = (root / "one.jpg").read_bytes()
+    for split in ("train", "val"):
+        for number in range(2):
+            key = f"{number:05d}0000"
+            files = {f"{key}.jpg": picture, f"{key}.json": b'{"url": "https://x", "caption": "a cat"}'}
+            write_tar(root / f"tars/{split}/{number:05d}.tar", files)
+    return ["pictures", "--images", str(root / "tars")]
+
+
+def in_a_folder(root: Path) -> list[str]:
+    for number in range(3):
+        photo(root / f"photos/sub/{number}.jpg")
+        (root / f"photos/sub/{number}.txt").write_text("a cat")
+    return ["pictures", f"images={root / 'photos'}"]
+
+
+def alone(root: Path) -> list[str]:
+    photo(root / "photos/0.jpg")
+    return ["pictures", f"images={root / 'photos'}"]
 
 
 LAYOUTS = {"seg": seg, "depth": depth, "refer": refer}
@@ -137,7 +163,7 @@ def test_a_dry_run_prints_both_files_and_writes_none(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "Say seg, depth or refer"),
+        ([], "Say seg, depth, refer or pictures"),
         (["sge", "--images", "a", "--labels", "b"], "Did you mean 'seg'"),
         (["seg", "--labels", "/absent"], "setting 'images' is missing"),
         (["seg", "--images", "/absent", "--labels", "/absent"], "images=/absent is no folder"),
@@ -161,3 +187,42 @@ def test_neither_ray_nor_torch_is_needed(tmp_path: Path) -> None:
     code = f"import sys; sys.modules['ray'] = sys.modules['torch'] = None\nfrom jobs import init; init.run({words})"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("write", "source", "text"),
+    [
+        (in_tars, {"tars": "{split}/*.tar", "captions": "json:caption", "splits": ["train", "val"]}, 77),
+        (in_a_folder, {"images": ".", "captions": "txt", "splits": ["train"]}, 77),
+        (alone, {"images": ".", "captions": "", "splits": ["train"]}, None),
+    ],
+)
+def test_pictures_alone_make_one_file_that_passes_check_and_a_dry_run(
+    write: Any, source: dict[str, Any], text: int | None, tmp_path: Path, tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.files.tars.index.default_folder", lambda: tmp_path / "indexes")
+    words = write(tmp_path / "data")
+    init.run([*words, f"out={tmp_path}", "name=mine", f"sets={tmp_path / 'sets'}"])
+    assert not (tmp_path / "mine.train.yaml").exists()
+    build = tmp_path / "mine.build.yaml"
+    written = settings.read_file(build)
+    assert {name: written["source"][name] for name in source} == source
+    assert (written["text"] or {}).get("length") == text
+    models = [f"image.model={tiny_sd}", "image.revision="]
+    models += [f"text.model={tiny_sd}", "text.revision="] if text else []
+    check.run([str(build), f"page={tmp_path / 'page.html'}"])
+    build_shards.run([f"config={build}", "--dry-run", *models])
+    assert not (tmp_path / "sets").exists()
+
+
+def test_pictures_alone_take_no_labels_and_others_need_them(tmp_path: Path) -> None:
+    for words in (["pictures", f"--labels={tmp_path}"], ["seg"]):
+        with pytest.raises(ConfigError, match="is of pictures alone, and takes no labels"):
+            init.run([*words, f"--images={tmp_path}"])
+    with pytest.raises(SourceError, match=r"holds no picture, .*, and no \.tar"):
+        init.run(["pictures", f"--images={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"copy configs/build/own_tars\.yaml"):
+        init.run(["pictures", "--images=s3://bucket/x"])
+    write_tar(tmp_path / "0.tar", {})
+    with pytest.raises(SourceError, match="1 tars, and no picture in them"):
+        init.run(["pictures", f"--images={tmp_path}"])
