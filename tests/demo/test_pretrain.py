@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from demo.__main__ import OUT
 from demo.phrases import referents
+from demo.pretrain import autoencoder, latents
 from demo.pretrain.__main__ import arguments, main
 from demo.pretrain.budget import Budget
 from demo.pretrain.captions import WORDS, caption_of
@@ -42,7 +45,22 @@ def pretrain(out: Path, steps: int, *more: str) -> list[dict]:
             *more,
         ]
     )
+    return logged(out)
+
+
+def logged(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rendered_once() -> Iterator[None]:
+    """The runs here draw the same scenes, and need no exact scale."""
+    known = functools.cache(autoencoder.pictures)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (autoencoder, latents):
+            patch.setattr(module, "pictures", known)
+        patch.setattr(autoencoder, "SCALE_SCENES", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_held_out_losses_fall(run: Path) -> None:
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    log = logged(run)
     for stage, share in (("unet", 0.95), ("decoder", 0.9)):
         first, *_, last = [entry["held_out_loss"] for entry in log if entry["stage"] == stage]
         assert last < share * first, stage
@@ -84,7 +102,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(
 
 
 def test_training_goes_on_from_the_weights_of_another_folder(run: Path, tmp_path: Path) -> None:
-    *_, before = [entry for entry in pretrain(run, steps=28) if entry["stage"] == "unet"]
+    *_, before = [entry for entry in logged(run) if entry["stage"] == "unet"]
     first, *_ = pretrain(tmp_path, 2, "--start", str(run / "tiny-sd"))
     assert first["held_out_loss"] == pytest.approx(before["held_out_loss"], rel=0.01), "float16 on disk, and no more"
     assert "_name_or_path" not in (tmp_path / "tiny-sd/vae/config.json").read_text()
