@@ -21,7 +21,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from diffusion_perception import Predictor, bind, load_trained, train
-from diffusion_perception.settings import replaced
+from diffusion_perception.settings import replaced, to_plain
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.trained import Trained
 from shards.reading.reader import ShardSet
@@ -69,6 +69,7 @@ class Runs:
         write_tiny_encoders(self.model)  # as wide as the toy sets' text
         self.sets = {task: write_set(folder / task, task) for task in LABELS}
         self.whole: dict[str, list[float]] = {}  # losses of refer on the device, by the switch; "" for none
+        self._known: dict[str, list[float]] = {}  # losses of whole runs, by settings and device
 
     def job(self, name: str, kind: str, **changes: Any) -> TrainJob:
         """The settings of a run: `kind` is a task, or `prompts` for Meta Prompts on depth."""
@@ -91,6 +92,15 @@ class Runs:
                 "task": {**job.task, "view_fit": "enlarged"},
             } | changes
         return replaced(job, changes)
+
+    def whole_losses(self, job: TrainJob, device: torch.device) -> list[float]:
+        """Of a run from its first step; one that differs from an earlier one in its name alone is not run again, as
+        on the CPU those without a switch that changes nothing, and in a rehearsal every counterpart."""
+        plain = to_plain(replaced(job, {"run.name": "any"}))
+        key = json.dumps([plain, str(device)], sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self.losses(job, device)
+        return self._known[key]
 
     def losses(self, job: TrainJob, device: torch.device) -> list[float]:
         """Train on a device; the loss of every logged step."""
@@ -146,7 +156,7 @@ def _training(runs: Runs, kind: str) -> Iterator[Check]:
     """Losses and outputs on the device against the CPU's, and bfloat16's against float32's."""
     plain = runs.job(f"{kind}-cpu", kind, **{"data.val": ""})
     here = replaced(plain, {"run.name": f"{kind}-device"})
-    expected, found = runs.losses(plain, CPU), runs.losses(here, runs.device)
+    expected, found = runs.whole_losses(plain, CPU), runs.whole_losses(here, runs.device)
     if kind == "refer":
         runs.whole[""] = found
     yield Check(f"{kind}: first loss, float32", _apart(found[:1], expected[:1]), FIRST)
@@ -171,7 +181,7 @@ def _switch(runs: Runs, name: str, changes: dict[str, Any]) -> Iterator[Check]:
     here = runs.job(f"refer-{word}-device", "refer", **{"data.val": ""} | changes)
     settings = {key: value for key, value in changes.items() if key not in UNCHANGING}
     there = runs.job(f"refer-{word}-cpu", "refer", **{"data.val": ""} | settings)
-    found, expected = runs.losses(here, runs.device), runs.losses(there, CPU)
+    found, expected = runs.whole_losses(here, runs.device), runs.whole_losses(there, CPU)
     runs.whole[name] = found
     yield Check(f"refer, {name}: first loss", _apart(found[:1], expected[:1]), FIRST)
     yield Check(f"refer, {name}: {runs.steps} losses", _apart(found, expected), LOSSES)

@@ -91,9 +91,9 @@ def rates(size: Size, device: torch.device) -> Iterator[tuple[str, Callable[[], 
 
 
 def freed(device: torch.device) -> None:
-    """Give back what the last measurement held."""
-    gc.collect()
+    """Give back what the last measurement held on a card."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
