@@ -27,11 +27,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from shards.contract.manifest import Manifest, fingerprint
+from shards.contract.manifest import Manifest, fingerprint, version_for
 from shards.contract.schema import Field, Record, Schema
 from shards.writing.writer import write_shard
 
@@ -64,7 +65,8 @@ def write_synthetic(root: Path, records: int, shard_records: int) -> None:
     counts = {"records": count * shard_records, "items": count * first.items, "rejects": 0}
     counts |= {"view": count * shard_records, "sentence": count * sum(_sentences(n) for n in range(shard_records))}
     recipe = {"source": "benchmarks/large.py", "records": records}
-    Manifest("large", "train", recipe, fingerprint(recipe), SCHEMA, tuple(made), counts).write(root)
+    manifest = Manifest("large", "train", recipe, fingerprint(recipe), SCHEMA, tuple(made), counts)
+    replace(manifest, version=version_for(count)).write(root)
 
 
 def _sentences(number: int) -> int:

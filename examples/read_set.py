@@ -19,8 +19,8 @@ def samples(folder):
     """A dict for every row of every item: key, item, row, latent [C, h, w], label [H, W] or None; of sets of sentences
     also sentence, and text: its states, or token ids where there are none."""
     manifest = json.loads((Path(folder) / "manifest.json").read_bytes())
-    if manifest["version"] != 1:
-        raise ValueError(f"{folder}: version {manifest['version']}, this reads 1")
+    if manifest["version"] not in (1, 2):
+        raise ValueError(f"{folder}: version {manifest['version']}, this reads 1 and 2")
     units = {field["name"]: field["unit"] for field in manifest["schema"]["fields"]}
     by_view = manifest["schema"]["item_axis"] == "view"
     for key, values in records(Path(folder), manifest):
@@ -37,7 +37,7 @@ def samples(folder):
 
 def records(folder, manifest):
     """(key, {field: array, bytes or parsed JSON}) of every record, from files whose hashes are right."""
-    for shard in manifest["shards"]:
+    for shard in manifest["shards"] if manifest["version"] == 1 else listed(folder, manifest["shards"]):
         tar, idx = (checked(folder / f"{shard['name']}.{kind}", shard[f"{kind}_sha256"]) for kind in ("tar", "idx"))
         index = arrays_of(idx)
         ends = index["key_ends"].tolist()
@@ -53,6 +53,14 @@ def records(folder, manifest):
                     dtype = np.dtype(field["dtype"]).newbyteorder("<")
                     values[name] = np.frombuffer(payload, dtype).reshape(index[f"{name}.shape"][number])
             yield bytes(index["keys"][begin:end]).decode(), values
+
+
+def listed(folder, shards):
+    """Names and hashes of the shards of version 2, from files beside the manifest."""
+    for number, sha256 in enumerate(shards["pages_sha256"]):
+        for row in np.load(io.BytesIO(checked(folder / "shards" / f"{number:06d}.npy", sha256))):
+            hashes = {name: row[name].tobytes().hex() for name in ("tar_sha256", "idx_sha256")}
+            yield {"name": row["name"].decode(), **hashes}
 
 
 def checked(path, sha256):

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from shards.contract.index import ShardIndex, build_index
-from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, examine, unrecorded
+from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, examine, files_that_list, unrecorded
 from shards.contract.schema import Schema
+from shards.contract.shard_pages import files_found
 from shards.contract.tables import read_table
 from shards.errors import ContractError, IncompleteSet, StoreFailed
 from shards.progress import reports
@@ -34,7 +35,7 @@ def find_faults(
     remote shard is fetched for the look at it, one at a time."""
     root = open_folder(place)
     try:
-        manifest, faults = examine(root.read(MANIFEST_NAME), str(root))
+        manifest, faults = examine(root.read(MANIFEST_NAME), str(root), root.read)
     except ContractError as error:
         yield str(error)
         return
@@ -68,16 +69,19 @@ def find_unchecked(place: Path | str | Folder) -> list[str]:
 
 
 def find_strays(place: Path | str | Folder) -> list[str]:
-    """Tars and indexes that the manifest does not name: not a fault, but somebody may wonder. None of a web server,
-    which lists nothing."""
+    """Tars, indexes and lists of them that the manifest does not name: not a fault, but somebody may wonder. None of a
+    web server, which lists nothing."""
     root = open_folder(place)
-    named = {shard.name for shard in Manifest.load(root).shards}
+    payload = root.read(MANIFEST_NAME)
+    named = {shard.name for shard in Manifest.parse(payload, str(root), root.read).shards}
     named |= {f"{name}.tar" for name in named}  # NAME.tar.idx is Megatron Energon's (`shards.upkeep.energon`)
     try:
         found = [*root.names("*.tar"), *root.names("*.idx")]
+        lists = files_found(root)
     except StoreFailed:
         return []
-    return sorted(name for name in found if name[:-4] not in named)
+    strays = [name for name in found if name[:-4] not in named]
+    return sorted([*strays, *(lists - files_that_list(payload, str(root)).keys())])
 
 
 def _shard_faults(

@@ -22,7 +22,7 @@ from diffusion_perception.settings.layers import laid_over
 from diffusion_perception.source_standing import compare_with_source
 from jobs.sets import words as grammar
 from pipeline.building.against_source import Standing
-from shards.contract.manifest import Manifest
+from shards.contract.manifest import MANIFEST_NAME, Manifest, examine
 from shards.errors import ConfigError, ContractError, CorruptShard, FingerprintMismatch
 from shards.progress import reports
 from shards.storage.storage import Folder
@@ -111,11 +111,12 @@ def _faults_said(folder: Folder, quick: bool) -> int:
 
 def _quick_faults(folder: Folder) -> Iterator[str]:
     try:
-        shards = Manifest.load(folder).shards
+        manifest, faults = examine(folder.read(MANIFEST_NAME), str(folder), folder.read)
     except ContractError as error:
         yield str(error)
         return
-    for shard in shards:
+    yield from map(str, faults)
+    for shard in manifest.shards if manifest is not None else ():
         try:
             check_shard(folder, shard)
         except ContractError as error:

@@ -1,8 +1,9 @@
 """The manifest: the one file that says what a finished set is. Written last; a reader trusts nothing else.
 
 It holds the recipe the set was built by and its fingerprint (sha256 of the canonical recipe), the schema, for every
-shard its counts, size and hashes, hashes of the other files, and one of itself. Two recipes are compared field by
-field, so that a refusal says why. Entries of single files are `shards.contract.entries`'.
+shard its counts, size and hashes, hashes of the other files, and one of itself. Of a large set (version 2) files beside
+it list the shards, and it has the hashes of those (`shards.contract.shard_pages`). Entries of single files are
+`shards.contract.entries`', what two recipes differ in `shards.contract.recipes`'.
 """
 
 from __future__ import annotations
@@ -15,44 +16,33 @@ from typing import Any, TypeVar
 
 import orjson
 
+from shards.contract import shard_pages
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.entries import ShardEntry, TableEntry, check_sha256
+from shards.contract.paged_shards import PagedShards, Read
+from shards.contract.recipes import fingerprint, recipe_difference
 from shards.contract.schema import Schema
-from shards.contract.shard_list import ShardList, are_distinct
-from shards.errors import ContractError, CorruptShard, FingerprintMismatch, SchemaMismatch
+from shards.contract.shard_list import ShardList, are_distinct, numbers_of
+from shards.contract.shard_pages import PageList
+from shards.errors import ContractError, CorruptShard, FingerprintMismatch, IncompleteSet, SchemaMismatch
 from shards.storage.atomic import sha256_bytes
 from shards.storage.options import StorageOptions
 from shards.storage.storage import Folder, open_folder
 
-VERSION = 1
+VERSIONS = (LISTED, PAGED) = (1, 2)  # of the format: shards are listed in the manifest, or in pages beside it
 MANIFEST_NAME = "manifest.json"
 _SELF = "sha256"  # key of the manifest's hash of itself
 _OPTIONAL = {"files": {}, _SELF: ""}
 _FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
-_SHOWN_CHARACTERS = 80
 
 T = TypeVar("T")
-
-
-def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """sha256 (hex) of the canonical JSON of a recipe."""
-    return sha256_bytes(canonical_json(recipe, "recipe"))
-
-
-def recipe_difference(here: Mapping[str, Any], there: Mapping[str, Any], name: str = "the set") -> list[str]:
-    """One line for every leaf that differs, e.g. `encoder.vae.weights: 'ab12' here, 'cd34' in <name>`; [] if
-    equal.
-    """
-    mine, theirs = _leaves(here, ""), _leaves(there, "")
-    paths = sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
-    pairs = [(path, mine.get(path, "absent"), theirs.get(path, "absent")) for path in paths]
-    return [f"{path}: {my_value} here, {their_value} in {name}" for path, my_value, their_value in pairs]
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What a finished set is. `counts` has records, items, rejects and the row total of every axis, `files` the sha256
-    of what lies beside the shards: empty in sets written before it was recorded.
+    of what lies beside the shards: empty in sets written before it was recorded. `version` is that of the format
+    (`version_for`).
     """
 
     name: str
@@ -63,36 +53,43 @@ class Manifest:
     shards: Sequence[ShardEntry]
     counts: dict[str, int]
     tables: tuple[TableEntry, ...] = ()
-    version: int = VERSION
+    version: int = LISTED
     files: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def load(url: str | Path | Folder, storage_options: StorageOptions | None = None) -> Manifest:
         """The manifest of the set at a folder path or URL. IncompleteSet if there is none."""
         folder = open_folder(url, storage_options=storage_options)
-        return Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
+        return Manifest.parse(folder.read(MANIFEST_NAME), str(folder), folder.read)
 
     @staticmethod
-    def parse(payload: bytes, where: str) -> Manifest:
-        """The manifest in `payload`. SchemaMismatch for another version or other entries, CorruptShard if it
-        contradicts itself or its own hash.
+    def parse(payload: bytes, where: str, read: Read | None = None) -> Manifest:
+        """The manifest in `payload`; `read` gives files beside it, without which one whose shards they list cannot be
+        had. SchemaMismatch for another version or other entries, CorruptShard if it contradicts itself or its own hash.
         """
-        manifest, faults = examine(payload, where)
+        manifest, faults = _examined(payload, where, read, whole=False)
         if faults or manifest is None:
             raise faults[0]
         return manifest
 
     def to_bytes(self) -> bytes:
         """The file's bytes: sorted keys, indented for people."""
-        data = asdict(replace(self, shards=())) | {"schema": self.schema.to_json()}
-        data["shards"] = [shard.to_json() for shard in self.shards]
-        if not self.files:
-            del data["files"]
-        return canonical_json({**data, _SELF: _sha256_of(data)}, MANIFEST_NAME, indent=1) + b"\n"
+        if self.version == LISTED:
+            return self._bytes([shard.to_json() for shard in self.shards])
+        listed = self.shards.listed if isinstance(self.shards, PagedShards) else shard_pages.encoded(self.shards)[0]
+        return self._bytes(listed.to_json())
 
     def write(self, root: Path | str | Folder) -> None:
-        """Write `manifest.json` into `root`, a path or URL, in one step."""
-        open_folder(root).write(MANIFEST_NAME, self.to_bytes())
+        """Write `manifest.json` into `root`, a path or URL, in one step; before it the files that list the shards, if
+        they are to."""
+        folder = open_folder(root)
+        if self.version == LISTED:
+            payload, files = self.to_bytes(), {}
+        else:
+            listed, files = shard_pages.encoded(self.shards)
+            payload = self._bytes(listed.to_json())
+        shard_pages.write_files(folder, files)
+        folder.write(MANIFEST_NAME, payload)
 
     def check_fingerprint(self, recipe: Mapping[str, Any]) -> None:
         """FingerprintMismatch naming every differing field, unless the set was built by this recipe."""
@@ -103,11 +100,17 @@ class Manifest:
                 "Build into a new set name, or restore these settings. Nothing was deleted."
             )
 
+    def _bytes(self, shards: Any) -> bytes:
+        data = asdict(replace(self, shards=())) | {"schema": self.schema.to_json(), "shards": shards}
+        if not self.files:
+            del data["files"]
+        return canonical_json({**data, _SELF: _sha256_of(data)}, MANIFEST_NAME, indent=1) + b"\n"
+
     def _contradictions(self) -> Iterator[str]:
         if fingerprint(self.recipe) != self.fingerprint:
             yield "recipe and fingerprint disagree"
         for count in ("records", "items", "rejects"):
-            total = _total(self.shards, count)
+            total = int(numbers_of(self.shards, count).sum())
             if self.counts.get(count) != total:
                 yield f"counts.{count} is {self.counts.get(count)}, its shards sum to {total}"
         tables = {entry.name for entry in self.tables}
@@ -117,17 +120,43 @@ class Manifest:
             yield "it names a table twice"
 
 
-def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractError]]:
+def version_for(n_shards: int) -> int:
+    """The version of the format that a set of so many shards is written in."""
+    return LISTED if n_shards <= shard_pages.LISTED_SHARDS else PAGED
+
+
+def examine(payload: bytes, where: str, read: Read | None = None) -> tuple[Manifest | None, list[ContractError]]:
     """(what of a manifest can be read, everything that is wrong with it): without the entries that are wrong, and None
     where not even the shards can be told. For who wants to know all faults; others use `Manifest.parse`.
     """
+    return _examined(payload, where, read, whole=True)
+
+
+def files_that_list(payload: bytes, where: str) -> dict[str, str]:
+    """sha256, by name, of the files that list the shards of the manifest in `payload`: none of most sets. Of a manifest
+    that is sound but for these; SchemaMismatch or CorruptShard."""
+    data = parse_json(payload, where)
+    if not isinstance(data, dict) or data.get("version") != PAGED:
+        Manifest.parse(payload, where)
+        return {}
+    listed = PageList.from_json(_known_keys(data, where)["shards"], f"{where}: ")
+    recorded = data.get(_SELF)
+    if recorded != (found := _sha256_of({key: value for key, value in data.items() if key != _SELF}, is_parsed=True)):
+        raise _other_hash(f"{where}/{MANIFEST_NAME}", found, recorded)
+    return listed.files()
+
+
+def _examined(
+    payload: bytes, where: str, read: Read | None, *, whole: bool
+) -> tuple[Manifest | None, list[ContractError]]:
+    """As `examine`; unless `whole`, pages that list shards are left to whoever asks for one."""
     at = f"{where}/{MANIFEST_NAME}"
     faults: list[ContractError] = []
 
     def tried(make: Callable[[], T], otherwise: T) -> T:
         try:
             return make()
-        except SchemaMismatch as error:
+        except (SchemaMismatch, CorruptShard, IncompleteSet) as error:
             faults.append(error)
             return otherwise
 
@@ -136,8 +165,15 @@ def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractE
     schema = tried(lambda: Schema.from_json(data["schema"]), None) if written else None
     if schema is None:
         return None, faults
-    form = f"{at}: entries do not fit version {VERSION}: "
-    shards = ShardList.parsed(data["shards"])
+    form = f"{at}: entries do not fit version {data['version']}: "
+    shards: Sequence[ShardEntry] | None = None
+    if data["version"] == PAGED:
+        shards = tried(lambda: _paged(data["shards"], where, form, read), ())
+        if whole and isinstance(shards, PagedShards):
+            shards, of_pages = shards.sound()
+            faults += of_pages
+    else:
+        shards = ShardList.parsed(data["shards"])
     if shards is None:  # something is wrong, or unusual: one by one
         found = [
             tried(lambda entry=entry, place=place: ShardEntry.from_json(entry, f"{form}shard {place}"), None)
@@ -157,6 +193,7 @@ def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractE
         shards=shards,
         counts=tried(lambda: _counts(data, form), {}),
         tables=tuple(table for table in tables if table is not None),
+        version=data["version"],
         files=tried(lambda: _files(data, form), {}),
     )
     if not faults:
@@ -170,12 +207,7 @@ def examine(payload: bytes, where: str) -> tuple[Manifest | None, list[ContractE
         except SchemaMismatch as error:  # nested deeper than it can be written again
             return manifest, [error]
         if recorded and recorded != found:
-            faults.append(
-                CorruptShard(
-                    f"{at}: sha256 of its values is {found[:12]}…, it records {recorded!r:.14}…; the file was edited "
-                    "or damaged: restore it"
-                )
-            )
+            faults.append(_other_hash(at, found, recorded))
     return manifest, faults
 
 
@@ -185,6 +217,23 @@ def unrecorded(payload: bytes) -> list[str]:
     values = "its own values that nothing else repeats (name, split, unit, letters of shapes)"
     others = "README.md, wids.json and the text of rejects.jsonl"
     return [what for key, what in ((_SELF, values), ("files", others)) if not data.get(key)]
+
+
+def _paged(data: Any, where: str, form: str, read: Read | None) -> PagedShards:
+    listed = PageList.from_json(data, form)
+    if read is None:
+        raise IncompleteSet(
+            f"{where}/{MANIFEST_NAME}: files beside it list its shards, and nothing but its text is at hand; use "
+            "Manifest.load, or pass what reads them"
+        )
+    return PagedShards(listed, read, where, form)
+
+
+def _other_hash(at: str, found: str, recorded: Any) -> CorruptShard:
+    return CorruptShard(
+        f"{at}: sha256 of its values is {found[:12]}…, it records {recorded!r:.14}…; the file was edited "
+        "or damaged: restore it"
+    )
 
 
 def _sha256_of(data: Mapping[str, Any], *, is_parsed: bool = False) -> str:
@@ -201,20 +250,15 @@ def _is_quickly(recorded: Any, data: Mapping[str, Any]) -> bool:
         return False
 
 
-def _total(shards: Sequence[ShardEntry], count: str) -> int:
-    if isinstance(shards, ShardList):
-        return int(shards.numbers(count).sum())
-    return sum(getattr(shard, count) for shard in shards)
-
-
 def _known_keys(data: Any, at: str) -> dict[str, Any]:
     found = data.get("version") if isinstance(data, dict) else None
-    if type(found) is not int or found != VERSION:
-        raise SchemaMismatch(f"{at}: version is {found!r:.80}, this code reads {VERSION}; rebuild the set")
+    if type(found) is not int or found not in VERSIONS:
+        raise SchemaMismatch(f"{at}: version is {found!r:.80}, this code reads {LISTED} and {PAGED}; rebuild the set")
     required = Manifest.__dataclass_fields__.keys() - _OPTIONAL.keys()
-    if data.keys() - _OPTIONAL.keys() != required:
+    required |= {_SELF} if found == PAGED else set()
+    if data.keys() - (_OPTIONAL.keys() - required) != required:
         raise SchemaMismatch(
-            f"{at}: entries do not fit version {VERSION}: keys that are missing {sorted(required - data.keys())}, that "
+            f"{at}: entries do not fit version {found}: keys that are missing {sorted(required - data.keys())}, that "
             f"nobody knows {str(sorted(data.keys() - required - _OPTIONAL.keys()))[:80]}"
         )
     return data
@@ -241,25 +285,3 @@ def _files(data: Mapping[str, Any], form: str) -> dict[str, str]:
             raise SchemaMismatch(f"{form}files names {name!r:.80}, which is no file of the folder itself")
         check_sha256(sha256, f"{form}files.{name}")
     return files
-
-
-def _leaves(value: Any, path: str) -> dict[str, str]:
-    """Dotted path -> shown value, for every leaf of a tree of mappings and lists."""
-    if isinstance(value, Mapping) and value:
-        parts = [(str(key), inner) for key, inner in value.items()]
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes) and value:
-        parts = [(str(index), inner) for index, inner in enumerate(value)]
-    else:
-        return {path: _shown(value)}
-    found: dict[str, str] = {}
-    for key, inner in parts:
-        found |= _leaves(inner, f"{path}.{key}" if path else key)
-    return found
-
-
-def _shown(value: Any) -> str:
-    """The value as text; of a long one its beginning and a hash, so that two that differ look different."""
-    text = repr([] if value == () else value)
-    if len(text) <= _SHOWN_CHARACTERS:
-        return text
-    return f"{text[:_SHOWN_CHARACTERS]}… ({sha256_bytes(text.encode())[:8]})"

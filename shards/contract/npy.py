@@ -45,11 +45,19 @@ def npy_parts(array: np.ndarray) -> tuple[bytes, memoryview]:
     """Header and payload of a `.npy` file holding `array`; the payload starts at a multiple of 64 bytes, and is the
     array's own memory where that is laid out as the file."""
     stored = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
-    text = f"{{'descr': {stored.dtype.str!r}, 'fortran_order': False, 'shape': {stored.shape!r}, }}"
+    return _header(stored.dtype.str, stored.shape), stored.reshape(-1).view(np.uint8).data
+
+
+def rows_header(dtype: np.dtype, number: int) -> bytes:
+    """Header of a `.npy` file of so many rows of a structured dtype."""
+    return _header(dtype.descr, (number,))
+
+
+def _header(descr: object, shape: tuple[int, ...]) -> bytes:
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     used = len(_MAGIC) + 2 + len(text) + 1
     text += " " * (-used % _ALIGN_BYTES) + "\n"
-    header = _MAGIC + struct.pack("<H", len(text)) + text.encode("latin1")
-    return header, stored.reshape(-1).view(np.uint8).data
+    return _MAGIC + struct.pack("<H", len(text)) + text.encode("latin1")
 
 
 def is_finite(array: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from shards.contract.manifest import Manifest, fingerprint, recipe_difference
 from shards.contract.parts import whole
-from shards.contract.shard_list import ShardList
+from shards.contract.shard_list import JoinedShards
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 from shards.reading.mixing import Mixing
 from shards.reading.page import Page
@@ -101,7 +101,7 @@ def joined_manifest(manifests: Sequence[Manifest], mixing: Mixing) -> Manifest:
         name=" + ".join(manifest.name for manifest in manifests),
         recipe=recipe,
         fingerprint=fingerprint(recipe),
-        shards=ShardList.joined([manifest.shards for manifest in manifests]),
+        shards=JoinedShards([manifest.shards for manifest in manifests]),
         counts=counts,
         files={},
     )

@@ -90,7 +90,11 @@ class PagedIndex:
         self.record_counts = numbers_of(manifest.shards, "records")  # [S]
         self.item_counts = numbers_of(manifest.shards, "items")  # [S]
         self.record_ends, self.item_ends = np.cumsum(self.record_counts), np.cumsum(self.item_counts)  # [S] each
-        self._ends: list[int] = self.record_ends.tolist()  # what bisect is quicker in
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """What bisect is quicker in than in an array."""
+        return self.record_ends.tolist()
 
     @cached_property
     def row_counts(self) -> np.ndarray:

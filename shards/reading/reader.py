@@ -21,7 +21,7 @@ import xxhash
 
 from shards.contract.canonical import parse_meta
 from shards.contract.index import ShardIndex
-from shards.contract.manifest import MANIFEST_NAME, Manifest
+from shards.contract.manifest import Manifest
 from shards.contract.npy import storage_dtype
 from shards.contract.schema import META, Field
 from shards.contract.tables import read_table
@@ -108,7 +108,7 @@ class ShardSet:
             raise ConfigError(
                 f"{folder} is remote; open it with cache=CacheConfig(folder, max_bytes), or by_range=True for a few"
             )
-        manifest = Manifest.parse(folder.read(MANIFEST_NAME), str(folder))
+        manifest = Manifest.load(folder)
 
         layout = Layout(manifest.schema)
 

@@ -56,12 +56,11 @@ def _look(
 ) -> None:
     """At all of them, until nobody wants to know."""
     is_asked.wait(LATER_S)
-    for shard in shards:
-        if sizes() is None:
-            return
-        try:
+    try:
+        for shard in shards:
+            if sizes() is None:
+                return
             folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
-        except Exception as error:  # whatever it is, the reader raises it
-            if (told := sizes()) is not None:
-                told.fault = error
-            return
+    except Exception as error:  # whatever it is, of a page of the list, too, the reader raises it
+        if (told := sizes()) is not None:
+            told.fault = error

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shards.contract.canonical import canonical_json
-from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, TableEntry, recipe_difference
+from shards.contract.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    ShardEntry,
+    TableEntry,
+    examine,
+    files_that_list,
+    recipe_difference,
+)
 from shards.contract.schema import check_key
+from shards.contract.shard_pages import sweep_files
 from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, StoreFailed
 from shards.storage.atomic import flush
@@ -66,19 +75,23 @@ def copy_set(
         CorruptShard: the source's bytes are not those of its manifest.
     """
     payload = source.read(MANIFEST_NAME)
-    manifest = Manifest.parse(payload, str(source))
+    manifest = Manifest.parse(payload, str(source), source.read)
+    lists = files_that_list(payload, str(source))
     for named in (*manifest.shards, *manifest.tables):  # of whoever published it: none must lead out of the folder
         check_key(named.name)
     target.check_writable()
     with alone(target):
         if target.exists(MANIFEST_NAME) and target.read(MANIFEST_NAME) == payload:
-            return _already_there(source, target, manifest)
+            return _already_there(source, target, manifest, lists)
         replaced = _begin(target, payload, manifest, replace)
         copied = _copy_shards(source, target, manifest.shards, replaced, threads, report)
         copy_tables(source, target, manifest)
         beside = dict.fromkeys((*BESIDE, *manifest.files, *_of_the_build(source)))
         for name in beside:
             target.write(name, source.read(name, manifest.files.get(name, "")))
+        for name, sha256 in lists.items():
+            target.write(name, source.read(name, sha256))
+        sweep_files(target, lists)
         for name in _of_the_build(target) if replaced else ():
             if name not in beside:  # it tells of the set that was there
                 target.remove(name)
@@ -135,14 +148,25 @@ def _begin(target: Folder, payload: bytes, manifest: Manifest, replace: bool) ->
     if begun != payload:
         target.remove_folder(COPY_FOLDER)
         if old is not None:
-            target.write(_REPLACED, old)
+            _keep(target, old)
         target.write(_BEGUN, payload)
     if old is not None:
         target.remove(MANIFEST_NAME)
     try:
-        return Manifest.parse(target.read(_REPLACED), f"{target}/{_REPLACED}").shards
+        kept = target.below(COPY_FOLDER)
+        return tuple(Manifest.parse(target.read(_REPLACED), f"{target}/{_REPLACED}", kept.read).shards)
     except ContractError:  # nothing is replaced, or something that could not be read
         return ()
+
+
+def _keep(target: Folder, old: bytes) -> None:
+    """Note which set is replaced, with the files that list its shards, in whose places others will be."""
+    try:
+        for name, sha256 in files_that_list(old, str(target)).items():
+            target.write(f"{COPY_FOLDER}/{name}", target.read(name, sha256))
+    except ContractError:  # it cannot be read: so is what is noted
+        pass
+    target.write(_REPLACED, old)
 
 
 def _refuse_others(target: Folder, old: bytes | None, begun: bytes | None, manifest: Manifest, payload: bytes) -> None:
@@ -151,11 +175,11 @@ def _refuse_others(target: Folder, old: bytes | None, begun: bytes | None, manif
         raise ConfigError(f"{target} holds shards of an unfinished build, or of unknown origin; give another place.")
     if found is None or found == payload:
         return
-    try:
-        there = Manifest.parse(found, str(target))
+    there, faults = examine(found, str(target), target.read)
+    if there is not None and (old is None or not faults):  # the files of one that is unfinished are not there yet
         lines = recipe_difference(manifest.recipe, there.recipe, "the one there") or ["their recipes are equal"]
-    except ContractError as error:
-        lines = [str(error)]
+    else:
+        lines = [str(faults[0])]
     shown = "\n  ".join(lines)
     raise ConfigError(
         f"{target} holds {what}:\n  {shown}\n`set diff` says more. Give another place, or say --replace to overwrite "
@@ -163,7 +187,15 @@ def _refuse_others(target: Folder, old: bytes | None, begun: bytes | None, manif
     )
 
 
-def _already_there(source: Folder, target: Folder, manifest: Manifest) -> Copied:
+def _already_there(source: Folder, target: Folder, manifest: Manifest, lists: Mapping[str, str]) -> Copied:
+    for name, sha256 in lists.items():
+        try:
+            target.read(name, sha256)
+        except (IncompleteSet, CorruptShard) as error:
+            raise CorruptShard(
+                f"{target} is a copy of this set, and what lists its shards is damaged: {error}. "
+                f"Mend it: set repair {target} from={source}"
+            ) from error
     with ThreadPoolExecutor(THREADS) as pool:
         faults = [fault for fault in pool.map(lambda shard: _fault_of(target, shard), manifest.shards) if fault]
     if faults:

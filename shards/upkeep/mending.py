@@ -1,17 +1,18 @@
 """Mending a finished set: which of its files are damaged or missing, and getting those, and no others, back.
 
 An index is made again from its sound tar; everything else comes from another copy of the same bytes. What neither gives
-has to be built again: its records are named. The manifest is believed; a set without one is no set.
+has to be built again: its records are named. The manifest is believed; a set without one is no set, and neither is one
+of whose shards the list is lost (`shards.contract.shard_pages`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from shards.contract.index import ShardIndex, build_index
-from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, TableEntry
+from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, TableEntry, files_that_list
 from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, SchemaMismatch
 from shards.storage.atomic import flush, sha256_file
@@ -75,14 +76,17 @@ def repair_set(
     """Mend the set at a folder or URL, from itself and from `other`, a set that holds the same shards under any names.
 
     Raises:
-        IncompleteSet: there is no manifest; a pull makes the set anew.
+        IncompleteSet, CorruptShard: there is no manifest, or what lists the shards beside it is damaged and not at
+            `other`; a pull makes the set anew.
         ConfigError: the set, or nothing of the same bytes, is at `other`.
     """
     folder = open_folder(place, storage_options=storage_options)
-    manifest = Manifest.load(folder)
-    source = None if other is None else _Source(folder, manifest, open_folder(other, storage_options=storage_options))
-    mended, left = [], []
+    payload = folder.read(MANIFEST_NAME)
+    giver = None if other is None else open_folder(other, storage_options=storage_options)
     with alone(folder):
+        mended, left = _lists_again(folder, files_that_list(payload, str(folder)), giver), []
+        manifest = Manifest.load(folder)
+        source = None if giver is None else _Source(folder, manifest, giver)
         damaged = list(find_damage(folder, manifest, report))
         if damaged:
             folder.check_writable()
@@ -95,6 +99,21 @@ def repair_set(
             else:
                 left.append(damage)
     return Repair(manifest, tuple(mended), tuple(left))
+
+
+def _lists_again(folder: Folder, lists: Mapping[str, str], other: Folder | None) -> list[str]:
+    """Get what lists the shards back, and return which of it was damaged; its fault is raised where nobody has it."""
+    mended = []
+    for name, sha256 in lists.items():
+        try:
+            folder.read(name, sha256)
+        except (CorruptShard, IncompleteSet):
+            if other is None:
+                raise
+            folder.check_writable()
+            folder.write(name, other.read(name, sha256))
+            mended.append(name)
+    return mended
 
 
 def keys_of(folder: Folder, manifest: Manifest, shard: ShardEntry) -> list[str]:

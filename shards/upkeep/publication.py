@@ -144,7 +144,7 @@ def _write_description(
         folder = _below(to, name, storage_options)
         payload = folder.read(MANIFEST_NAME)
         facts = facts_in(folder.read(CARD).decode())
-        members.append(Member(name, Manifest.parse(payload, str(folder)), facts))
+        members.append(Member(name, Manifest.parse(payload, str(folder), folder.read), facts))
         entries.append({"name": name, "manifest_sha256": sha256_bytes(payload)})
     place.write(CARD, dataset_card(place.name, members, note).encode())
     place.write(CROISSANT, canonical_json(croissant(place.name, members), CROISSANT, indent=1) + b"\n")

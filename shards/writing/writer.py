@@ -18,7 +18,7 @@ from typing import Any
 
 from shards.contract.canonical import canonical_json, parse_json
 from shards.contract.index import IndexRows, ShardIndex
-from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint
+from shards.contract.manifest import Manifest, ShardEntry, TableEntry, fingerprint, version_for
 from shards.contract.schema import PackedRecord, Record, Schema, check_key
 from shards.errors import CorruptShard, SchemaMismatch
 from shards.storage.atomic import flush, sha256_bytes, sha256_file
@@ -118,7 +118,17 @@ def seal_set(
         )
     # the recipe as a reader will see it: lists for tuples
     plain: dict[str, Any] = parse_json(canonical_json(dict(recipe), "recipe"), "recipe")
-    manifest = Manifest(name, split, plain, fingerprint(plain), schema, tuple(shards), counts, tuple(tables))
+    manifest = Manifest(
+        name,
+        split,
+        plain,
+        fingerprint(plain),
+        schema,
+        tuple(shards),
+        counts,
+        tuple(tables),
+        version_for(len(shards)),
+    )
     beside = {
         "README.md": render_card(manifest, card or {}).encode(),
         REJECTS_NAME: rejects_lines(rejects),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
+from shards.contract.manifest import PAGED, Manifest
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from tests.set_format.built_sets import KINDS
@@ -83,10 +85,14 @@ def _drop(*path: Any) -> Callable[[Any], None]:
 
 
 WRONG = {
-    "another version": ("manifest", "manifest", _set("version", to=2)),
+    "another version": ("manifest", "manifest", _set("version", to=3)),
+    "the list of another version": ("manifest", "manifest", _set("version", to=2)),
     "an unknown key": ("manifest", "manifest", _set("notes", to="")),
     "a hash that is none": ("manifest", "manifest", _set("shards", 0, "tar_sha256", to="ab")),
     "a shard without records": ("manifest", "manifest", _set("shards", 0, "records", to=0)),
+    "a page without a hash": ("paged manifest", "manifest", _set("shards", "pages_sha256", 0, to="")),
+    "a large set without a hash of its own": ("paged manifest", "manifest", _drop("sha256")),
+    "an entry in a list of pages": ("paged manifest", "manifest", _set("shards", to=[])),
     "a file without a hash": ("seg origins.jsonl", "origin", lambda line: line["records"][0]["files"][0].pop()),
     "an origin of no key": ("seg origins.jsonl", "origin", _drop("records", 0, "key")),
     "a revision that is text": ("seg environment.json", "environment", _set(0, "components", "views", to="2")),
@@ -112,6 +118,8 @@ def test_a_planted_fault_does_not_fit(fault: str, set_folders: dict[str, Path]) 
     kind, name, plant = WRONG[fault]
     if kind == "manifest":
         value = json.loads((set_folders["refer"] / "manifest.json").read_bytes())
+    elif kind == "paged manifest":
+        value = json.loads(replace(Manifest.load(set_folders["refer"]), version=PAGED).to_bytes())
     elif " " in kind:
         folder, _, file = kind.partition(" ")
         text = (set_folders[folder] / file).read_text()

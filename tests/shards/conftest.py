@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shards.reading.reader import ShardSet
-from tests.shards.toy_set import write_toy_set
+from tests.shards.toy_set import write_in_pages, write_toy_set
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,22 @@ def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets") / "toy"
     write_toy_set(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def paged_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the same set as a large one is written; read only."""
+    root = tmp_path_factory.mktemp("paged") / "toy"
+    with pytest.MonkeyPatch.context() as patch:
+        write_in_pages(patch)
+        write_toy_set(root)
+    return root
+
+
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every set is written as a large one, in pages of two shards."""
+    write_in_pages(monkeypatch)
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from shards.contract import shard_pages
 from shards.contract.canonical import canonical_json
 from shards.contract.manifest import Manifest
 from shards.contract.schema import Field, Record, Schema
@@ -80,6 +82,12 @@ def write_toy_set(root: Path, sizes: tuple[int, ...] = (4, 3, 5)) -> Manifest:
         tables=[table],
         card=CARD,
     )
+
+
+def write_in_pages(patch: pytest.MonkeyPatch) -> None:
+    """From now on every set is written as a large one is, with pages of two shards."""
+    patch.setattr(shard_pages, "LISTED_SHARDS", 0)
+    patch.setattr(shard_pages, "PAGE_SHARDS", 2)
 
 
 def flip_byte(path: Path, offset: int) -> None:

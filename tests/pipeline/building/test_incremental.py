@@ -31,6 +31,7 @@ from shards.upkeep.copying import copy_set
 from shards.verify import find_faults
 from tests.pipeline.toys import SETTINGS, Build, ToySource, ToyText, ToyVae, digests
 from tests.s3_server import BUCKET, S3Server
+from tests.shards.toy_set import write_in_pages
 
 
 @dataclass
@@ -198,8 +199,13 @@ def _only_first(begun: Any) -> Any:
     return begun
 
 
-def test_whoever_is_killed_between_two_sets_leaves_one_that_the_next_run_ends(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["listed", "paged"])
+def test_whoever_is_killed_between_two_sets_leaves_one_that_the_next_run_ends(
+    world: World, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped before each change of the folder in turn, while the new set takes the place of the old one."""
+    if size == "paged":
+        write_in_pages(monkeypatch)
     world.build().run()
     world.picture("p0005", 99)
     world.add(10)

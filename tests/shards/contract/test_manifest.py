@@ -63,7 +63,8 @@ def test_a_folder_without_a_manifest_is_an_unfinished_set(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("path", "value", "error", "message"),
     [
-        (("version",), 2, SchemaMismatch, "version is 2, this code reads 1"),
+        (("version",), 3, SchemaMismatch, "version is 3, this code reads 1 and 2"),
+        (("version",), 2, SchemaMismatch, "shards is list; expected an object with"),
         (("recipe", "text"), "states", CorruptShard, "recipe and fingerprint disagree"),
         (("counts", "items"), 23, CorruptShard, "counts.items is 23, its shards sum to 24"),
         (("schema", "fields"), [], SchemaMismatch, "last field must be"),

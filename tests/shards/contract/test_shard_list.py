@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shards.contract import manifest as manifest_module
 from shards.contract.entries import ShardEntry
 from shards.contract.manifest import Manifest, examine, fingerprint
-from shards.contract.shard_list import ShardList, are_distinct, numbers_of
+from shards.contract.shard_list import JoinedShards, ShardList, are_distinct, numbers_of
 from shards.errors import SchemaMismatch
 from tests.fuzz import cases
 from tests.fuzz import damaged as damaged_bytes
@@ -76,8 +76,8 @@ def test_it_is_the_entries_in_their_order() -> None:
     assert entry(4) not in shards
     with pytest.raises(IndexError):
         shards[3]
-    assert shards.names() == ["toy-000003", "toy-000001", "toy-000002"]
-    assert ShardList.joined([shards, entries[:1], ShardList.of(())]) == (*entries, entries[0])
+    assert [shard.name for shard in shards] == ["toy-000003", "toy-000001", "toy-000002"]
+    assert JoinedShards([shards, entries[:1], ShardList.of(())]) == (*entries, entries[0])
 
 
 def test_its_columns_are_those_of_any_entries() -> None:
@@ -164,5 +164,5 @@ def test_a_name_that_comes_twice_is_noticed() -> None:
     for shards in (ShardList.of(entries), entries):
         assert not are_distinct(shards)
         assert are_distinct(shards[:2])
-        assert are_distinct(ShardList.joined([shards[:1], shards[1:2]]))
-        assert not are_distinct(ShardList.joined([shards[:1], shards[2:]]))
+        assert are_distinct(JoinedShards([shards[:1], shards[1:2]]))
+        assert not are_distinct(JoinedShards([shards[:1], shards[2:]]))

@@ -22,7 +22,7 @@ from shards.reading.reader import ShardSet
 from tests.shards.toy_set import edit_manifest, write_toy_set
 
 FLIPS = 3000 if os.environ.get("DIFFUSION_PERCEPTION_FUZZ") else 120
-FILES = (
+FILES = (  # of a set, and those that only a large one has
     "manifest.json",
     "flips-000000.tar",
     "flips-000001.tar",
@@ -34,11 +34,21 @@ FILES = (
     "wids.json",
     "rejects.jsonl",
 )
+LISTS = ("shards/counts.npy", "shards/000000.npy")
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A set of two shards, a table and a reject."""
+    write_toy_set(tmp_path / "flips", (2, 1))
+    return tmp_path / "flips"
+
+
+@pytest.fixture(params=["listed", "paged"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The same as a set is written, and as a large one is."""
+    if request.param == "paged":
+        request.getfixturevalue("small_is_large")
     write_toy_set(tmp_path / "flips", (2, 1))
     return tmp_path / "flips"
 
@@ -81,13 +91,14 @@ def values_of(payload: bytes) -> Any:
         return None
 
 
-def test_no_flipped_byte_is_read_as_something_else_and_verify_finds_it(small: Path) -> None:
-    rng, before = random.Random(13), everything(small)
+def test_no_flipped_byte_is_read_as_something_else_and_verify_finds_it(either: Path) -> None:
+    small, rng, before = either, random.Random(13), everything(either)
     assert list(verify.find_faults(small)) == []
-    stored = {name: (small / name).read_bytes() for name in FILES}
+    files = FILES + tuple(name for name in LISTS if (small / name).exists())
+    stored = {name: (small / name).read_bytes() for name in files}
     missed: Counter[str] = Counter()
     for number in range(FLIPS):
-        name = FILES[number % len(FILES)]
+        name = files[number % len(files)]
         payload = bytearray(stored[name])
         place = rng.randrange(len(payload))
         payload[place] ^= rng.randrange(1, 256)

@@ -19,6 +19,15 @@ def _private_and_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(staging, "staging_root", lambda: tmp_path / "staging")
 
 
+@pytest.fixture(params=["listed", "paged"])
+def toy_root(request: pytest.FixtureRequest, toy_root: Path, paged_root: Path) -> Path:
+    """Folder of the toy set, whose shards the manifest lists, or pages beside it do; then new sets have such pages."""
+    if request.param == "listed":
+        return toy_root
+    request.getfixturevalue("small_is_large")
+    return paged_root
+
+
 @pytest.fixture(params=["folder", "store"])
 def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Folder]:
     """An empty place by its name: a folder, or a URL of fsspec's in-memory file system."""

@@ -17,6 +17,7 @@ from shards.storage.atomic import temporary_path
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep import copying
 from shards.upkeep.copying import copy_set
+from shards.upkeep.mending import repair_set
 from shards.upkeep.publication import CARD
 from shards.verify import find_faults
 from tests.shards.toy_set import flip_byte, write_toy_set
@@ -152,6 +153,18 @@ def test_a_killed_replacement_goes_on_and_leaves_nothing_of_the_old_set(
     assert not somewhere("toy").exists("manifest.json")
     copy_set(open_folder(toy_root), somewhere("toy"))
     assert files_of(somewhere("toy")) == files_of(open_folder(toy_root))
+
+
+def test_a_copy_whose_list_is_damaged_is_refused_and_mended(paged_root: Path, somewhere: Somewhere) -> None:
+    copy_set(open_folder(paged_root), somewhere("toy"))
+    somewhere("toy").remove("shards/000001.npy")
+    somewhere("toy").write("shards/counts.npy", b"")
+    with pytest.raises(CorruptShard, match=r"what lists its shards is damaged: shards/counts.npy.*set repair"):
+        copy_set(open_folder(paged_root), somewhere("toy"))
+    with pytest.raises(CorruptShard, match=r"shards/counts\.npy: sha256 is"):
+        repair_set(str(somewhere("toy")))
+    assert repair_set(str(somewhere("toy")), paged_root).mended == ("shards/counts.npy", "shards/000001.npy")
+    assert files_of(somewhere("toy")) == files_of(open_folder(paged_root))
 
 
 def test_a_build_or_strange_tars_are_not_written_over(toy_root: Path, tmp_path: Path) -> None:

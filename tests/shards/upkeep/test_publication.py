@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,9 @@ def test_names_never_lead_out_of_the_folder(toy_root: Path, tmp_path: Path) -> N
         pull_sets([tmp_path / "pub"], tmp_path / "here" / "below")
     evil = tmp_path / "evil" / "toy"
     copy_set(open_folder(toy_root), open_folder(evil))
-    manifest = (evil / "manifest.json").read_text().replace('"toy-000001"', '"../x"')
-    (evil / "manifest.json").write_text(manifest)
+    manifest = Manifest.load(evil)
+    shards = tuple(replace(one, name="../x") if one.name == "toy-000001" else one for one in manifest.shards)
+    replace(manifest, shards=shards).write(evil)
     with pytest.raises(ContractError, match=r"manifest|key"):
         pull_sets([evil], tmp_path / "here" / "below")
     assert not list((tmp_path / "here").rglob("*.tar"))
