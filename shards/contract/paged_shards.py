@@ -20,7 +20,7 @@ from shards.errors import ContractError
 
 Read = Callable[[str, str], bytes]  # a file of the set by its name, which must have a sha256
 
-_KEPT = 64  # pages: 3 MB
+_KEPT = 256  # pages: 5 MB
 _DIGITS = 64  # of a SHA-256
 
 

@@ -26,7 +26,7 @@ from shards.storage.atomic import sha256_bytes
 from shards.storage.storage import Folder
 
 LISTED_SHARDS = 1024  # a manifest lists so many itself: 3 ms for a reader that needs a few of them
-PAGE_SHARDS = 512  # some 45 kB
+PAGE_SHARDS = 256  # some 20 kB
 FOLDER = "shards"
 COUNTS_NAME = f"{FOLDER}/counts.npy"
 _FILES = re.compile(r"counts\.npy|[0-9]{6,}\.npy")
@@ -98,8 +98,8 @@ def counts_in(payload: bytes, number: int, where: str, form: str) -> dict[str, n
     rows = _rows_in(payload, _COUNTS, number, f"{where}/{COUNTS_NAME}")
     counts = {name: np.ascontiguousarray(rows[name], np.int64) for name in NUMBERS}
     for name, column in counts.items():
-        if len(wrong := np.flatnonzero((column < 0) | (column >= LARGEST))):
-            place = int(wrong[0])
+        if number and not 0 <= column.min() <= column.max() < LARGEST:
+            place = int(np.flatnonzero((column < 0) | (column >= LARGEST))[0])
             raise SchemaMismatch(f"{form}shard {place}: {name} is {column[place]}; expected 0 to 2^62")
         if column.sum(dtype=np.float64) >= LARGEST:
             raise SchemaMismatch(f"{form}{name} of all shards sum to {sum(column.tolist())}; expected 0 to 2^62")

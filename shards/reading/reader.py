@@ -75,6 +75,7 @@ class ShardSet:
         self.verify = verify
         self.n_records = int(self.paged.record_counts.sum())
         self.n_items = int(self.paged.item_counts.sum())
+        self._shard_items: dict[str, tuple[int, ...]] = {}
 
     def __reduce__(self) -> NoReturn:
         raise ConfigError(
@@ -175,7 +176,11 @@ class ShardSet:
 
     def shard_items(self, unit: str = "item") -> tuple[int, ...]:
         """Items (or rows of the item axis, `unit="row"`) per shard, for a WindowedOrder."""
-        return tuple((self.paged.row_counts if unit == "row" else self.paged.item_counts).tolist())
+        found = self._shard_items.get(unit)
+        if found is None:
+            counts = self.paged.row_counts if unit == "row" else self.paged.item_counts
+            found = self._shard_items[unit] = tuple(counts.tolist())
+        return found
 
     def table(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, info) of a table of the set, checked. IncompleteSet naming the available ones if there is

@@ -197,7 +197,8 @@ def _check(shards: ShardSet, order: SampleOrder, unit: str, threads: int, ahead:
         )
     if threads < 0 or ahead < 1:
         raise ConfigError(f"threads={threads}, ahead={ahead}: expected threads >= 0 and ahead >= 1")
-    if isinstance(order, WindowedOrder) and order.shard_items != shards.shard_items(unit):
+    own = shards.shard_items(unit) if isinstance(order, WindowedOrder) else ()
+    if isinstance(order, WindowedOrder) and order.shard_items is not own and order.shard_items != own:
         raise ConfigError(
             f"the windowed order has other shard sizes than {shards.manifest.name}; "
             f"use order_of(shards, seed=..., window_shards=..., unit={unit!r})"

@@ -31,7 +31,7 @@ class WindowedOrder:
     window: int
 
     def __post_init__(self) -> None:
-        if not self.shard_items or min(self.shard_items) < 1:
+        if not self.shard_items or self._counts.min() < 1:
             raise ConfigError(f"a window needs shards of at least one item each, got {self.shard_items[:8]}")
         if self.window < 1:
             raise ConfigError(f"window is {self.window}, expected at least one shard")
@@ -109,7 +109,7 @@ class WindowedOrder:
 
     @cached_property
     def _n_items(self) -> int:
-        return sum(self.shard_items)
+        return int(self._counts.sum())
 
     @cached_property
     def _counts(self) -> np.ndarray:
@@ -138,7 +138,7 @@ class _Epoch:
     phase_ends: np.ndarray  # i64 [S + window - 1] running size of the phases
 
 
-def _piece_sizes(counts: np.ndarray, piece: np.ndarray | int, window: int) -> np.ndarray:
+def _piece_sizes(counts: np.ndarray, piece: np.ndarray, window: int) -> np.ndarray:
     """How many items a piece has, of shards of so many."""
     return counts * (piece + 1) // window - counts * piece // window
 
@@ -148,6 +148,8 @@ def _epoch_table(counts: np.ndarray, seed: int, window: int, epoch: int) -> _Epo
     shards = permute(number, np.full_like(number, len(counts)), keyed(seed, epoch, _SHARDS))
     entering = counts[shards]
     sizes = np.zeros(len(counts) + window - 1, np.int64)
+    ends: np.ndarray | int = 0  # of the pieces so far
     for piece in range(window):
-        sizes[piece : piece + len(counts)] += _piece_sizes(entering, piece, window)
+        begins, ends = ends, entering * (piece + 1) // window
+        sizes[piece : piece + len(counts)] += ends - begins
     return _Epoch(shards, np.cumsum(sizes))
