@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from examples import read_set
 from shards.contract.lengths import per_metre
+from shards.contract.manifest import PAGED, Manifest
 from shards.geometry.view import View, cut_label
 from shards.reading.order import Order
 from shards.reading.reader import ShardSet
@@ -75,6 +78,17 @@ def test_every_step_of_a_view_cuts_16_bit_depth_alike(set_folders: dict[str, Pat
         steps |= {("flip", view.flip), ("padded", any(view.pad_px)), ("before", any(view.pad_before_px))}
         steps |= {("enlarged", bool(view.enlarged_px))}
     assert len(steps) == 8
+
+
+def test_pages_of_a_large_set_are_read_as_a_list(set_folders: dict[str, Path], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(set_folders["refer"], tmp_path / "refer"))
+    replace(Manifest.load(root), version=PAGED).write(root)
+    for sample, second in zip(read_set.samples(set_folders["refer"]), read_set.samples(root), strict=True):
+        assert (sample["key"], sample["row"]) == (second["key"], second["row"])
+        assert sample["latent"].tobytes() == second["latent"].tobytes()
+    flip_byte(root / "shards" / "000000.npy", 300)
+    with pytest.raises(ValueError, match=r"000000.npy: its SHA-256"):
+        list(read_set.samples(root))
 
 
 def test_a_flipped_byte_is_refused(set_folders: dict[str, Path], tmp_path: Path) -> None:

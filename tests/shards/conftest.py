@@ -12,11 +12,17 @@ from tests.shards.toy_set import write_in_pages, write_toy_set
 
 
 @pytest.fixture(scope="session")
-def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the toy set; read only."""
+def listed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the toy set, whose manifest lists its shards; read only."""
     root = tmp_path_factory.mktemp("sets") / "toy"
     write_toy_set(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def toy_root(listed_root: Path) -> Path:
+    """The same; a file that tests both forms overrides it by `either_root`."""
+    return listed_root
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +33,22 @@ def paged_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_in_pages(patch)
         write_toy_set(root)
     return root
+
+
+@pytest.fixture(params=["listed", "paged"])
+def either_root(request: pytest.FixtureRequest, listed_root: Path, paged_root: Path) -> Path:
+    """Folder of the toy set, whose shards the manifest lists, or pages beside it do; then new sets have such pages."""
+    if request.param == "listed":
+        return listed_root
+    request.getfixturevalue("small_is_large")
+    return paged_root
+
+
+@pytest.fixture(params=["listed", "paged"])
+def in_either_form(request: pytest.FixtureRequest) -> None:
+    """Sets are written as ever, or as large ones are."""
+    if request.param == "paged":
+        request.getfixturevalue("small_is_large")
 
 
 @pytest.fixture

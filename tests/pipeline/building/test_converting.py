@@ -27,6 +27,7 @@ from shards.verify import find_faults
 from shards.writing.writer import read_rejects, seal_set, write_shard
 from tests.pipeline.building.test_incremental import World
 from tests.pipeline.toys import SETTINGS, Build, ToySource, ToyVae, digests
+from tests.shards.toy_set import write_in_pages
 from tests.shards.upkeep.conftest import somewhere
 from tests.shards.upkeep.test_splitting import members
 
@@ -91,7 +92,12 @@ def test_there_and_back_has_the_same_pixels_and_says_that_it_was_written_anew(wo
         world.build("back").begin()
 
 
-def test_of_a_store_and_to_one(world: World, somewhere: Callable[[str], Folder]) -> None:
+@pytest.mark.parametrize("size", ["listed", "paged"])
+def test_of_a_store_and_to_one(
+    world: World, somewhere: Callable[[str], Folder], size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if size == "paged":
+        write_in_pages(monkeypatch)
     folder = built(world, "set")
     copy_set(open_folder(folder), somewhere("set/toys"))
     convert_set(str(somewhere("set/toys")), str(somewhere("far/toys")), Conversion(labels="quick"))

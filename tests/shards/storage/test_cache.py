@@ -22,6 +22,12 @@ from shards.storage.retry import Retry
 
 
 @pytest.fixture
+def toy_root(either_root: Path) -> Path:
+    """Of the toy set in both forms."""
+    return either_root
+
+
+@pytest.fixture
 def remote(toy_root: Path) -> Iterator[str]:
     """The toy set in fsspec's in-memory file system."""
     memory = fsspec.filesystem("memory")

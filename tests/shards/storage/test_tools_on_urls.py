@@ -20,6 +20,12 @@ def _private_and_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def toy_root(either_root: Path) -> Path:
+    """Of the toy set in both forms."""
+    return either_root
+
+
+@pytest.fixture
 def remote(toy_root: Path) -> str:
     """The toy set in fsspec's in-memory file system."""
     bucket = uuid.uuid4().hex

@@ -19,13 +19,10 @@ def _private_and_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(staging, "staging_root", lambda: tmp_path / "staging")
 
 
-@pytest.fixture(params=["listed", "paged"])
-def toy_root(request: pytest.FixtureRequest, toy_root: Path, paged_root: Path) -> Path:
-    """Folder of the toy set, whose shards the manifest lists, or pages beside it do; then new sets have such pages."""
-    if request.param == "listed":
-        return toy_root
-    request.getfixturevalue("small_is_large")
-    return paged_root
+@pytest.fixture
+def toy_root(either_root: Path) -> Path:
+    """Of the toy set in both forms."""
+    return either_root
 
 
 @pytest.fixture(params=["folder", "store"])

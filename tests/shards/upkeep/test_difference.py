@@ -19,6 +19,8 @@ from shards.upkeep.difference import diff_sets
 from shards.writing.writer import seal_set, write_shard
 from tests.shards.toy_set import RECIPE, SCHEMA, toy_record
 
+pytestmark = pytest.mark.usefixtures("in_either_form")
+
 
 def edited(number: int, **values: Any) -> Record:
     record = toy_record(number)

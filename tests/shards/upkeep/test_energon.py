@@ -7,10 +7,13 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from shards.upkeep.energon import describe_for_energon
 from shards.verify import find_faults, find_strays
 from tests.shards.toy_set import write_toy_set
+
+pytestmark = pytest.mark.usefixtures("in_either_form")
 
 
 def test_every_record_is_found_where_its_index_says(tmp_path: Path) -> None:

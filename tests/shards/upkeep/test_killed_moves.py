@@ -21,7 +21,7 @@ from shards.storage import staging
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep.publication import pull_sets, push_sets
 from tests.s3_server import BUCKET, S3Server
-from tests.shards.toy_set import write_toy_set
+from tests.shards.toy_set import write_in_pages, write_toy_set
 from tests.shards.upkeep.test_copying import files_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +32,9 @@ SHARDS = 12
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets") / "many"
-    write_toy_set(root, (2,) * SHARDS)
+    with pytest.MonkeyPatch.context() as patch:
+        write_in_pages(patch)  # more files to be killed between
+        write_toy_set(root, (2,) * SHARDS)
     return root
 
 

@@ -20,6 +20,8 @@ from tests.shards.toy_set import RECIPE, SCHEMA, toy_record
 from tests.shards.upkeep.test_copying import files_of
 from tests.shards.upkeep.test_difference import set_of
 
+pytestmark = pytest.mark.usefixtures("in_either_form")
+
 Somewhere = Callable[[str], Folder]
 
 

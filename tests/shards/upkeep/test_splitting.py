@@ -23,6 +23,8 @@ from shards.verify import find_faults
 from tests.shards.toy_set import toy_record
 from tests.shards.upkeep.test_difference import set_of
 
+pytestmark = pytest.mark.usefixtures("in_either_form")
+
 KEYS = [f"image{number:04d}" for number in range(20)]
 
 
