@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Label latents: the depth of a finished set, encoded by its VAE, as a set of the same records with both (Marigold).
+"""Label latents: depth or normals of a finished set, encoded by its VAE, as a set of the same records with both.
 
     diffusion-perception labels model=models/sd15 set=sets/rooms out=sets/rooms-latents
     python jobs/label_latents.py model=models/sd15 set=sets/rooms out=sets/x space=disparity --dry-run  bytes and hours
+    python jobs/label_latents.py model=models/sd15 set=sets/rooms out=sets/n label=normals intrinsics=[519,519,326,254]
     ray job submit -- jobs/label_latents.py --config labels.yaml workers=8
 
 No picture is needed: depth is cut by the views that the set records. Given again it goes on where it stopped, to the

@@ -1,4 +1,4 @@
-"""The settings of `labels`: which depth becomes latents, how, and where they go."""
+"""The settings of `labels`: what of which depth becomes latents, how, and where they go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from diffusion_perception.train_job import check_workers
 from shards.errors import ConfigError
+from shards.geometry.normals import NormalsOf
 from shards.storage.options import check_printable, check_printable_url
 
 
@@ -18,8 +19,12 @@ class LabelLatentsJob:
     model: str  # diffusers folder or hub id whose VAE made the set's latents
     set: str  # finished shard set with depth
     out: str  # folder or URL of the new set
-    space: Literal["depth", "disparity"] = "depth"  # what is scaled and encoded: depth (Marigold), or 1 / depth (Lotus)
+    label: Literal["depth", "normals"] = "depth"  # depth as a grey picture, or the surface normals of it in colours
+    space: Literal["depth", "disparity"] = "depth"  # of depth, what is encoded: itself (Marigold), or 1 / depth (Lotus)
     quantile: float = 0.02  # of a view's measured values that becomes -1, and 1 - quantile 1; what is outside is cut
+    intrinsics: tuple[float, ...] = ()  # of normals: the camera's fx, fy, cx, cy in pixels of the stored depth
+    window_px: int = 9  # of normals: side of the window around a pixel that a plane is fitted in, odd
+    tolerance: float = 0.02  # of normals: deviation of 1 / depth from the plane, as a share, above which it is an edge
     batch_size: int = 8  # views that the VAE encodes at once
     revision: str = ""  # branch, tag or commit of a hub model
     dtype: Literal["float32", "float16"] = "float32"  # of the VAE's computation
@@ -38,8 +43,25 @@ class LabelLatentsJob:
         check_printable(self.storage, "storage")
         check_printable_url(self.set, "set")
         check_printable_url(self.out, "out")
+        if self.label == "normals":
+            self.normals()
+            if self.space != "depth" or self.quantile != 0.02:
+                raise ConfigError(
+                    f"space is {self.space} and quantile {self.quantile:g}, which are of label=depth: normals are unit "
+                    "vectors, and nothing of them is scaled. Leave them out."
+                )
+        elif self.intrinsics:
+            raise ConfigError("intrinsics are of label=normals; depth is encoded as it is. Leave them out.")
         if self.batch_size < 1 or not 0 <= self.quantile < 0.5:
             raise ConfigError(
                 f"batch_size is {self.batch_size} and quantile {self.quantile:g}; expected 1 view or more, and a share "
                 "from 0, below 0.5."
             )
+
+    def normals(self) -> NormalsOf:
+        """How normals are made of depth.
+
+        Raises:
+            ConfigError: no camera, or a value out of its range.
+        """
+        return NormalsOf(self.intrinsics, self.window_px, self.tolerance)

@@ -1,7 +1,8 @@
 """One process that makes label latents: the VAE loaded once, shards one by one.
 
 Owns the way of a shard from stored depth to files: depth is cut by each view as labels are, enlarged with it where the
-encoder was shown more pixels, scaled (`scaling`) and encoded as three equal channels. Views of several records fill a
+encoder was shown more pixels, scaled (`scaling`) and encoded as three equal channels; normals are made of the whole
+picture's depth, cut and mirrored alike, and encoded as they are. Views of several records fill a
 batch, no batch reaches over shards, and everything else of a record is copied as it is.
 """
 
@@ -26,6 +27,7 @@ from diffusion_perception.label_latents.scaling import Scaled, scaled, whole_cel
 from shards.contract.lengths import per_metre
 from shards.contract.schema import Record, Schema
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
+from shards.geometry.normals import mirrored
 from shards.geometry.view import View, cut_label, recorded_views
 from shards.reading.reader import StoredRecord
 from shards.upkeep.copying import copy_tables
@@ -40,7 +42,7 @@ READ_AHEAD, COMPUTE_AHEAD = 8, 4  # records
 
 @dataclass(frozen=True)
 class Read:
-    """A record, and its depth as the VAE is shown it, view by view."""
+    """A record, and its depth or normals as the VAE is shown them, view by view."""
 
     stored: StoredRecord
     views: list[Scaled]
@@ -86,7 +88,7 @@ class LabelLatentMaker(Maker):
         return schema_of(self.job, self.source.manifest)
 
     def read(self, record: int) -> Read:
-        """A record's depth in the geometry of its views.
+        """A record's depth, or the normals of it, in the geometry of its views.
 
         Raises:
             SchemaMismatch: it has other views than latents, or depth in no known unit.
@@ -99,14 +101,18 @@ class LabelLatentMaker(Maker):
         if len(views) != latents[0]:
             raise SchemaMismatch(f"record {stored.key}: {latents[0]} latents, and meta['views'] has {len(views)}.")
         depth, unit = stored_depth(stored, field), per_metre(field)
+        if self.job.label == "normals":
+            normals = self.job.normals()(metres(depth, unit), stored.key)  # [H, W, 3]
+            return Read(stored, [as_vectors(normals, view) for view in views])
         shown = (metres(as_encoded(depth, view), unit) for view in views)
         return Read(stored, [scaled(depth_m, self.job.space, self.job.quantile) for depth_m in shown])
 
     def encode(self, views: list[Scaled]) -> list[np.ndarray]:
         """The latents float16 `[C, h, w]` of some views."""
-        height, width = views[0].values.shape
+        height, width = views[0].values.shape[-2:]
         pixels = self.encoder.allocate((len(views), 3, height, width))  # [B, 3, H, W]
-        pixels[...] = np.stack([view.values for view in views])[:, None]
+        for place, view in enumerate(views):
+            pixels[place] = view.values
         return list(self.encoder.encode(pixels)["latent"])
 
     def _records(self, number: int) -> Iterator[Record]:
@@ -125,16 +131,17 @@ class LabelLatentMaker(Maker):
             yield Record(found.stored.key, {**_as_stored(found.stored), **self._labels(found, np.stack(latents))})
 
     def _labels(self, found: Read, latents: np.ndarray) -> dict[str, np.ndarray]:
-        """The three fields of a record, from the latents `[V, C, h, w]` of its views."""
+        """The added fields of a record, from the latents `[V, C, h, w]` of its views."""
         if not np.isfinite(latents).all():
             raise ConfigError(
                 f"record {found.stored.key}: a label latent does not fit in float16, or is NaN. Use dtype=float32, or "
                 "another VAE: this one cannot encode depth."
             )
-        stride_px = found.views[0].values.shape[0] // latents.shape[-2]
+        stride_px = found.views[0].measured.shape[0] // latents.shape[-2]
         masks = [whole_cells(view.measured, stride_px) for view in found.views]
         ends = [view.ends for view in found.views]
-        return {LATENT: latents, MASK: np.stack(masks).astype(np.uint8), ENDS: np.stack(ends)}
+        labels = {LATENT: latents, MASK: np.stack(masks).astype(np.uint8)}
+        return {**labels, ENDS: np.stack(ends)} if self.job.label == "depth" else labels
 
 
 def as_encoded(depth: np.ndarray, view: View) -> np.ndarray:
@@ -150,13 +157,24 @@ def as_encoded(depth: np.ndarray, view: View) -> np.ndarray:
     return cut_label(shown, View(view.enlarged_px, (0, 0, width, height), view.enlarged_px, whole))
 
 
+def as_vectors(normals: np.ndarray, view: View) -> Scaled:
+    """Normals `[H, W, 3]`, zero where not known, as a view shows them: `[3, h, w]`, mirrored where it is.
+
+    Nearest neighbour, so that vectors keep their length.
+    """
+    shown = np.stack([as_encoded(channel, view) for channel in np.moveaxis(normals, 2, 0)])
+    values = mirrored(shown) if view.flip else shown
+    return Scaled(values, np.zeros(2, np.float32), np.asarray(shown.any(axis=0)))
+
+
 def forecast(maker: LabelLatentMaker) -> list[str]:
     """What the set would take, in words: fields, bytes, and the time of a batch, tried on the first views."""
     source, schema, job = maker.source, maker.schema, maker.job
     views = source.manifest.counts["view"]
     lines = [f"{views} views of {source.n_records} records in {len(source.manifest.shards)} shards"]
     added = 0
-    for name in (LATENT, MASK, ENDS):
+    names = {field.name for field in source.schema.fields}
+    for name in (field.name for field in schema.fields if field.name not in names):
         field = schema.field(name)
         shape = [int(side) for side in field.row_shape]
         added += (size := np.dtype(field.dtype).itemsize * prod(shape) * views)
@@ -170,7 +188,7 @@ def forecast(maker: LabelLatentMaker) -> list[str]:
     latents = maker.encode(batch)
     took_s = time.perf_counter() - started_s
     lines.append(f"about {took_s / len(batch) * views / 3600:.3g} h of this device, by {len(batch)} view(s) tried here")
-    stride_px = batch[0].values.shape[0] // latents[0].shape[-2]
+    stride_px = batch[0].measured.shape[0] // latents[0].shape[-2]
     shares = [whole_cells(view.measured, stride_px).mean() for view in batch]
     lines.append(f"{np.mean(shares):.1%} of these views' cells are measured throughout, and are learned from")
     return lines

@@ -16,11 +16,12 @@ UNITS = {"depth": "metres", "disparity": "1 / metres"}
 
 @dataclass(frozen=True)
 class Scaled:
-    """The depth of a view as the VAE is shown it.
+    """The depth, or the normals, of a view as the VAE is shown them.
 
     Attributes:
-        values: float32 `[H, W]` in [-1, 1]; as the nearest there is where nothing was measured.
-        ends: float32 `[2]`: what -1 and 1 stand for, in metres or 1 / metres; both 0 without a range.
+        values: float32 `[H, W]` in [-1, 1], as the nearest there is where nothing was measured; of normals
+            `[3, H, W]`, zero there.
+        ends: float32 `[2]`: what -1 and 1 stand for, in metres or 1 / metres; both 0 without a range, and of normals.
         measured: bool `[H, W]`; nowhere without a range.
     """
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from demo.world import draw_scene, render
 from pipeline.encoders.sd_vae import decoder
 from shards.contract.schema import Field, Record, Schema
 from shards.contract.tables import write_table
@@ -32,7 +33,13 @@ def depth_mm(number: int) -> np.ndarray:
     return (depth * (number < 3)).astype(np.uint16)
 
 
-def write_rooms(folder: Path, views: Sequence[View] = VIEWS) -> None:
+def demo_mm(number: int) -> np.ndarray:
+    """Depth of a room of the demo, uint16 `[H, W]`: a wall, a floor, and flat objects before them."""
+    scene = draw_scene(np.random.default_rng([7, number]), (HEIGHT, WIDTH))
+    return (render(scene).depth_m * 1000).round().astype(np.uint16)
+
+
+def write_rooms(folder: Path, views: Sequence[View] = VIEWS, depth: Callable[[int], np.ndarray] = depth_mm) -> None:
     """The set, with latents of noise and a class table of three rows."""
     schema = Schema(
         (
@@ -47,7 +54,7 @@ def write_rooms(folder: Path, views: Sequence[View] = VIEWS) -> None:
         items = [[place, 1] for place in range(len(views))]
         meta = {"items": items, "views": [view.to_json() for view in views], "class_id": 0}
         latent = np.random.default_rng(number).standard_normal((len(views), 4, 8, 8)).astype(np.float16)
-        return Record(f"room{number}", {"latent": latent, "depth": depth_mm(number), "meta": meta})
+        return Record(f"room{number}", {"latent": latent, "depth": depth(number), "meta": meta})
 
     name = folder.name
     shards = [write_shard(folder, f"{name}-{n:06d}", schema, (record(2 * n + i) for i in (0, 1))) for n in (0, 1)]

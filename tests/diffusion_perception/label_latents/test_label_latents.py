@@ -197,11 +197,13 @@ def test_the_page_runs_as_it_is_shown(
         Path(place).parent.mkdir(parents=True)
         Path(place).symlink_to(there)
     text = (MODEL.parents[1] / "docs/methods/label_latents.md").read_text()
-    (line,) = re.findall(r"^diffusion-perception labels (.*)$", text, re.MULTILINE)
+    line, of_normals = re.findall(r"^diffusion-perception labels ((?:.*\\\n)*.*)$", text, re.MULTILINE)
     *told, last = shlex.split(line)
     assert last == "--dry-run"
     command.run([*told, "device=cpu", last])
     command.run([*told, "device=cpu", "out=sets/rooms-labels"])
+    told = shlex.split(of_normals.replace("\\\n", " "))
+    command.run([*told, "device=cpu", "intrinsics=[80,80,40,22]", "window_px=3"])
     capsys.readouterr()
     for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         exec(compile(block, "the page", "exec"), {})

@@ -139,7 +139,7 @@ class DepthLabelLatentsTask(DepthTask):
         """
         if rows not in (None, 1):
             raise ConfigError(
-                f"task depth_label_latents attends to the null prompt, and the class table has {rows} rows. Make one "
+                f"task {self.name} attends to the null prompt, and the class table has {rows} rows. Make one "
                 "by `diffusion-perception prompts names=[''] prompts.templates=name prompts.mode=tokens "
                 f"text.length={self.n_tokens} out=data/prompts/null` and set data.table=data/prompts/null."
             )
@@ -154,7 +154,7 @@ class DepthLabelLatentsTask(DepthTask):
         Raises:
             SchemaMismatch: the set's label latents show something else.
         """
-        self._check_space(sample.record.shards.manifest)
+        self._check_label(sample.record.shards.manifest)
         if self.decodes:
             view = self.fit.drawn(sample)
             depth = np.empty(self.fit.predicted_px(view), np.float32)  # [H, W]
@@ -164,7 +164,7 @@ class DepthLabelLatentsTask(DepthTask):
 
     def notices(self, manifest: Manifest) -> Sequence[str]:
         """None; a set of another space is refused."""
-        self._check_space(manifest)
+        self._check_label(manifest)
         return ()
 
     def context(self, batch: DeviceBatch) -> torch.Tensor:
@@ -240,12 +240,13 @@ class DepthLabelLatentsTask(DepthTask):
     def _far_is_1(self, values: np.ndarray) -> np.ndarray:
         return 1 - values if self.space == "disparity" else values
 
-    def _check_space(self, manifest: Manifest) -> None:
+    def _check_label(self, manifest: Manifest) -> None:
         made = manifest.recipe.get("label_latents") or {}
-        if made.get("space") != self.space:
+        space = made.get("space")
+        if space != self.space:
             raise SchemaMismatch(
-                f"{manifest.name} holds label latents of {made.get('space', 'nothing')}, task.space is {self.space}. "
-                f"Make them by `diffusion-perception labels space={self.space}`, or set task.space."
+                f"{manifest.name} holds label latents of {space or made.get('label', 'nothing')}, task.space is "
+                f"{self.space}. Make them by `diffusion-perception labels space={self.space}`, or set task.space."
             )
 
 
