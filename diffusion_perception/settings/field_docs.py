@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import io
 import textwrap
 import tokenize
+from collections.abc import Mapping
 
 
-def field_docs(cls: type) -> dict[str, str]:
+@functools.cache
+def field_docs(cls: type) -> Mapping[str, str]:
     """Field -> its comment, of a dataclass and those it inherits from; a field without one is absent."""
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__[:-1]):

@@ -7,6 +7,7 @@ type only a type checker knows, a computed default) is left open: such a value i
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -67,8 +68,14 @@ def class_constant(module: str, name: str) -> Any:
 
 def defines_build(module: str) -> bool:
     """Whether a module has a `build`, by its source."""
-    source = _Source.of(module)
-    return source is not None and "build" in source.names
+    text = _text_of(module)
+    return text is not None and _defines_build(text, module)
+
+
+@functools.lru_cache(maxsize=1024)
+def _defines_build(text: str, module: str) -> bool:
+    """By the text, which may change: every name of a plug-in asks all the modules of its kind."""
+    return "build" in _names_in(text, module)
 
 
 def spec_of(module: str) -> ModuleSpec | None:
@@ -98,18 +105,8 @@ class _Source:
         spec, text = spec_of(module), _text_of(module)
         if spec is None or text is None:
             return None
-        names: dict[str, ast.AST] = {}
-        for node in _parsed(text, module).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                names[node.name] = node
-            elif isinstance(node, ast.Assign):
-                for target in node.targets:
-                    names |= _assigned(target, node.value)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-                names[node.target.id] = node.value
-            elif isinstance(node, ast.ImportFrom):
-                names |= {alias.asname or alias.name: node for alias in node.names}
-        return cls(module if spec.submodule_search_locations is not None else module.rpartition(".")[0], names)
+        package = module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
+        return cls(package, _names_in(text, module))
 
     def resolved(self, name: str) -> tuple[_Source, ast.AST] | None:
         """What a name stands for, followed through imports and other names."""
@@ -201,6 +198,22 @@ class _Source:
         ellipsis = [isinstance(part, ast.Constant) and part.value is Ellipsis for part in parts]
         inner: list[Any] = [... if dots else self.hint(part) for part, dots in zip(parts, ellipsis, strict=True)]
         return outer[tuple(inner) if len(inner) > 1 else inner[0]]
+
+
+def _names_in(text: str, module: str) -> dict[str, ast.AST]:
+    """What the names at the top of a module are bound to."""
+    names: dict[str, ast.AST] = {}
+    for node in _parsed(text, module).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names[node.name] = node
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                names |= _assigned(target, node.value)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            names[node.target.id] = node.value
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: node for alias in node.names}
+    return names
 
 
 def _assigned(target: ast.expr, value: ast.expr) -> dict[str, ast.AST]:

@@ -36,6 +36,14 @@ def test_a_module_is_found_below_folders_that_nobody_imported(
     assert not any(name.startswith("outside_parts") for name in sys.modules)
 
 
+def test_a_module_that_was_edited_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for text, builds in (("x = 1\n", False), ("def build() -> object: ...\n", True), ("x = 2\n", False)):
+        (tmp_path / "edited_part.py").write_text(text)
+        importlib.invalidate_caches()
+        assert source_text.defines_build("edited_part") is builds
+
+
 def test_threads_read_modules_at_the_same_time() -> None:
     """An encoder actor builds two shards at once; CPython 3.11's own parser does not bear that."""
 
