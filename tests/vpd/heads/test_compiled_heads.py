@@ -88,8 +88,9 @@ def test_a_compiled_head_has_the_gradients_and_names_it_had(name: str) -> None:
         torch.testing.assert_close(head.state_dict()[key], value, rtol=1e-5, atol=1e-8, msg=key)
 
 
-@pytest.mark.parametrize("name", ["refer", "seg", "depth", "Meta Prompts, seg"])  # the others resize as these do
-def test_an_evaluation_in_bfloat16_of_many_sizes_is_traced_a_few_times(name: str) -> None:
+# The others resize as these do. A batch of one is a trace of its own, of seconds: with a size asked for, and without.
+@pytest.mark.parametrize(("name", "smallest"), [("refer", 1), ("seg", 2), ("depth", 2), ("Meta Prompts, seg", 1)])
+def test_an_evaluation_in_bfloat16_of_many_sizes_is_traced_a_few_times(name: str, smallest: int) -> None:
     make, size_px = HEADS[name]
     torch.manual_seed(0)
     plain = make().eval()
@@ -100,9 +101,9 @@ def test_an_evaluation_in_bfloat16_of_many_sizes_is_traced_a_few_times(name: str
         for number in range(8):
             view_px = (128 + 64 * (number % 2), 128 + 64 * (number % 3))
             wanted_px = None if size_px is None else (view_px[0] - number, view_px[1] - 2 * number)
-            features, context = made_up(1 + number % 3, view_px)
+            features, context = made_up(smallest + number % 3, view_px)
             torch.testing.assert_close(head(features, wanted_px, context), plain(features, wanted_px, context))
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4  # of eight sizes
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3 + (smallest == 1)  # of eight sizes
 
 
 def test_a_compiled_head_that_decodes_latents_gives_maps_and_gradients_as_a_plain_one(tmp_path: Path) -> None:
