@@ -37,7 +37,7 @@ def weights_sha256(parts: Iterable[tuple[str, torch.Tensor]]) -> str:
     for name, tensor in sorted(parts, key=lambda part: part[0]):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name}\n{values.dtype}\n{list(values.shape)}\n".encode())
-        digest.update(values.view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(values.view(-1).view(torch.uint8).numpy().data)  # no copy: it takes a quarter as long again
     return digest.hexdigest()
 
 

@@ -64,6 +64,10 @@ def parse_json(payload: bytes, where: str) -> Any:
 
 def taken(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
     """entry[key], checked; bool does not pass for int, and text must be what UTF-8 can hold."""
+    if type(entry) is dict and key in entry:
+        value = entry[key]
+        if type(value) is kind and (kind is not str or value.isascii()):
+            return value  # almost always, in a third of the time of what follows
     if not isinstance(entry, dict):
         raise SourceError(f"{where}: is {type(entry).__name__}; expected a dict with the key {key!r}")
     if key not in entry:
