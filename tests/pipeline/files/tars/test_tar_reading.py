@@ -8,7 +8,9 @@ import pickle
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -248,6 +250,41 @@ def test_a_network_that_breaks_is_no_reject(
     s3_faults.faults = [Fault("503", "a.tar", 99)]
     with pytest.raises(StoreFailed):
         reader.read(tar, [reader.samples(tar)["0001"]["txt"]])
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """A web server that gives parts of files."""
+
+    folder = ""
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*words, directory=self.folder)
+
+    def do_GET(self) -> None:
+        payload = Path(self.translate_path(self.path)).read_bytes()
+        start, end = self.headers["Range"].removeprefix("bytes=").split("-")
+        part = payload[int(start) : int(end) + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{int(start) + len(part) - 1}/{len(payload)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_tars_of_a_web_server_are_named_by_number(tmp_path: Path) -> None:
+    for number in range(2):
+        write_tar(tmp_path / f"web/0{number}.tar", {"a.jpg": b"%d" % number * 9, "a.txt": b"a cat"})
+    kind = type("Here", (Ranges,), {"folder": str(tmp_path / "web")})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        reader = reader_of(tmp_path, place_of(f"http://127.0.0.1:{server.server_port}", {}))
+        tars = reader.place.tars("{00..01}.tar")
+        found = [reader.read(tar, list(reader.samples(tar)["a"].values())) for tar in tars]
+        server.shutdown()
+    assert found == [[b"0" * 9, b"a cat"], [b"1" * 9, b"a cat"]]
+    assert all(tar.stamp for tar in tars)
 
 
 def test_places_say_what_they_are_not_for(tmp_path: Path) -> None:

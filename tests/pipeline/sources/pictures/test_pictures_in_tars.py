@@ -238,3 +238,24 @@ def test_a_set_follows_what_changes_inside_of_its_tars(change: str, encoded: int
             assert (tmp_path / "set/mine" / path.name).read_bytes() == path.read_bytes(), path.name
     latents = np.stack([ShardSet.open(again.folder).record(n).array("latent") for n in range(12)])  # type: ignore[arg-type]
     assert len(np.unique(latents.reshape(12, -1), axis=0)) == 12
+
+
+def test_a_set_that_says_nothing_of_its_members_is_looked_at_once_and_keeps_its_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As versions built them that did not name the members of tars."""
+    source: Any = source_of(write_world(tmp_path / "tars"), tmp_path / "indexes")
+
+    def run(place: str) -> Build:
+        build = Build(tmp_path / place / "mine", source, ToyVae(), ToyText(), exact.build(16))
+        build.run()
+        return build
+
+    with monkeypatch.context() as before:
+        before.setattr(PicturesInTars, "files_of", lambda *_: None)
+        run("set")
+    fresh, again = run("fresh"), run("set")
+    assert (len(fresh.vae.shapes), len(again.vae.shapes)) == (6, 0)  # type: ignore[attr-defined]
+    for path in (tmp_path / "fresh/mine").glob("*"):
+        assert (tmp_path / "set/mine" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert not run("set").begin().todo
