@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from on_cluster import Driver
+from on_cluster import SOON, Driver
 from toy_jobs import build_here, build_settings
 
 from demo.ray_head import RayHead
@@ -95,6 +95,7 @@ def head(repository: Path, hub: Path, cluster: ExitStack) -> RayHead:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "RAY_worker_niceness": "0",  # Ray's 15 starves a worker where anything else runs on the machine
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody preempts here; one process less a run
+        **SOON,
     }
     return cluster.enter_context(RayHead(repository, num_cpus=4, env=env))
 
