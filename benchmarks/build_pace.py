@@ -33,7 +33,7 @@ from pathlib import Path
 
 from benchmarks.events import Clock, Process, Semaphore
 from benchmarks.pace_costs import STAGES, costs_in, measured
-from diffusion_perception.builder import BUILDS_AT_ONCE
+from diffusion_perception.building.builder import BUILDS_AT_ONCE
 from jobs.feeding import cpus_for, threads_for
 from pipeline.building.recipe import BuildSettings
 from pipeline.building.shard import BATCHES_AHEAD

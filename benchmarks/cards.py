@@ -4,7 +4,7 @@
     python -m benchmarks.cards
 
 Owns the table of docs/methods/performance.md#cards, kept as `benchmarks/results/cards.json` with the settings it was
-counted for. Nothing is run: the count is `vpd.training.step_memory`'s, the settings are configs/card's.
+counted for. Nothing is run: the count is `vpd.training.memory.step_memory`'s, the settings are configs/card's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.networks import build, made_up
 from jobs.command_line import CommandLine
 from jobs.train import read
-from vpd.training.step_memory import peak_bytes
+from vpd.training.memory.step_memory import peak_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "cards.json"

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import build, knowing_features, loss_of, made_up
 from vpd.model.settings import ModelConfig
-from vpd.training.activations import saving_into
-from vpd.training.utilisation import FUSED_ATTENTION
+from vpd.training.memory.activations import saving_into
+from vpd.training.telemetry.utilisation import FUSED_ATTENTION
 
 BARS_GFLOP = {"refer": 2725.0, "seg": 2480.0, "depth": 2801.0}  # of an image, latents given
 SLACK = 1.001

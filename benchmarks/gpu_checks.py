@@ -29,9 +29,9 @@ from tests.graph_recorder import Again
 from tests.tiny_pipelines import write_tiny_encoders
 from tests.toy_runs import LABELS, PICTURE_PX, UNET, run_settings, write_model, write_set
 from vpd.inference.evaluate import check_count, evaluate
-from vpd.training import learning
-from vpd.training.graphs import recorder_on
-from vpd.training.numerics import autocast_of
+from vpd.training.step import learning
+from vpd.training.step.graphs import recorder_on
+from vpd.training.step.numerics import autocast_of
 from vpd.training.worker import Worker
 
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from benchmarks.published import PublishedStep, clip_shape, published_numerics
 from tests.graph_recorder import Again
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.settings import ModelConfig
-from vpd.training.graphs import GraphedPasses, recorder_on
-from vpd.training.numerics import arithmetic_of, autocast_of
-from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.graphs import GraphedPasses, recorder_on
+from vpd.training.step.numerics import arithmetic_of, autocast_of
+from vpd.training.step.optim import build_optimizer, named_groups
 
 
 @dataclass(frozen=True)

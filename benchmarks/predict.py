@@ -24,14 +24,14 @@ from PIL import Image
 
 from demo.tiny_model import write_tiny_model
 from demo.tiny_sd import write_tiny_sd
-from diffusion_perception.picture_record import as_pixels
-from diffusion_perception.predict_job import PredictJob
-from diffusion_perception.prediction import predict
-from diffusion_perception.predictor import Predictor
+from diffusion_perception.predicting.command import predict
+from diffusion_perception.predicting.job import PredictJob
+from diffusion_perception.predicting.picture_record import as_pixels
+from diffusion_perception.predicting.predictor import Predictor
 from vpd.inference.evaluate import outputs_of
 from vpd.inference.packing import kind_of
 from vpd.model.device_batch import Encoders
-from vpd.training.numerics import autocast_of
+from vpd.training.step.numerics import autocast_of
 
 PICTURES, ROUNDS = 100, 3
 HEIGHT, WIDTH = 96, 128
@@ -49,7 +49,7 @@ def write_pictures(folder: Path) -> list[Path]:
 
 def bare(predictor: Predictor, paths: list[Path]) -> Callable[[], None]:
     """Encoder and model on the views of the pictures, in the batches of a prediction."""
-    from diffusion_perception.picture_record import Question
+    from diffusion_perception.predicting.picture_record import Question
 
     size = 4 if predictor.device.type == "cpu" else predictor.trained.data.eval_batch_size
     reads = [predictor._read(path, Question(), whole=False) for path in paths]

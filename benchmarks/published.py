@@ -20,7 +20,7 @@ from benchmarks.networks import TOKENS, VAE, build, loss_of, unet_config
 from vpd.backbones.sd_unet.gates import GatedGelu, gated
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
-from vpd.training.numerics import float32_of
+from vpd.training.step.numerics import float32_of
 
 CLIP: dict[str, Any] = {
     "hidden_size": 768,

@@ -14,7 +14,7 @@ from demo.outcome import Outcome
 from demo.refer_chapter import trainings
 from demo.stages import Stages
 from demo.starts import Start
-from diffusion_perception.picture_record import views_of
+from diffusion_perception.predicting.picture_record import views_of
 from shards.contract.lengths import per_metre
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet, StoredRecord
@@ -78,7 +78,7 @@ def pictures(out: Path, n: int = 12) -> float:
 
     Returns the `seam_ratio` of the predictions.
     """
-    from diffusion_perception.predictor import Predictor
+    from diffusion_perception.predicting.predictor import Predictor
     from pipeline.sources import nyuv2
 
     predictor = Predictor(str(out / "runs/depth"), device="cpu")

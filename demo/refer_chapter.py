@@ -97,7 +97,7 @@ def pictures(out: Path, n: int = 12) -> None:
     from PIL import Image
 
     from demo.grid import captioned_grid
-    from diffusion_perception.predictor import Predictor
+    from diffusion_perception.predicting.predictor import Predictor
 
     predictor = Predictor(str(out / "runs/refer"))
     shards = ShardSet.open(out / "shards/refcoco-val")

@@ -43,7 +43,7 @@ def _found(name: str) -> str:
 _refuse_strangers()
 
 _PUBLIC = {  # name -> module that defines it
-    "Predictor": "diffusion_perception.predictor",
+    "Predictor": "diffusion_perception.predicting.predictor",
     "Features": "diffusion_perception.features.reading",
     "ShardSet": "shards.reading.reader",
     "SetDataset": "diffusion_perception.torch_data.mapped",
@@ -54,8 +54,8 @@ _PUBLIC = {  # name -> module that defines it
     "Mixture": "diffusion_perception.torch_data.opened",
     "MixedSet": "diffusion_perception.torch_data.opened",
     "Stage": "shards.reading.mixing",
-    "ShardBuilder": "diffusion_perception.builder",
-    "BuildJob": "diffusion_perception.builder",
+    "ShardBuilder": "diffusion_perception.building.builder",
+    "BuildJob": "diffusion_perception.building.builder",
     "TrainJob": "diffusion_perception.train_job",
     "train": "diffusion_perception.training",
     "EvaluateJob": "diffusion_perception.evaluation",
@@ -71,7 +71,7 @@ _PUBLIC = {  # name -> module that defines it
     "split_set": "shards.upkeep.splitting",
     "convert_set": "pipeline.building.converting",
     "Conversion": "pipeline.building.converting",
-    "compare_with_source": "diffusion_perception.source_standing",
+    "compare_with_source": "diffusion_perception.building.source_standing",
     "write_set_page": "diffusion_perception.set_page",
     "hub_features": "shards.upkeep.hub_features",
     "describe_for_energon": "shards.upkeep.energon",
@@ -81,14 +81,14 @@ _PUBLIC = {  # name -> module that defines it
 
 if TYPE_CHECKING:
     from diffusion_perception.blueprints import from_pretrained
-    from diffusion_perception.builder import BuildJob, ShardBuilder
+    from diffusion_perception.building.builder import BuildJob, ShardBuilder
+    from diffusion_perception.building.source_standing import compare_with_source
     from diffusion_perception.evaluation import EvaluateJob, evaluate
     from diffusion_perception.features.reading import Features
-    from diffusion_perception.predictor import Predictor
+    from diffusion_perception.predicting.predictor import Predictor
     from diffusion_perception.publishing import publish_sets
     from diffusion_perception.set_page import write_set_page
     from diffusion_perception.settings import bind, read_file
-    from diffusion_perception.source_standing import compare_with_source
     from diffusion_perception.torch_data.loader import SetLoader
     from diffusion_perception.torch_data.mapped import SetDataset
     from diffusion_perception.torch_data.opened import MixedSet, Mixture

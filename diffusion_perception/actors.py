@@ -11,7 +11,7 @@ from shards.errors import ConfigError
 
 
 class Actors(Protocol):
-    """See `diffusion_perception.builder.Resources`."""
+    """See `diffusion_perception.building.builder.Resources`."""
 
     @property
     def actors(self) -> int: ...

@@ -17,7 +17,7 @@ from shards.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
-    from vpd.training.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
 
 # A setting, or a whole section or plug-in, that may change freely -> why nothing that is learned depends on it.
 FREE: Mapping[str, str] = {

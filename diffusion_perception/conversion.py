@@ -100,7 +100,7 @@ def _from_run(job: ConvertJob, out: Path) -> list[str]:
     from vpd.exchange.importing.official import LEFT_OUT
     from vpd.exchange.pretrained import save_pretrained, with_weights
     from vpd.exchange.report import Report, check_fit
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
     from vpd.training.resume import final_weights
 
     checkpoint, trained, state = saved_run(job.source_path, job.checkpoint)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception.prediction_outputs import check_writable
+from diffusion_perception.predicting.outputs import check_writable
 from diffusion_perception.train_job import check_workers
 from shards.errors import ConfigError
 from shards.progress import reports
@@ -138,7 +138,7 @@ class Evaluator:
         """The metric's state after this process's part of a set."""
         from diffusion_perception.assemble import open_set
         from vpd.inference.evaluate import evaluate
-        from vpd.training.numerics import autocast_of
+        from vpd.training.step.numerics import autocast_of
 
         self.scored = 0
         data = self.trained.data

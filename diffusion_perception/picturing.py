@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from diffusion_perception.features.looking import MOST_WORDS, Captioned, Looking, words_of
-from diffusion_perception.picture_record import as_pixels
+from diffusion_perception.predicting.picture_record import as_pixels
 from shards.errors import ConfigError
 from shards.storage.atomic import write_atomic
 

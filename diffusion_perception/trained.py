@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vpd.model.device_batch import Encoders
     from vpd.model.perception import Perception
     from vpd.tasks import Task
-    from vpd.training.checkpoint import Checkpoint
+    from vpd.training.checkpoints.checkpoint import Checkpoint
     from vpd.training.settings import DataConfig
 
 
@@ -91,7 +91,7 @@ class Trained:
 def saved_run(folder: str, which: str) -> tuple[Checkpoint, TrainJob, dict[str, Any]]:
     """A finished checkpoint of a run, the configuration it was trained with, and its saved state."""
     from diffusion_perception.train_job import TrainJob
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
 
     store = CheckpointStore(folder)
     newest = store.named("last", "")
@@ -130,7 +130,7 @@ def load_trained(folder: str, which: str, device: torch.device) -> Trained:
 
 def _from_run(folder: str, which: str, device: torch.device) -> Trained:
     from shards.contract.schema import Schema
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
     from vpd.training.resume import final_weights
 
     checkpoint, job, state = saved_run(folder, which)

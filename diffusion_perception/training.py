@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from diffusion_perception.train_job import TrainJob
     from shards.reading.reader import StoredRecord
-    from vpd.training.checkpoint import Checkpoint, CheckpointStore
-    from vpd.training.log import RunLog
+    from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.telemetry.log import RunLog
     from vpd.training.trackers import Tracker
     from vpd.training.worker import Worker
 
@@ -51,9 +51,9 @@ def train(
     import torch
 
     from vpd.training import loop
-    from vpd.training.checkpoint import CheckpointStore
-    from vpd.training.log import RunLog
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
     from vpd.training.resume import resumable
+    from vpd.training.telemetry.log import RunLog
     from vpd.training.worker import Worker
 
     worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -5,12 +5,12 @@
     ray job submit -- jobs/build_shards.py --config configs/build/refcocog.yaml splits=[val] out=/data/shards
     ray job submit --working-dir . -- python jobs/build_shards.py source.root=/data/refer out=/data/shards
 
-Every plug-in is bound first, in the driver (`forecast.building`), and refused there if it would be refused later;
+Every plug-in is bound first, in the driver (`building.forecast`), and refused there if it would be refused later;
 `--dry-run` ends with that, without Ray: plan, counts, bytes and estimated cost. The same command again continues a
 killed build, brings a finished set up to date with its source's files, and does nothing where nothing has changed.
 
 Owns the order of it: long-lived encoder actors, one per accelerator (`jobs.encoder_pool`), each build whole shards; the
-driver holds the set's lease and writes the manifest last (`diffusion_perception.split_building`), and hands out shards
+driver holds the set's lease and writes the manifest last (`diffusion_perception.building.split`), and hands out shards
 (`jobs.dispatch`). Why Ray core and not Ray Data: docs/methods/ray.md#ray-core-or-ray-data.
 What a shard is made of is `pipeline.building.shard`'s, what is to be done `pipeline.building.transaction`'s.
 """
@@ -24,10 +24,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import settings, split_building
-from diffusion_perception.assignment import Assignment
-from diffusion_perception.builder import BuildJob, placed
-from diffusion_perception.forecast.building import SplitForecast, forecast_build
+from diffusion_perception import settings
+from diffusion_perception.building import split as split_building
+from diffusion_perception.building.assignment import Assignment
+from diffusion_perception.building.builder import BuildJob, placed
+from diffusion_perception.building.forecast import SplitForecast, forecast_build
 from jobs import program
 from jobs.command_line import CommandLine
 from jobs.dispatch import dispatch

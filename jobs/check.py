@@ -6,7 +6,8 @@
 
 Takes the configuration of a build; its encoders and its `out` need not exist. Prints what was found of every split,
 writes it as one HTML file (`page`, check.html) with the first pictures and their labels, and ends with status 1 where a
-build would be refused. No Ray, no torch, no network. Owns the command; looking is `diffusion_perception.inspection`'s.
+build would be refused. No Ray, no torch, no network. Owns the command; looking is
+`diffusion_perception.building.inspection`'s.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import inspection, settings
-from diffusion_perception.builder import BuildJob
+from diffusion_perception import settings
+from diffusion_perception.building import inspection
+from diffusion_perception.building.builder import BuildJob
 from jobs import program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError, SourceError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffusion_perception.assignment import Assignment
-from diffusion_perception.builder import BUILDS_AT_ONCE
+from diffusion_perception.building.assignment import Assignment
+from diffusion_perception.building.builder import BUILDS_AT_ONCE
 from pipeline.building.plan import PlannedShard
 from shards.errors import BeingBuilt, ConfigError, ContractError, FingerprintMismatch
 from shards.progress import Progress

@@ -1,6 +1,6 @@
 """The Ray actor that encodes for a build: one long-lived process per accelerator, with Ray's metrics.
 
-Everything it does is `diffusion_perception.builder`'s; placement and dispatch are `jobs.build_shards`'s.
+Everything it does is `diffusion_perception.building.builder`'s; placement and dispatch are `jobs.build_shards`'s.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from threading import Lock
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.assignment import Assignment, Described
-from diffusion_perception.builder import BuildJob, ShardBuilder
+from diffusion_perception.building.assignment import Assignment, Described
+from diffusion_perception.building.builder import BuildJob, ShardBuilder
 from jobs.render_crew import RenderCrew
 from pipeline.building.plan import PlannedShard
 from pipeline.example import Source

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.builder import BUILDS_AT_ONCE, BuildJob, Resources
+from diffusion_perception.building.builder import BUILDS_AT_ONCE, BuildJob, Resources
 from jobs import cluster, feeding
 from jobs.encoder_actor import EncoderActor
 from jobs.render_actor import RenderActor

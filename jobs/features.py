@@ -26,7 +26,7 @@ from diffusion_perception.baking import from_pictures
 from diffusion_perception.baking.bake import bake, forecast, run_here
 from diffusion_perception.baking.baker import Baker, kind_of
 from diffusion_perception.baking.job import BakeJob
-from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.building.forecast import forecast_build
 from diffusion_perception.places import resolve_model, resolve_path
 from jobs import baking_crew, build_shards, program
 from jobs.command_line import CommandLine

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from diffusion_perception.builder import BUILDS_AT_ONCE, CPUS_WITHOUT_GPU, BuildJob
+from diffusion_perception.building.builder import BUILDS_AT_ONCE, CPUS_WITHOUT_GPU, BuildJob
 from diffusion_perception.settings import replaced
 from pipeline.building.recipe import LEAST_DECODE_THREADS
 from shards.errors import ConfigError

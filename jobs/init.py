@@ -9,7 +9,7 @@
 Prints what it found and what it only guesses, and writes NAME.build.yaml and NAME.train.yaml (the first alone of
 pictures without labels), in which every guess stands beside its setting. What files cannot say, such as the unit of a
 depth, it refuses with the words to type: `source.OPTION=VALUE`, an option of the source that reads the folder. No Ray,
-no torch, no network. Owns the command; looking and writing are `diffusion_perception.starting`'s.
+no torch, no network. Owns the command; looking and writing are `diffusion_perception.building.starting`'s.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anywhere, installed or not
 
-from diffusion_perception import settings, starting
-from diffusion_perception.starting import InitJob
+from diffusion_perception import settings
+from diffusion_perception.building import starting
+from diffusion_perception.building.starting import InitJob
 from jobs import program
 from jobs.command_line import CommandLine
 from shards.errors import ConfigError

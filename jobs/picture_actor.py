@@ -1,6 +1,6 @@
 """The Ray Data actor that predicts: loads the model once, and writes the outputs of the pictures it is given.
 
-Everything it does is `diffusion_perception.prediction_many`'s; placement and the record are `jobs.spread_prediction`'s.
+Everything it does is `diffusion_perception.predicting.many`'s; placement and the record are `jobs.spread_prediction`'s.
 Rows carry JSON: a task's pictures in, what became of them out.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from diffusion_perception import settings
-from diffusion_perception.picture_files import PictureFile
-from diffusion_perception.predict_job import PredictJob
-from diffusion_perception.prediction import predictor_of
-from diffusion_perception.prediction_many import Done, Named, done_of
+from diffusion_perception.predicting.command import predictor_of
+from diffusion_perception.predicting.job import PredictJob
+from diffusion_perception.predicting.many import Done, Named, done_of
+from diffusion_perception.predicting.picture_files import PictureFile
 from shards import errors
 from shards.errors import ContractError
 

@@ -11,7 +11,7 @@
 Encodes picture and sentence the way the run's training set was built (its checkpoint carries the recipe), cuts the
 picture into the views of the run's `predict_views`, and writes the picture the task draws. Many pictures load the model
 once; started again, the command goes on where it stopped. Owns the command; the work is
-`diffusion_perception.prediction`'s, the library form `diffusion_perception.Predictor`.
+`diffusion_perception.predicting.command`'s, the library form `diffusion_perception.Predictor`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from anyw
 
 from diffusion_perception import settings
 from diffusion_perception.places import resolve_path
-from diffusion_perception.predict_job import PredictJob
-from diffusion_perception.prediction import predict
+from diffusion_perception.predicting.command import predict
+from diffusion_perception.predicting.job import PredictJob
 from jobs import program
 from jobs.command_line import CommandLine
 

@@ -1,6 +1,6 @@
 """The Ray actor that decodes and renders for a build's encoders, on one CPU, with Ray's metrics.
 
-Everything it does is `diffusion_perception.renderer`'s; who asks it for what is `jobs.render_crew`'s.
+Everything it does is `diffusion_perception.building.renderer`'s; who asks it for what is `jobs.render_crew`'s.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.assignment import Assignment
-from diffusion_perception.builder import BuildJob
-from diffusion_perception.renderer import ShardRenderer
+from diffusion_perception.building.assignment import Assignment
+from diffusion_perception.building.builder import BuildJob
+from diffusion_perception.building.renderer import ShardRenderer
 from pipeline.building.elsewhere import Rendered
 from pipeline.example import Source
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_perception.assignment import Assignment
+from diffusion_perception.building.assignment import Assignment
 from pipeline.building.elsewhere import Rendered
 from shards.errors import ContractError
 

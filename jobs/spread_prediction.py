@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.picture_files import is_video
 from diffusion_perception.places import resolve_path
-from diffusion_perception.predict_job import PredictJob
-from diffusion_perception.prediction import plan_of
-from diffusion_perception.prediction_many import Done, Named, Plan, recorded
+from diffusion_perception.predicting.command import plan_of
+from diffusion_perception.predicting.job import PredictJob
+from diffusion_perception.predicting.many import Done, Named, Plan, recorded
+from diffusion_perception.predicting.picture_files import is_video
 from jobs import cluster
 from jobs.picture_actor import TASK, PictureActor, encoded, told
 from shards.errors import ConfigError, ContractError
@@ -40,8 +40,8 @@ def spread(job: PredictJob, run: str, *, local: bool) -> None:
     """Predict many pictures on a cluster; `run` is the job's as an absolute path.
 
     Raises:
-        ConfigError: as of `diffusion_perception.prediction.predict`, or a cluster that is too small or not there.
-        Reject: pictures could not be predicted; all others are finished.
+        ConfigError: as of `diffusion_perception.predicting.command.predict`, or a cluster that is too small or not
+        there. Reject: pictures could not be predicted; all others are finished.
     """
     job = placed(job)
     plan = plan_of(job, run)

@@ -160,7 +160,7 @@ def fit(job: TrainJob, local: bool = False) -> Mapping[str, Any]:
 
 def _newest_step(job: TrainJob) -> int:
     """Of the finished checkpoints: a run that gets further may lose a worker as often as it likes."""
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
 
     newest = CheckpointStore(job.folder).latest()
     return newest.step if newest else 0
@@ -181,8 +181,8 @@ def _worker_loop(arguments: dict[str, Any]) -> None:
     from ray.train.torch import get_device, prepare_model
 
     from jobs.train_gauges import TrainGauges
-    from vpd.training.checkpoint import Checkpoint
-    from vpd.training.exchange import ddp_options, with_hook
+    from vpd.training.checkpoints.checkpoint import Checkpoint
+    from vpd.training.step.exchange import ddp_options, with_hook
     from vpd.training.worker import Worker
 
     _hush_reports()

@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Nothing that this loads is garbage. Looking for some takes a third of it, and most of a second at every training
-    afterwards (`vpd.training.garbage`), which leaves alone what somebody has put aside."""
+    afterwards (`vpd.training.step.garbage`), which leaves alone what somebody has put aside."""
     gc.disable()
     try:
         return (yield)

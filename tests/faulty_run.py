@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shards.errors import Interrupted, NotSaved
 from tests.toy_training import ToyNetwork, toy_config, toy_train
-from vpd.training import checkpoint, durable_files, writer
+from vpd.training.checkpoints import checkpoint, durable_files, writer
 from vpd.training.settings import TrainConfig
 from vpd.training.worker import Worker
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from vpd.training.graphs import Call
+from vpd.training.step.graphs import Call
 
 
 class Again:

@@ -47,7 +47,7 @@ HOMES = {
         "shards/storage/",
         "vpd/training/",
         "diffusion_perception/evaluation",
-        "diffusion_perception/picture_files",
+        "diffusion_perception/predicting/picture_files",
         "pipeline/sources/hf_dataset/",  # a row of a stream names its file by a URL or a place in an archive
     ),
 }
@@ -173,8 +173,8 @@ def leads_somewhere(name: str) -> bool:
         ("diffusion_perception", ("torch", "ray", "diffusers", "transformers", "numpy", "yaml", "vpd", "pipeline")),
         ("diffusion_perception.settings", ("torch", "ray", "diffusers", "transformers")),
         ("diffusion_perception.train_job", ("torch", "ray", "diffusers", "transformers")),
-        ("diffusion_perception.builder", ("torch", "ray", "diffusers", "transformers")),
-        ("diffusion_perception.predictor", ("ray", "diffusers", "transformers")),
+        ("diffusion_perception.building.builder", ("torch", "ray", "diffusers", "transformers")),
+        ("diffusion_perception.predicting.predictor", ("ray", "diffusers", "transformers")),
         ("jobs.command_line", ("torch", "ray", "diffusers", "transformers")),
         ("jobs.train", ("torch", "diffusers", "transformers")),
         ("jobs.check", ("torch", "ray", "diffusers", "transformers")),

@@ -16,10 +16,10 @@ from diffusion_perception.assemble import open_training_set
 from vpd.model.perception import Perception
 from vpd.tasks.depth import task as depth
 from vpd.training import loop
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.feeding import Parts
-from vpd.training.log import RunLog
 from vpd.training.settings import DataConfig, LoopConfig, OptimConfig, TrainConfig
+from vpd.training.telemetry.log import RunLog
 from vpd.training.worker import Worker
 
 STEPS = 9

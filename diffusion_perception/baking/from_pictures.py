@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffusion_perception.assignment import Assignment, Described
 from diffusion_perception.baking.bake import Sizes, forecast
 from diffusion_perception.baking.baker import Baker
 from diffusion_perception.baking.job import BakeJob
-from diffusion_perception.builder import BuildJob, Resources, ShardBuilder, set_place
+from diffusion_perception.building.assignment import Assignment, Described
+from diffusion_perception.building.builder import BuildJob, Resources, ShardBuilder, set_place
+from diffusion_perception.building.forecast import SplitForecast, forecast_build
+from diffusion_perception.building.split import build_split, built_here
 from diffusion_perception.devices import chosen_device
-from diffusion_perception.forecast.building import SplitForecast, forecast_build
-from diffusion_perception.picture_files import LISTS
 from diffusion_perception.places import resolve_path
+from diffusion_perception.predicting.picture_files import LISTS
 from diffusion_perception.settings import replaced
-from diffusion_perception.split_building import build_split, built_here
 from pipeline.building import ledger
 from pipeline.building.plan import plan_shards
 from pipeline.building.shard import finish_set

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from diffusion_perception.picture_record import as_pixels
+from diffusion_perception.predicting.picture_record import as_pixels
 from shards.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ sets        what a run needs of its sets, beyond what `diffusion_perception.fit`
 unbuilt     what is assumed of a set that is not built yet
 network     the network on the meta device, tried on a batch's shapes
 figures     a run's parameters, bytes and shapes, for a person
-building    a build of shard sets: every plug-in bound, counts and bytes
+
+That of a build is `diffusion_perception.building.forecast`.
 
 Nothing here knows Ray, places a worker or loads a weight. Both the dry run of a command and the command itself ask
 here first, so a wrong setting never reaches a worker.

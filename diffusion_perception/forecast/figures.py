@@ -1,7 +1,7 @@
 """The figures of a forecast training run: parameters, bytes, shapes and steps, as numbers and as lines for a person.
 
 Owns the arithmetic of memory (weights, gradients, AdamW's state) and the wording. Activations are counted by
-`vpd.training.activations`; what is assembled, by `forecast.training`.
+`vpd.training.memory.activations`; what is assembled, by `forecast.training`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def memory_of(model: nn.Module, shared_by: int = 1) -> Memory:
     Args:
         shared_by: workers that each keep the moments of a share (`optim.sharded`); the largest share counts.
     """
-    from vpd.training.sharded import largest_share
+    from vpd.training.step.sharded import largest_share
 
     parameters = list(model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
@@ -144,7 +144,7 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
 
 def _kept(forecast: TrainingForecast) -> Iterator[str]:
     """What `loop.keep_features_gb` comes to."""
-    from vpd.training.kept_features import GB, bytes_of_sample, samples_of
+    from vpd.training.step.kept_features import GB, bytes_of_sample, samples_of
 
     job, train, sample = forecast.job, forecast.sets.train, forecast.sets.sample
     if not job.loop.keep_features_gb or train is None or sample is None or forecast.model is None:

@@ -1,7 +1,7 @@
 """A run's network on the meta device: made by the run's own functions, without a weight, and tried on a batch's shapes.
 
 Owns what cannot be assembled and why. The config of the backbone is what its facts know (a folder, the local cache of
-the hub, or an assumption that is stated); the hub itself is not asked. Counting is `vpd.training.activations`'.
+the hub, or an assumption that is stated); the hub itself is not asked. Counting is `vpd.training.memory.activations`'.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def activation_bytes(job: TrainJob, task: Task, model: Perception, found: Sets, 
     Raises:
         ConfigError: the network does not run on such a batch.
     """
-    from vpd.training.activations import saved_bytes
+    from vpd.training.memory.activations import saved_bytes
 
     share = _largest_share(job)
     passing, of_run = min(share, job.data.micro_batch_size or share), precisions(job)
@@ -74,7 +74,7 @@ def peak_bytes(job: TrainJob, task: Task, model: Perception, found: Sets) -> dic
     Raises:
         ConfigError: the network does not run on such a batch.
     """
-    from vpd.training import step_memory
+    from vpd.training.memory import step_memory
 
     count = partial(
         step_memory.peak_bytes,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
     from vpd.model.perception import Perception
     from vpd.tasks import Task
-    from vpd.training.checkpoint import Checkpoint, CheckpointStore
+    from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
     from vpd.training.schedules import Schedule
 
 
@@ -77,11 +77,11 @@ def forecast_training(job: TrainJob, *, dry: bool = False) -> TrainingForecast:
         ContractError: what the run would be refused for, in the same words.
     """
     from shards.reading.order import check_world
-    from vpd.training.checkpoint import CheckpointStore
-    from vpd.training.graphs import check_graphs
-    from vpd.training.kept_features import check_kept
-    from vpd.training.optim import named_groups, preset_rules
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
     from vpd.training.resume import resumable
+    from vpd.training.step.graphs import check_graphs
+    from vpd.training.step.kept_features import check_kept
+    from vpd.training.step.optim import named_groups, preset_rules
 
     check_world(job.data.batch_size, 0, job.run.world)
     check_graphs(job.training, job.run.world)
@@ -142,7 +142,7 @@ def _check_norms(job: TrainJob, model: Perception) -> None:
     """The run's own refusal; also where only its workers know whether they have GPUs, which would join norms."""
     import torch
 
-    from vpd.training.norms import check_compiled_norms
+    from vpd.training.step.norms import check_compiled_norms
     from vpd.training.worker import Worker
 
     device = torch.device("cuda" if network.gpus_of_worker(job) else "cpu")

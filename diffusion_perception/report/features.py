@@ -2,7 +2,7 @@
 
 Owns which pictures and which words, and what is said where something cannot be shown: a report does without. Made when
 the report is, from what the head reads in one pass a picture; training knows nothing of it. Which pictures are fixed is
-`vpd.training.pictures`', how features are drawn `vpd.drawing.components`'.
+`vpd.training.telemetry.pictures`', how features are drawn `vpd.drawing.components`'.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _seen(run: RunRecord, options: ExampleOptions) -> SeenFeatures:
 
     from diffusion_perception.assemble import open_set
     from diffusion_perception.trained import load_trained
-    from vpd.training.pictures import fixed_records
+    from vpd.training.telemetry.pictures import fixed_records
 
     if not run.job.data.val:
         return SeenFeatures(("They cannot be shown: the run names no data.val, whose pictures they would be of.",))
@@ -128,7 +128,7 @@ class _Looking:
         from vpd.inference.evaluate import samples_of
         from vpd.inference.packing import rows_of
         from vpd.model.device_batch import context_of, to_batch
-        from vpd.training.numerics import autocast_of
+        from vpd.training.step.numerics import autocast_of
 
         trained = self._trained
         samples = samples_of(trained.task, record, *self._fields, vision=trained.model.reads_vision)

@@ -1,7 +1,7 @@
 """The fixed validation pictures of a run at some of its evaluations, as its TensorBoard has them.
 
-Owns which evaluations are shown. Which pictures they are is `vpd.training.pictures`', the reading
-`vpd.training.board`'s.
+Owns which evaluations are shown. Which pictures they are is `vpd.training.telemetry.pictures`', the reading
+`vpd.training.telemetry.board`'s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OverTime = Mapping[str, tuple[tuple[int, bytes], ...]]  # record -> step and JPE
 
 def drawn_over_time(url: str, storage: Mapping[str, Any] | None = None) -> OverTime:
     """What a run at a folder or URL has drawn; nothing where it drew none."""
-    from vpd.training.board import pictures_on
+    from vpd.training.telemetry.board import pictures_on
 
     board = open_folder(url, storage_options=storage if "://" in url else None).below(BOARD)
     names = board.names(EVENTS)

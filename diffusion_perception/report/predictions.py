@@ -96,7 +96,7 @@ def extremes(run: str, options: ExampleOptions, say: Callable[[str], None]) -> t
     from diffusion_perception.assemble import open_set
     from diffusion_perception.trained import load_trained
     from vpd.inference.evaluate import evaluate
-    from vpd.training.numerics import autocast_of
+    from vpd.training.step.numerics import autocast_of
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_trained(run, options.checkpoint, device)

@@ -21,8 +21,8 @@ from diffusion_perception.report.curves import Curve
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError, CorruptCheckpoint
 from shards.storage.storage import open_folder
-from vpd.training.checkpoint import Checkpoint, CheckpointStore
-from vpd.training.log import LOG
+from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.telemetry.log import LOG
 
 EVALUATIONS = "evaluation-step-*.json"  # as `evaluate` names them
 UNMEASURED = frozenset({"step", "kind", "time_s"})  # of a line: where it belongs

@@ -18,7 +18,7 @@ from diffusion_perception.outside_tasks import check_pictured
 from shards.errors import ConfigError
 
 if TYPE_CHECKING:
-    from diffusion_perception.predictor import Predictor
+    from diffusion_perception.predicting.predictor import Predictor
     from vpd.drawing.style import Style
     from vpd.tasks import Task
 
@@ -108,7 +108,7 @@ class Predicting:
         return Answered(drawn, legend.title, self._written(task, answer, image, style, drawn))
 
     def _predictor(self, place: str) -> Predictor:
-        from diffusion_perception.predictor import Predictor
+        from diffusion_perception.predicting.predictor import Predictor
 
         if self._loaded is None or self._loaded[0] != place:
             self._loaded = None  # its memory is needed

@@ -23,7 +23,7 @@ from shards.storage.storage import open_folder
 
 if TYPE_CHECKING:
     from diffusion_perception.train_job import TrainJob
-    from vpd.training.checkpoint import Checkpoint
+    from vpd.training.checkpoints.checkpoint import Checkpoint
 
 RECORD = "training.json"
 Json = Mapping[str, Any]

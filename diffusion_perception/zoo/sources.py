@@ -56,7 +56,7 @@ def source_of_run(place: str, which: str) -> Source:
     from diffusion_perception.trained import saved_run
     from vpd.exchange.importing.folders import unet_rest
     from vpd.exchange.importing.official import LEFT_OUT
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
     from vpd.training.resume import final_weights
 
     checkpoint, job, state = saved_run(place, which)

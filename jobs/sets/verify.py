@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diffusion_perception import settings
+from diffusion_perception.building.source_standing import compare_with_source
 from diffusion_perception.places import resolve_path
 from diffusion_perception.settings.layers import laid_over
-from diffusion_perception.source_standing import compare_with_source
 from jobs.sets import words as grammar
 from pipeline.building.against_source import Standing
 from shards.contract.manifest import MANIFEST_NAME, Manifest, examine

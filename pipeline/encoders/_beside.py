@@ -1,6 +1,6 @@
 """Two encoders that are shown the same views, as one: what a build does with pixels, it does once.
 
-Private to `diffusion_perception.builder`. Each keeps its own fingerprint, which the recipe has apart
+Private to `diffusion_perception.building.builder`. Each keeps its own fingerprint, which the recipe has apart
 (`pipeline.building.recipe`); this one's is the image encoder's, so that a set without a second encoder stays as it was.
 """
 

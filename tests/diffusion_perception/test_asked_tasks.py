@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from test_predictor import scene
 
-from diffusion_perception import prediction
 from diffusion_perception.outside_tasks import check_pictured
+from diffusion_perception.predicting import command as prediction
 from jobs import predict, program
 from shards.errors import ConfigError
 from vpd.tasks import seg

@@ -15,7 +15,7 @@ from shards.errors import ConfigError
 from shards.geometry.view import View
 from shards.reading.reader import ShardSet
 from tests.toy_runs import write_set
-from vpd.training.log import RunLog
+from vpd.training.telemetry.log import RunLog
 
 
 class Stored:

@@ -14,7 +14,7 @@ from diffusion_perception.settings import bind, describe, replaced, to_plain
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError
 from tests.toy_runs import run_settings
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 
 @pytest.fixture

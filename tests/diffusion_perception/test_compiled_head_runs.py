@@ -15,7 +15,7 @@ from diffusion_perception.training import train
 from tests.toy_runs import UNET, run_settings, write_model, write_set
 from tests.tracing import traced_only
 from vpd.backbones.sd_unet.unet import UNet2DConditionModel
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.worker import Worker
 
 STEPS, STOPPED_AT = 4, 2

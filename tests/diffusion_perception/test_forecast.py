@@ -16,7 +16,7 @@ from tests.toy_forecasts import built, forecast
 from tests.toy_runs import run_settings, write_model, write_set
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
-from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.step.optim import build_optimizer, named_groups
 
 LEARNED = {"attention_maps": "", "timestep": None}
 

@@ -11,9 +11,9 @@ from diffusion_perception.forecast.figures import lines
 from shards.errors import ConfigError, ContractError, FingerprintMismatch
 from tests.toy_forecasts import built, forecast
 from tests.toy_runs import run_settings, write_set
-from vpd.training.checkpoint import CheckpointStore
-from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.resume import save_run
+from vpd.training.step.optim import build_optimizer, named_groups
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.tiny_pipelines import UNETS
 from tests.toy_runs import run_settings, write_set
 from vpd.backbones import sd_unet
 from vpd.backbones.sd_unet.facts import facts_of
-from vpd.training.without_data import model_like
+from vpd.training.memory.without_data import model_like
 from vpd.training.worker import Worker
 
 STEPS = 20

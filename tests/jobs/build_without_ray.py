@@ -5,8 +5,8 @@ from __future__ import annotations
 from toy_jobs import build_here
 
 from diffusion_perception import settings
-from diffusion_perception.builder import placed
-from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.building.builder import placed
+from diffusion_perception.building.forecast import forecast_build
 from jobs.build_shards import FLAGS, JOB, draft
 from jobs.command_line import CommandLine
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffusion_perception import plugins
-from diffusion_perception.builder import BuildJob
+from diffusion_perception.building.builder import BuildJob
 from diffusion_perception.settings import bind, read_file
 from shards.errors import SourceError
 

@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 from toy_jobs import build_here
 
-from diffusion_perception.builder import BuildJob
-from diffusion_perception.inspection import inspect_build
+from diffusion_perception.building.builder import BuildJob
+from diffusion_perception.building.inspection import inspect_build
 from diffusion_perception.settings import bind
 from jobs import check, program
 from shards.errors import SourceError

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_perception.builder import Resources
-from diffusion_perception.predict_job import Spread
+from diffusion_perception.building.builder import Resources
+from diffusion_perception.predicting.job import Spread
 from jobs import cluster
 from shards.errors import ConfigError
 

@@ -23,7 +23,7 @@ from shards.errors import ConfigError, SchemaMismatch
 from tests.golden_files import GoldenSet
 from vpd.exchange.pretrained import read_blueprint
 from vpd.model.regimes import apply_regime
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="session")

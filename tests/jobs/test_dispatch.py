@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError
 
-from diffusion_perception.assignment import Assignment
+from diffusion_perception.building.assignment import Assignment
 from jobs import dispatch as handing_out
 from jobs.dispatch import dispatch
 from pipeline.building.plan import PlannedShard

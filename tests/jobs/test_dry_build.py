@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 from toy_jobs import build_settings
 
-from diffusion_perception.builder import BuildJob, placed
-from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.building.builder import BuildJob, placed
+from diffusion_perception.building.forecast import forecast_build
 from diffusion_perception.settings import bind, read_file
 from jobs import build_shards
 from pipeline.building import ledger

@@ -25,7 +25,7 @@ from diffusion_perception.settings import bind
 from diffusion_perception.train_job import RunConfig, TrainJob
 from jobs import placement
 from shards.errors import ConfigError
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTICED_SOON = {  # a lost machine within five seconds, and a slow one not at all

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from diffusion_perception.builder import BuildJob, ShardBuilder
+from diffusion_perception.building.builder import BuildJob, ShardBuilder
 from jobs.encoder_actor import EncoderActor
 from shards.errors import ConfigError
 from tests.jobs import plain_encoder

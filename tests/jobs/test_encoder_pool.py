@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_perception.builder import BuildJob, Resources
+from diffusion_perception.building.builder import BuildJob, Resources
 from jobs import cluster
 from jobs.encoder_pool import EncoderPool
 from shards.errors import ConfigError

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from diffusion_perception.builder import BuildJob, Resources
+from diffusion_perception.building.builder import BuildJob, Resources
 from jobs import feeding
 from pipeline.building.recipe import BuildSettings
 from shards.errors import ConfigError

@@ -18,7 +18,7 @@ from diffusion_perception.trained import load_trained
 from jobs import evaluate, program, train
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 
 def test_training_and_evaluation_without_workers_need_no_cluster(

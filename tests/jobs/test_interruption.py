@@ -18,7 +18,7 @@ from toy_jobs import train_here, train_settings
 from jobs import interruption, program
 from shards.errors import Interrupted
 from tests import forked
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.end_request import EndRequest
 
 

@@ -12,7 +12,7 @@ from toy_jobs import build_here, build_settings, train_here, train_settings
 
 from shards.reading.reader import ShardSet
 from shards.verify import find_faults
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 SIDE = 48
 

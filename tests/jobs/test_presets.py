@@ -19,7 +19,7 @@ from jobs.command_line import CommandLine
 from jobs.train import read
 from shards.errors import ConfigError
 from vpd.exchange.pretrained import Blueprint
-from vpd.training.optim import PRESETS, named_groups
+from vpd.training.step.optim import PRESETS, named_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "configs" / "train").glob("*.yaml"))

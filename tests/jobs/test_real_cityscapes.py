@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from short_runs import build, evaluated, train
 
-from diffusion_perception.predictor import Predictor
+from diffusion_perception.predicting.predictor import Predictor
 from shards.reading.reader import ShardSet
 
 

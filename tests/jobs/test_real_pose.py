@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from short_runs import build, evaluated, train
 
-from diffusion_perception.predictor import Predictor
+from diffusion_perception.predicting.predictor import Predictor
 from shards.errors import ConfigError
 from shards.reading.reader import ShardSet
 

@@ -9,7 +9,7 @@ import pytest
 import ray
 from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayTaskError
 
-from diffusion_perception.assignment import Assignment
+from diffusion_perception.building.assignment import Assignment
 from jobs import render_crew
 from jobs.render_crew import PIECE, RenderCrew
 from shards.errors import ContractError, FingerprintMismatch

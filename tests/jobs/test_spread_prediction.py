@@ -12,9 +12,9 @@ from PIL import Image
 
 from demo.tiny_model import write_tiny_model
 from diffusion_perception import settings
-from diffusion_perception.picture_files import PictureFile
-from diffusion_perception.predict_job import PredictJob
-from diffusion_perception.prediction_many import Named
+from diffusion_perception.predicting.job import PredictJob
+from diffusion_perception.predicting.many import Named
+from diffusion_perception.predicting.picture_files import PictureFile
 from jobs import picture_actor, predict
 from jobs.picture_actor import TASK, PictureActor, decoded, told
 from jobs.spread_prediction import tasks_of

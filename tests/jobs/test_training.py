@@ -14,7 +14,7 @@ from diffusion_perception.assemble import build_parts, check_sets
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError, FingerprintMismatch
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.feeding import open_stream
 from vpd.training.worker import Worker
 

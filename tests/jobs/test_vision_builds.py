@@ -12,8 +12,8 @@ from PIL import Image
 from toy_jobs import build_here
 
 from diffusion_perception import plugins
-from diffusion_perception.builder import BuildJob, ShardBuilder, placed
-from diffusion_perception.forecast.building import forecast_build
+from diffusion_perception.building.builder import BuildJob, ShardBuilder, placed
+from diffusion_perception.building.forecast import forecast_build
 from diffusion_perception.settings import bind
 from jobs import build_shards
 from pipeline.encoders import vit

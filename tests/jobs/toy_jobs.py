@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_perception import plugins
-from diffusion_perception.assignment import Assignment
-from diffusion_perception.builder import BuildJob, ShardBuilder
+from diffusion_perception.building.assignment import Assignment
+from diffusion_perception.building.builder import BuildJob, ShardBuilder
 from diffusion_perception.settings import bind, replaced
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.training import train

@@ -27,10 +27,10 @@ from website.rendering import ROOT
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = sorted(name for name in pages() if name != "CHANGELOG.md")
 PYTHON_RUN_BY = {
-    "README.md": "tests/diffusion_perception/test_predicting_pages.py",
-    "docs/predict.md": "tests/diffusion_perception/test_predicting_pages.py",
+    "README.md": "tests/diffusion_perception/predicting/test_predicting_pages.py",
+    "docs/predict.md": "tests/diffusion_perception/predicting/test_predicting_pages.py",
     "docs/methods/label_latents.md": "tests/diffusion_perception/label_latents/test_label_latents.py",
-    "docs/models.md": "tests/diffusion_perception/test_predicting_pages.py",
+    "docs/models.md": "tests/diffusion_perception/predicting/test_predicting_pages.py",
     "docs/baking.md": "tests/diffusion_perception/baking/test_baking_page.py",
     "docs/extending.md": "tests/test_docs.py",  # the shown files are those in examples/, which have tests
     "docs/features.md": "tests/diffusion_perception/features/test_features_page.py",
@@ -204,7 +204,7 @@ def test_other_languages_are_parts_of_configurations_that_a_test_knows() -> None
 
 
 def test_sections_of_configurations_that_are_shown_are_bound() -> None:
-    from diffusion_perception.builder import BuildJob
+    from diffusion_perception.building.builder import BuildJob
     from diffusion_perception.train_job import TrainJob
 
     (data,) = blocks("docs/running.md", "yaml")

@@ -12,7 +12,7 @@ from website.rendering import ROOT
 
 BY_HAND, _, LIST = (ROOT / "docs/troubleshooting.md").read_text("utf-8").partition("## Every text")
 OTHERS = ("Error: No such option: --task", "torch.OutOfMemoryError")  # of Ray and PyTorch, which the page says
-SPOKEN_ELSEWHERE = ("The newest checkpoint is sound",)  # put together by a function: vpd/training/finite.py
+SPOKEN_ELSEWHERE = ("The newest checkpoint is sound",)  # put together by a function: vpd/training/step/finite.py
 
 
 def texts(source: str, **words: dict[str, str]) -> list[str]:
@@ -65,7 +65,7 @@ def quoted() -> list[str]:
 @pytest.mark.parametrize("fragment", quoted())
 def test_what_the_page_quotes_is_said(fragment: str) -> None:
     if fragment in SPOKEN_ELSEWHERE:
-        assert fragment in (ROOT / "vpd/training/finite.py").read_text("utf-8")
+        assert fragment in (ROOT / "vpd/training/step/finite.py").read_text("utf-8")
     elif fragment not in OTHERS:
         assert fragment in LIST
 

@@ -118,7 +118,7 @@ def to_batch(arrays: Mapping[str, np.ndarray], encoders: Encoders, device: torch
 
 def _copy(array: np.ndarray, device: torch.device) -> torch.Tensor:
     # A CPU tensor must not alias the stream's buffers, and a copy to CUDA, from pinned memory, is only queued:
-    # `vpd.training.run_ahead` waits for it before its buffer comes round again.
+    # `vpd.training.step.run_ahead` waits for it before its buffer comes round again.
     if device.type == "cpu":
         return torch.from_numpy(np.array(array))
     return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")

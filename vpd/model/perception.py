@@ -200,5 +200,5 @@ class Perception(nn.Module):
 
     def compile_head(self) -> None:
         """Compile the head as one, in the same way. Norms of it that are joined over workers are
-        `vpd.training.norms.check_compiled_norms`' to refuse."""
+        `vpd.training.step.norms.check_compiled_norms`' to refuse."""
         compile_each([self.head])

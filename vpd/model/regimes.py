@@ -2,8 +2,9 @@
 
 Owns `model.train` in effect: which parameters have gradients, and the LoRA layers (through peft). Parameters without a
 gradient keep no activation, need no optimiser state and cost no weight gradient; who learns how fast among the others
-is `vpd.training.optim`'s. Weights are loaded before `apply_regime` where their file has none of the additions, after
-it where a run goes on from its own checkpoint; everybody else reads them `merged`, under the plain network's names.
+is `vpd.training.step.optim`'s. Weights are loaded before `apply_regime` where their file has none of the additions,
+after it where a run goes on from its own checkpoint; everybody else reads them `merged`, under the plain network's
+names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run keeps of itself: its checkpoints, written beside the steps and read where it begins or rolls back.
 
 Owns what goes into one (weights, moments, average, settings) and which remain. When one is due is `vpd.training.run`'s,
-how it is written `vpd.training.writer`'s, what is fitting to go on from `vpd.training.resume`'s.
+how it is written `vpd.training.checkpoints.writer`'s, what is fitting to go on from `vpd.training.resume`'s.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from vpd.training.averaging import WeightAverage
-from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.checkpoints.writer import CheckpointWriter
 from vpd.training.circumstances import circumstances
 from vpd.training.feeding import Parts
-from vpd.training.log import RunLog
 from vpd.training.resume import contents, restore_run
 from vpd.training.settings import TrainConfig
-from vpd.training.sharded import own_share, whole_state
+from vpd.training.step.averaging import WeightAverage
+from vpd.training.step.sharded import own_share, whole_state
+from vpd.training.telemetry.log import RunLog
 from vpd.training.worker import Worker
-from vpd.training.writer import CheckpointWriter
 
 
 class Keeping:

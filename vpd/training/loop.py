@@ -3,8 +3,9 @@
 Owns what a run is given and what it promises. Position is one integer, the optimiser step: the stream, the drawn
 sentences, the learning rate and the random state are all functions of it, so resuming is arithmetic
 (docs/methods/training.md#position). There is no synchronisation with the device between two logged steps.
-What a checkpoint holds is `vpd.training.resume`'s, how it is written beside the next steps `vpd.training.writer`'s;
-placement and restarts are left to `jobs.train`, which hands in a `Worker` and a `report` function.
+What a checkpoint holds is `vpd.training.resume`'s, how it is written beside the next steps
+`vpd.training.checkpoints.writer`'s; placement and restarts are left to `jobs.train`, which hands in a `Worker` and a
+`report` function.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 
 from torch import nn
 
-from vpd.training.checkpoint import Checkpoint, CheckpointStore
-from vpd.training.determinism import same_bits
+from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts
-from vpd.training.garbage import old_objects_apart
-from vpd.training.log import RunLog
-from vpd.training.numerics import arithmetic_of
 from vpd.training.run import Run
 from vpd.training.settings import TrainConfig
+from vpd.training.step.determinism import same_bits
+from vpd.training.step.garbage import old_objects_apart
+from vpd.training.step.numerics import arithmetic_of
+from vpd.training.telemetry.log import RunLog
 from vpd.training.worker import Worker
 
 

@@ -1,9 +1,9 @@
 """What a checkpoint of a run holds, and how a run goes on from one.
 
 Owns the content: model, optimiser and averaged tensors by parameter name, the position, the fingerprint of the training
-set and the resolved configuration. The files and their completion marker are `vpd.training.checkpoint`'s, the choice
-among several `vpd.training.newest`'s. Random states are not saved: they are functions of the position
-(`vpd.training.run`).
+set and the resolved configuration. The files and their completion marker are `vpd.training.checkpoints.checkpoint`'s,
+the choice among several `vpd.training.checkpoints.newest`'s. Random states are not saved: they are functions of the
+position (`vpd.training.run`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from shards.contract.manifest import Manifest, recipe_difference
 from shards.errors import ConfigError, FingerprintMismatch
 from vpd.model.regimes import merged
 from vpd.model.settings import ModelConfig
-from vpd.training.averaging import WeightAverage
-from vpd.training.checkpoint import Checkpoint, CheckpointStore
-from vpd.training.newest import newest_loaded, newest_readable
+from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.checkpoints.newest import newest_loaded, newest_readable
+from vpd.training.step.averaging import WeightAverage
 from vpd.training.worker import Worker
 
 AVERAGE = "average"  # stem of the averaged weights, of those that learn

@@ -1,7 +1,7 @@
 """A run on one worker: {batch, forward, loss, backward, step, log, evaluate, save}, and what may come between.
 
 Owns the order of these, what is told of them, and what follows a number that is not finite. One step is
-`vpd.training.learning`'s, a checkpoint `vpd.training.keeping`'s; what a run is given is `vpd.training.loop`'s.
+`vpd.training.step.learning`'s, a checkpoint `vpd.training.keeping`'s; what a run is given is `vpd.training.loop`'s.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from shards.errors import Interrupted, NonFinite
 from shards.progress import Progress
 from shards.reading.batch import SampleBatch
 from vpd.model.device_batch import DeviceBatch, to_batch
-from vpd.training.averaging import WeightAverage
-from vpd.training.checkpoint import Checkpoint, CheckpointStore
+from vpd.training.checkpoints.checkpoint import Checkpoint, CheckpointStore
 from vpd.training.feeding import Parts, open_stream, unseen_views
-from vpd.training.finite import BadStep, FiniteWatch, complaint, unsound_weight, ways_on
 from vpd.training.keeping import Keeping
-from vpd.training.kept_features import kept_features_of
-from vpd.training.learning import LearningStep
-from vpd.training.log import RunLog
-from vpd.training.norms import check_compiled_norms, joins_norms, norm_statistics
-from vpd.training.numerics import autocast_of, dtype_of
-from vpd.training.optim import build_optimizer, named_groups
-from vpd.training.pace import Pace
-from vpd.training.pictures import pictures_of_run
 from vpd.training.resume import move_schedule
-from vpd.training.run_ahead import RunAhead
 from vpd.training.settings import TrainConfig
-from vpd.training.trace import StepTrace
-from vpd.training.utilisation import Utilisation
+from vpd.training.step.averaging import WeightAverage
+from vpd.training.step.finite import BadStep, FiniteWatch, complaint, unsound_weight, ways_on
+from vpd.training.step.kept_features import kept_features_of
+from vpd.training.step.learning import LearningStep
+from vpd.training.step.norms import check_compiled_norms, joins_norms, norm_statistics
+from vpd.training.step.numerics import autocast_of, dtype_of
+from vpd.training.step.optim import build_optimizer, named_groups
+from vpd.training.step.run_ahead import RunAhead
+from vpd.training.telemetry.log import RunLog
+from vpd.training.telemetry.pace import Pace
+from vpd.training.telemetry.pictures import pictures_of_run
+from vpd.training.telemetry.trace import StepTrace
+from vpd.training.telemetry.utilisation import Utilisation
 from vpd.training.validation import validate
 from vpd.training.worker import Worker
 

@@ -91,7 +91,7 @@ class OptimConfig:
     gradient_noise: float = 0.0  # variance of noise on the first step's gradients, less later; 0 = none; such as 0.01
     ema_decay: float = 0.0  # of the weights' moving average, which is evaluated and exported; 0 = none; such as 0.9999
     sharded: bool = False  # each worker keeps the moments of its share of the weights (ZeRO-1); of one, nothing changes
-    preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.optim
+    preset: str = "vpd_code"  # which published reading of the parameter groups: see vpd.training.step.optim
     schedule: SchedulePlugin = field(default_factory=lambda: {"name": "poly", "power": 0.9})  # curve
 
     def __post_init__(self) -> None:

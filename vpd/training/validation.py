@@ -17,8 +17,8 @@ from shards.reading.reader import StoredRecord
 from vpd.inference.evaluate import check_count, evaluate
 from vpd.model.perception import Perception
 from vpd.training.feeding import Parts
-from vpd.training.log import RunLog
 from vpd.training.settings import TrainConfig
+from vpd.training.telemetry.log import RunLog
 from vpd.training.worker import Worker
 
 

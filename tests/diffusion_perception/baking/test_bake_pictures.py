@@ -13,9 +13,9 @@ from PIL import Image
 from diffusion_perception import ShardSet, settings
 from diffusion_perception.baking import from_pictures
 from diffusion_perception.baking.baker import Baker
-from diffusion_perception.builder import BuildJob, ShardBuilder
-from diffusion_perception.forecast.building import forecast_build
-from diffusion_perception.split_building import build_split, built_here
+from diffusion_perception.building.builder import BuildJob, ShardBuilder
+from diffusion_perception.building.forecast import forecast_build
+from diffusion_perception.building.split import build_split, built_here
 from jobs import features as command
 from jobs import program
 from jobs.command_line import CommandLine

@@ -12,7 +12,7 @@ import torch
 from diffusion_perception.settings import bind, replaced, to_plain
 from diffusion_perception.train_job import TrainJob
 from tests.toy_runs import run_settings
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 
 def write_run(

@@ -13,7 +13,7 @@ from diffusion_perception.report.over_time import SHOWN, drawn_over_time, some
 from diffusion_perception.report.page import page
 from diffusion_perception.report.runs import read_run
 from tests.diffusion_perception.report.runs_on_disk import write_run
-from vpd.training.log import RunLog
+from vpd.training.telemetry.log import RunLog
 
 
 def jpeg(level: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from diffusion_perception.builder import BuildJob
+from diffusion_perception.building.builder import BuildJob
 from diffusion_perception.settings import bind, read_file, to_plain
 from diffusion_perception.settings.layers import Layered
 from diffusion_perception.settings.typed import untyped

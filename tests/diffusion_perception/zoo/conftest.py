@@ -17,7 +17,7 @@ from diffusion_perception.settings import bind, to_plain
 from diffusion_perception.train_job import TrainJob
 from shards.contract.schema import Field, Schema
 from vpd.model.regimes import apply_regime
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 WIDTH, TOKENS, STEP = 64, 12, 40
 WORDS = (Field("tokens", "npy", "int32", ("S", TOKENS), "sentence"),)

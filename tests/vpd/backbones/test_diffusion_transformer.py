@@ -16,7 +16,7 @@ from tests.tiny_pipelines import tiny_pipeline
 from vpd.backbones import diffusion_transformer
 from vpd.backbones.diffusion_transformer.facts import facts_of
 from vpd.backbones.diffusion_transformer.pyramid import default_taps, levels_of
-from vpd.training.without_data import model_like
+from vpd.training.memory.without_data import model_like
 
 FAMILIES = ("pixart", "sd3", "flux")
 ROWS, COLUMNS = 6, 4  # of the tokens; latents are twice as large

@@ -7,7 +7,7 @@ import torch
 from diffusers.models.attention import FeedForward
 
 from vpd.backbones.sd_unet.gates import GatedGelu, keep_less_of_gates
-from vpd.training.activations import saving_into
+from vpd.training.memory.activations import saving_into
 
 WIDTH, INNER = 6, 24  # of a feed-forward layer, and of what its gate gives
 

@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from shards.errors import ConfigError
 from vpd.backbones import sd_unet
 from vpd.backbones.sd_unet.unet import SdUnet
-from vpd.training.activations import saving_into
+from vpd.training.memory.activations import saving_into
 
 LDM = "model.diffusion_model."
 FEATURE_ATOL, MAP_ATOL = 4e-4, 1e-5  # docs/methods/parity.md#tolerances

@@ -14,8 +14,8 @@ from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.model.text_adapter import TextAdapter
 from vpd.tasks.depth import task as depth
-from vpd.training.optim import named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import named_groups
 
 UNET, VAE = "encoder.unet.unet.diffusion_model.", "encoder.encoder_vq."
 VAE_CONFIG = {

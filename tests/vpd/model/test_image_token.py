@@ -12,8 +12,8 @@ from vpd.model.image_token import ImageToken
 from vpd.model.perception import Perception
 from vpd.model.settings import ModelConfig, PromptConfig, VisionConfig
 from vpd.tasks.depth import task as depth
-from vpd.training.optim import named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import named_groups
 
 SAID, WIDTH = 10, 64
 

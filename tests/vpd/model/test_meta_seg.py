@@ -16,8 +16,8 @@ from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.model.settings import PromptConfig
 from vpd.tasks.seg import task as seg
-from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import build_optimizer, named_groups
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 PROMPTS, PASSES, CLASSES = 11, 2, 11

@@ -15,8 +15,8 @@ from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception
 from vpd.model.text_adapter import TextAdapter
 from vpd.tasks.seg import task as seg
-from vpd.training.optim import named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import named_groups
 
 UNET, VAE = "unet.unet.diffusion_model.", "encoder_vq."
 CLASSES = 13

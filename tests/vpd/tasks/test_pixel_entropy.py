@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from vpd.tasks.pixel_entropy import pixel_entropy
-from vpd.training.determinism import same_bits
+from vpd.training.step.determinism import same_bits
 
 
 @pytest.mark.parametrize(

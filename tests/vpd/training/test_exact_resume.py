@@ -9,10 +9,10 @@ import torch
 
 from shards.contract.manifest import Manifest
 from tests.toy_training import ToyNetwork, final_tensors, toy_config, toy_train, with_loop
-from vpd.training.checkpoint import CheckpointStore
-from vpd.training.optim import build_optimizer, named_groups
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 from vpd.training.resume import restore_run, save_run
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import build_optimizer, named_groups
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:

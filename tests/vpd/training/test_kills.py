@@ -21,7 +21,7 @@ import torch
 from tests import forked
 from tests.faulty_run import ENDED, NOT_SAVED, STEP_S, STEPS, config, train
 from tests.toy_training import final_tensors, toy_losses, toy_train
-from vpd.training.checkpoint import CheckpointStore
+from vpd.training.checkpoints.checkpoint import CheckpointStore
 
 DISK_BYTES = 512 << 10
 FULL = "could not be written"  # what a run says of its log

@@ -15,7 +15,7 @@ from shards.errors import ConfigError
 from vpd.model.device_batch import DeviceBatch
 from vpd.tasks import depth
 from vpd.training.settings import LoopConfig
-from vpd.training.utilisation import operations, operations_per_s
+from vpd.training.telemetry.utilisation import operations, operations_per_s
 
 
 def test_the_asked_steps_are_traced_into_the_run_folder(depth_set: Path, tmp_path: Path) -> None:

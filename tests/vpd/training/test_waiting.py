@@ -13,11 +13,11 @@ import torch
 
 from shards.reading.batch import SampleBatch
 from tests.toy_training import STEPS, toy_config, toy_train
-from tests.vpd.training.test_gradients import CASES, batch, network
+from tests.vpd.training.step.test_gradients import CASES, batch, network
 from tests.waiting import NothingWaits, Waits
 from vpd.model.device_batch import DeviceBatch, Encoders, to_batch
-from vpd.training.gradients import backward
 from vpd.training.run import Run
+from vpd.training.step.gradients import backward
 from vpd.training.worker import Worker
 
 META = torch.device("meta")

@@ -1,7 +1,7 @@
 """Services that show the numbers of runs, one module each, found by its name: `build(about, **options) -> Tracker`.
 
-`log.jsonl` and TensorBoard are written in any case (`vpd.training.log`); a tracker is told the same besides. It may
-fail at any time, and a training goes on without it.
+`log.jsonl` and TensorBoard are written in any case (`vpd.training.telemetry.log`); a tracker is told the same besides.
+It may fail at any time, and a training goes on without it.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from vpd.model.text_adapter import TextAdapter
 from vpd.tasks.seg import task as seg
 from vpd.tasks.seg.draw import palette, write_label_png
 from vpd.tasks.seg.lovasz import lovasz_softmax
-from vpd.training.optim import build_optimizer, named_groups
 from vpd.training.settings import OptimConfig
+from vpd.training.step.optim import build_optimizer, named_groups
 
 HEIGHT, WIDTH, CROP, CLASSES = 40, 66, 32, 3
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from shards.errors import ConfigError, Interrupted
 from tests.vpd.training.trackers.mlflow_server import MlflowServer, serving
-from vpd.training.log import RunLog
+from vpd.training.telemetry.log import RunLog
 from vpd.training.trackers import AboutRun, mlflow
 
 SERVER = "DIFFUSION_PERCEPTION_MLFLOW"
@@ -94,7 +94,7 @@ def test_numbers_pictures_and_settings_of_a_training_are_kept_and_a_later_start_
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.training import _tracker_of
     from tests.toy_runs import run_settings
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
 
     experiment = f"depth {secrets.token_hex(4)}"
     settings = run_settings("depth", tmp_path / "set", tmp_path / "model", tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from shards.errors import ConfigError
-from vpd.training.log import RunLog
+from vpd.training.telemetry.log import RunLog
 from vpd.training.trackers import IDENTITY, AboutRun, identity_of, wandb
 
 
@@ -175,7 +175,7 @@ def test_a_training_tells_the_tracker_that_its_settings_name(
     from diffusion_perception.train_job import TrainJob
     from diffusion_perception.training import _tracker_of
     from tests.toy_runs import run_settings
-    from vpd.training.checkpoint import CheckpointStore
+    from vpd.training.checkpoints.checkpoint import CheckpointStore
 
     settings = run_settings("depth", tmp_path / "set", tmp_path / "model", tmp_path)
     settings["run"]["track"] = {"name": "wandb", "project": "p"}
