@@ -107,13 +107,23 @@ def _lists_again(folder: Folder, lists: Mapping[str, str], other: Folder | None)
     for name, sha256 in lists.items():
         try:
             folder.read(name, sha256)
-        except (CorruptShard, IncompleteSet):
-            if other is None:
-                raise
+        except (CorruptShard, IncompleteSet) as error:
+            payload = _from_copy(other, name, sha256, error)
             folder.check_writable()
-            folder.write(name, other.read(name, sha256))
+            folder.write(name, payload)
             mended.append(name)
     return mended
+
+
+def _from_copy(other: Folder | None, name: str, sha256: str, fault: ContractError) -> bytes:
+    """What lists shards, as the manifest has its hash. CorruptShard: nobody has it."""
+    lost = f"what lists the shards of this set is damaged: {fault}. Only a byte-equal copy of the set has it"
+    if other is None:
+        raise CorruptShard(f"{lost}: set repair SET from=COPY") from fault
+    try:
+        return other.read(name, sha256)
+    except (CorruptShard, IncompleteSet) as error:
+        raise CorruptShard(f"{lost}, and {other} is none ({type(error).__name__}: {name})") from error
 
 
 def keys_of(folder: Folder, manifest: Manifest, shard: ShardEntry) -> list[str]:

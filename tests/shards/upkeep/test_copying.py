@@ -9,18 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shards.contract.manifest import Manifest
 from shards.errors import ConfigError, CorruptShard, IncompleteSet
-from shards.storage.atomic import temporary_path
+from shards.storage.atomic import sha256_bytes, temporary_path
 from shards.storage.storage import Folder, open_folder
 from shards.upkeep import copying
 from shards.upkeep.copying import copy_set
 from shards.upkeep.mending import repair_set
 from shards.upkeep.publication import CARD
 from shards.verify import find_faults
-from tests.shards.toy_set import flip_byte, write_toy_set
+from tests.shards.toy_set import edit_manifest, flip_byte, write_toy_set
 
 Somewhere = Callable[[str], Folder]
 
@@ -155,14 +156,36 @@ def test_a_killed_replacement_goes_on_and_leaves_nothing_of_the_old_set(
     assert files_of(somewhere("toy")) == files_of(open_folder(toy_root))
 
 
-def test_a_copy_whose_list_is_damaged_is_refused_and_mended(paged_root: Path, somewhere: Somewhere) -> None:
+def test_a_set_whose_pages_name_a_shard_twice_is_not_copied(
+    paged_root: Path, tmp_path: Path, somewhere: Somewhere
+) -> None:
+    root = Path(shutil.copytree(paged_root, tmp_path / "twice"))
+    first, second = (np.load(root / f"shards/00000{number}.npy") for number in (0, 1))
+    second[0] = first[0]
+    np.save(root / "shards/000001.npy", second)
+    sha256 = sha256_bytes((root / "shards/000001.npy").read_bytes())
+    edit_manifest(root, lambda data: data["shards"]["pages_sha256"].__setitem__(1, sha256))
+    with pytest.raises(CorruptShard, match=r"twice/manifest\.json: it names a shard twice"):
+        copy_set(open_folder(root), somewhere("toy"))
+    assert files_of(somewhere("toy")) == {}
+
+
+def test_a_copy_whose_list_is_damaged_is_refused_and_mended(
+    paged_root: Path, listed_root: Path, somewhere: Somewhere
+) -> None:
     copy_set(open_folder(paged_root), somewhere("toy"))
     somewhere("toy").remove("shards/000001.npy")
     somewhere("toy").write("shards/counts.npy", b"")
     with pytest.raises(CorruptShard, match=r"what lists its shards is damaged: shards/counts.npy.*set repair"):
         copy_set(open_folder(paged_root), somewhere("toy"))
-    with pytest.raises(CorruptShard, match=r"shards/counts\.npy: sha256 is"):
+    with pytest.raises(
+        CorruptShard, match=r"shards/counts\.npy: sha256 is.*Only a byte-equal copy of the set has it: set r"
+    ):
         repair_set(str(somewhere("toy")))
+    with pytest.raises(
+        CorruptShard, match=r"byte-equal copy of the set has it, and .*/toy is none \(IncompleteSet: shards/c"
+    ):
+        repair_set(str(somewhere("toy")), listed_root)
     assert repair_set(str(somewhere("toy")), paged_root).mended == ("shards/counts.npy", "shards/000001.npy")
     assert files_of(somewhere("toy")) == files_of(open_folder(paged_root))
 
