@@ -92,7 +92,7 @@ def build_shard(
             examples = received(elsewhere, planned.keys, settings.decode_ahead, first_stage.origins)
         batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), BATCHES_AHEAD, "batch")
         outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
-        told = _Told(first_stage.origins, progress)
+        told = _Told(first_stage.origins, schema.key_characters, progress)
         with closing(examples), closing(batches), closing(outcomes), closing(told.records(outcomes)) as accepted:
             first = next(accepted, None)
             shard = None if first is None else write_shard(folder, planned.name, schema, chain([first], accepted))
@@ -120,16 +120,16 @@ def _earlier(
 class _Told:
     """What is said of a shard while its records go by: rejects, and what every record is made of."""
 
-    def __init__(self, origins: dict[str, Origin], progress: Progress | None) -> None:
+    def __init__(self, origins: dict[str, Origin], key_characters: int, progress: Progress | None) -> None:
         self.origins, self.rejects = origins, list[Rejected]()
-        self._progress = progress
+        self._key_characters, self._progress = key_characters, progress
 
     def records(
         self, outcomes: Iterable[EncodedExample | Rejected | Kept]
     ) -> Generator[Record | PackedRecord, None, None]:
         done = rejected = 0
         for outcome in outcomes:
-            record = record_of(outcome) if isinstance(outcome, EncodedExample) else outcome
+            record = record_of(outcome, self._key_characters) if isinstance(outcome, EncodedExample) else outcome
             if isinstance(record, Rejected):
                 self.rejects.append(record)
                 rejected += 1

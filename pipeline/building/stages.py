@@ -206,8 +206,9 @@ def _rows_of(
     return [{name: example.known[name][row] for name in names} for row in range(len(example.views))]
 
 
-def record_of(encoded: EncodedExample) -> Record | Rejected:
-    """The record of an encoded example; a reject if something is not finite in the dtype it is stored in."""
+def record_of(encoded: EncodedExample, key_characters: int) -> Record | Rejected:
+    """The record of an encoded example; a reject if something is not finite in the dtype it is stored in, or its key
+    is longer than a record's can be."""
     example, rows = encoded.example, encoded.rows
     values: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # [V, ...] each
     if example.tokens is not None:
@@ -218,6 +219,12 @@ def record_of(encoded: EncodedExample) -> Record | Rejected:
         if not is_finite(array):
             problem = "NaN" if np.isnan(array).any() else f"a value beyond the range of {array.dtype}"
             return Rejected(example.key, f"{name} of {example.key} holds {problem} after encoding")
+    if len(example.key) > key_characters:
+        return Rejected(
+            example.key,
+            f"its key, which is made of its name, has {len(example.key)} characters (one beyond ASCII counts for three "
+            f"to twelve); a record's can have {key_characters}: give it a shorter name, or fewer folders",
+        )
     return Record(example.key, {**values, **example.labels, "meta": meta_of(example)})
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.files.readable import Readable, opened
 from shards.errors import Reject
@@ -208,6 +208,8 @@ def _on_white(photo: Image.Image) -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"it has more than {MAX_PIXELS:,} pixels. Cut it into parts, or make it smaller"
+    if isinstance(error, UnidentifiedImageError):
+        return "its bytes are no picture of a kind that Pillow knows"  # Pillow's words hold an address in memory
     return f"{error}" or type(error).__name__
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.files.entries import parse_json
 from pipeline.files.photos import load_payload
+from pipeline.files.readable import contents
 from pipeline.files.tars.index import Member
 from pipeline.files.tars.places import LocalTars, TarFile
 from pipeline.files.tars.reading import TarReader
@@ -48,7 +49,7 @@ def _in_tars(root: Path, reader: TarReader, tars: Sequence[TarFile]) -> Guess:
         samples = list(islice(found, LOOKED_AT))
         if samples:
             sizes = [size for one in samples[:8] if (size := _size(reader, tar, one))]
-            captions = _captions([one.keys() for one in samples], _entry(reader, tar, samples[0]))
+            captions = _captions([one.keys() for one in samples], _entry(reader, tar, samples))
             break
     if not samples:
         raise SourceError(f"images={root}: {len(tars)} tars, and no picture in them, {', '.join(SUFFIXES)}")
@@ -64,10 +65,9 @@ def _in_folders(root: Path) -> Guess:
     folders = [entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     splits, place = _splits(sorted(folders) if "." not in parts and folders else parts, "", ".")
     beside = [[end for end in ("txt", "json") if path.with_suffix(f".{end}").is_file()] for path in paths]
-    entry = b""
-    if "json" in beside[0]:
-        entry = paths[0].with_suffix(".json").read_bytes()
-    captions = _captions(beside, _keyed(entry, str(paths[0])))
+    first = next((path for path, found in zip(paths, beside, strict=True) if "json" in found), None)
+    entry = contents(first.with_suffix(".json")) if first else b""
+    captions = _captions(beside, _keyed(entry, str(first)))
     if table := next((name for name in ("metadata.jsonl", "metadata.csv") if (root / name).is_file()), ""):
         captions = Option(table, "a table of file names and texts")
     sizes = [size for path in paths if (size := size_of(path))]
@@ -104,9 +104,13 @@ def _captions(beside: Sequence[Iterable[str]], key: str) -> Option:
     return _NONE
 
 
-def _entry(reader: TarReader, tar: TarFile, sample: Mapping[str, Member]) -> str:
-    member = sample.get("json")
-    return _keyed(reader.read(tar, [member])[0], tar.name) if member else ""
+def _entry(reader: TarReader, tar: TarFile, samples: Sequence[Mapping[str, Member]]) -> str:
+    """Of the first sample that has a JSON file."""
+    member = next((one["json"] for one in samples if "json" in one), None)
+    try:
+        return _keyed(reader.read(tar, [member])[0], tar.name) if member else ""
+    except Reject:  # the tar is cut there
+        return ""
 
 
 def _keyed(payload: bytes, where: str) -> str:

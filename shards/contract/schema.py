@@ -164,6 +164,11 @@ class Schema:
         known = ", ".join(field.name for field in self.fields)
         raise SchemaMismatch(f"field {name!r} is not in this set; it holds {known}")
 
+    @property
+    def key_characters(self) -> int:
+        """How long a record's key can be: a tar has little room for the name of a file."""
+        return _MEMBER_BYTES - 1 - max(len(field.member) for field in self.fields)
+
     def pack(self, record: Record) -> PackedFields:
         """The record's files, checked; SchemaMismatch if any value does not fit."""
         check_key(record.key)

@@ -63,7 +63,8 @@ def in_tars(root: Path) -> list[str]:
     for split in ("train", "val"):
         for number in range(2):
             key = f"{number:05d}0000"
-            files = {f"{key}.jpg": picture, f"{key}.json": b'{"url": "https://x", "caption": "a cat"}'}
+            about = {f"{key[:-1]}1.json": b'{"url": "https://x", "caption": "a cat"}'}
+            files = {f"{key}.jpg": picture, f"{key[:-1]}1.jpg": picture} | about  # the first has none
             write_tar(root / f"tars/{split}/{number:05d}.tar", files)
     return ["pictures", "--images", str(root / "tars")]
 

@@ -17,6 +17,7 @@ from shards.errors import SourceError
 
 BLOCK_BYTES = 512
 WHOLE = -1  # where a tar that is not cut is cut
+_LARGEST = 1 << 62  # bytes of a file
 _MOST_EXTENDED_BYTES = 1 << 20  # of a header that holds a long name
 _BEHIND_BYTES = 1 << 16  # of what follows the end, which is zero
 _FILES = (b"\0", b"0", b"7")
@@ -89,7 +90,7 @@ def walk(read: Read, n_bytes: int, where: str) -> Walked:
             _check_name(name, where)
             found.names.append(name)
             found.offsets.append(data)
-            found.sizes.append(size)
+            found.sizes.append(min(size, _LARGEST))  # a header can say more than 64 bits hold
             found.checks.append(check_of(block))
             if size > n_bytes - data:
                 found.cut_at = at

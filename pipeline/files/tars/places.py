@@ -104,6 +104,8 @@ class LocalTars:
     def _file(self, path: Path) -> TarFile:
         try:
             found = path.stat()
+        except FileNotFoundError as error:
+            raise SourceError(_absent(str(path))) from error
         except OSError as error:
             raise SourceError(f"{path}: cannot be read as a tar: {error.strerror}; copy it again") from error
         return TarFile(path.relative_to(self.root).as_posix(), found.st_size, str(found.st_mtime_ns))
@@ -171,13 +173,20 @@ class RemoteTars:
         try:
             found = self.store.entry(name)
         except FileNotFoundError as error:
-            raise SourceError(f"{self}/{name}: there is no such tar; look at the pattern") from error
+            raise SourceError(_absent(f"{self}/{name}")) from error
         return TarFile(name, found.n_bytes, found.stamp)
 
 
 def changed(tar: str, what: str) -> str:
     """The message about a tar that is not what it was when it was listed."""
     return f"{tar}: changed while it was read: it is {what}. Run it again once nobody writes there"
+
+
+def _absent(tar: str) -> str:
+    return (
+        f"{tar}: there is no such tar; look at the pattern. Braces hold numbers, as {{0..3}}, and * ? [ beside them "
+        "stand for themselves"
+    )
 
 
 def cut(tar: str, member: str) -> Reject:

@@ -7,12 +7,11 @@ their process, as large as the tars are unpacked. Other packings, and packed tar
 from __future__ import annotations
 
 import gzip
-import shutil
 import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -21,6 +20,8 @@ from shards.errors import SourceError
 
 _GZIP = b"\x1f\x8b"
 _OTHERS = ((4, b"1AY&SY", "bzip2"), (0, b"\xfd7zXZ\0", "xz"), (0, b"\x28\xb5\x2f\xfd", "zstd"))
+_BLOCK_BYTES = 1 << 20
+_MOST_TIMES, _ANY_BYTES = 100, 1 << 26  # gzip can pack a thousand times; a tar of a few texts and much padding is small
 _KEPT = 2  # unpacked at a time, beside those that are being read
 
 
@@ -58,11 +59,35 @@ class Unpacked:
 
 
 def _unpacked(place: LocalTars, tar: TarFile) -> BinaryIO:
+    where = f"{place}/{tar.name}"
     unpacked: Any = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as anybody reads it)
     try:
         with place.opened(tar) as descriptor, open(descriptor, "rb", closefd=False) as file, gzip.open(file) as inside:
-            shutil.copyfileobj(inside, unpacked, 1 << 20)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{place}/{tar.name}: cannot be read as a tar: {error}; copy it again") from error
-    unpacked.flush()
+            for block in _blocks(inside, where):
+                left = _MOST_TIMES * tar.n_bytes + _ANY_BYTES - unpacked.tell() - len(block)
+                if left < 0:
+                    raise SourceError(
+                        f"{where}: is more than {_MOST_TIMES} times as large unpacked, which no pictures are; it is "
+                        "made to harm, or holds something else: leave it out"
+                    )
+                unpacked.write(block)
+        unpacked.flush()
+    except BaseException as error:
+        with suppress(OSError):
+            unpacked.close()
+        if isinstance(error, OSError):
+            raise SourceError(
+                f"{where}: cannot be unpacked into {tempfile.gettempdir()}: {error.strerror or error}. Make room "
+                "there, name another folder by TMPDIR, or unpack it with `gzip -d` and give the .tar"
+            ) from error
+        raise
     return unpacked
+
+
+def _blocks(inside: gzip.GzipFile, where: str) -> Iterator[bytes]:
+    """Of a tar without its packing. SourceError: it is damaged."""
+    try:
+        while block := inside.read(_BLOCK_BYTES):
+            yield block
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{where}: cannot be read as a tar: {error}; copy it again") from error

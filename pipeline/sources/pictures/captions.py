@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.example import is_text
 from pipeline.files.entries import parse_json
 from shards.errors import ConfigError, Reject, SourceError
 
@@ -86,6 +87,8 @@ class Captions:
         texts = value if isinstance(value, list) else [value]
         if not all(one is None or isinstance(one, str) for one in texts):
             raise Reject(f"{where}: {self.key!r} is {str(value)[:80]}; expected text, or a list of texts")
+        if not all(one is None or is_text(one) for one in texts):  # half of a UTF-16 pair, which JSON can hold
+            raise Reject(f"{where}: {self.key!r} is {ascii(value)[:80]}, which is no text that UTF-8 can hold")
         return tuple(" ".join(one.split()) for one in texts if one and one.strip())
 
 

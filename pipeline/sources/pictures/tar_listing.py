@@ -7,6 +7,7 @@ picture is read. Memory is that of the keys, and of one tar at a time.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from pipeline.sources.pairs.matching import key_of
 from pipeline.sources.pairs.splits import Chosen
 from shards.errors import SourceError
 
+_SHOWN, _COUNTED = 4, 1000  # suffixes
 _ENDINGS = (".tar.gz", ".tar", ".tgz")
 
 
@@ -66,7 +68,8 @@ def listed(
         else:
             sizes[name] = image.size
     if not found.pictures:
-        raise SourceError(f"{where}: {len(tars)} tars, and no picture in them")
+        others = f". Their samples hold {found.shown()}: a sample's name ends at its first dot" if found.others else ""
+        raise SourceError(f"{where}: {len(tars)} tars, and no picture in them, {', '.join(suffixes)}{others}")
     if chosen is not None:
         names = chosen.stems(sorted(sizes), ("", suffixes), split)
         if absent := [name for name in names if name not in sizes]:
@@ -92,14 +95,19 @@ class _Found:
     picture_bytes: int = 0
     without_caption: int = 0
     without_picture: int = 0
+    others: Counter[str] = field(default_factory=Counter)  # suffixes of samples without a picture
     cut: list[tuple[TarFile, int]] = field(default_factory=list)
+
+    def shown(self) -> str:
+        """The suffixes that most samples without a picture have."""
+        return ", ".join(f".{suffix}" for suffix, _ in self.others.most_common(_SHOWN))
 
     def lines(self, tars: list[TarFile], reader: TarReader) -> Iterator[str]:
         """For a person."""
         whole = _amount(sum(tar.n_bytes for tar in tars))
         yield f"{len(tars)} tars of {whole} hold {self.pictures} pictures of {_amount(self.picture_bytes)}"
         if self.without_picture:
-            yield f"{self.without_picture} samples have no picture and are passed over"
+            yield f"{self.without_picture} samples have no picture and are passed over; they hold {self.shown()}"
         if self.without_caption:
             yield f"{self.without_caption} pictures have no .{self.beside} beside them"
         if self.cut:
@@ -122,6 +130,8 @@ def _pictures(
             image = picture_of(members, suffixes)
             if image is None:
                 found.without_picture += 1
+                if len(found.others) < _COUNTED:  # a name with dots can make each of them another one
+                    found.others.update(members.keys())
                 continue
             found.pictures += 1
             found.picture_bytes += image.size

@@ -143,6 +143,7 @@ def test_comments_for_all_files_and_what_nobody_asks_for_are_passed_over() -> No
 def test_a_tar_that_is_cut_gives_what_it_holds_and_says_where(payload: bytes, files: list[str], cut_at: int) -> None:
     found = walked(payload)
     assert (found.names, found.cut_at) == (files, cut_at)
+    assert all(size < 2**63 for size in found.sizes), "they are kept in 64 bits"
 
 
 def test_an_empty_tar_is_one() -> None:

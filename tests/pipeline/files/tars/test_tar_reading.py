@@ -8,6 +8,7 @@ import pickle
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.files.tars import reading
+from pipeline.files.tars import reading, unpacked
 from pipeline.files.tars.index import KeptIndexes, Member
 from pipeline.files.tars.places import LocalTars, RemoteTars, TarFile, fits, names_of, place_of
 from pipeline.files.tars.reading import TarReader
@@ -24,7 +25,7 @@ from shards.storage import store
 from shards.storage.retry import Retry
 from shards.storage.store import Store
 from tests.fault_proxy import Fault, FaultProxy
-from tests.pipeline.tar_files import write_tar
+from tests.pipeline.tar_files import header, write_tar
 from tests.s3_server import BUCKET, S3Server, options_at
 
 FILES = {
@@ -77,8 +78,24 @@ def test_damaged_missing_and_packed_tars_are_named(tmp_path: Path) -> None:
         reader.make_indexes(tars)
     with pytest.raises(SourceError, match=r"none\.tar: cannot be read as a tar"):
         reader.samples(TarFile("none.tar", 7, ""))
-    with pytest.raises(SourceError, match=r"none-1\.tar: cannot be read as a tar"):
-        reader.place.tars("none-{1..2}.tar")
+    (tmp_path / "e.tar").write_bytes(header(size=b"\x80" + b"\x7f" * 11))  # more than 64 bits hold
+    assert reader.index(only(reader, "e.tar")).samples["a"]["jpg"].size > reading.MOST_BYTES
+    for pattern in ("none-{1..2}.tar", "{0..1}/*.tar", "{a,b}.tar"):
+        with pytest.raises(
+            SourceError, match=r"\.tar: there is no such tar; look at the pattern\. Braces hold numbers"
+        ):
+            reader.place.tars(pattern)
+
+
+def test_a_gzipped_tar_of_nothing_but_zeros_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacked, "_ANY_BYTES", 1 << 16)
+    write_tar(tmp_path / "a.tgz", {"1.jpg": bytes(1 << 22)}, "w:gz")
+    with pytest.raises(SourceError, match=r"a\.tgz: is more than 100 times as large unpacked"):
+        reader_of(tmp_path).samples(only(reader_of(tmp_path)))
+    write_tar(tmp_path / "a.tgz", {"1.jpg": os.urandom(1 << 22)}, "w:gz")
+    monkeypatch.setattr(unpacked.tempfile, "TemporaryFile", partial(open, "/dev/full", "wb"))
+    with pytest.raises(SourceError, match=r"cannot be unpacked into .*: No space left on device\. Make room there"):
+        reader_of(tmp_path).samples(only(reader_of(tmp_path)))
 
 
 def test_one_file_of_one_sample_twice_is_refused(tmp_path: Path) -> None:

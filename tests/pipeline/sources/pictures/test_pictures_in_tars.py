@@ -10,6 +10,7 @@ import json
 import pickle
 import tarfile
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from shards.errors import ConfigError, Reject, SourceError
 from shards.reading.reader import ShardSet
 from shards.storage.store import Store
 from tests.pipeline.tar_files import jpeg, write_tar
-from tests.pipeline.toys import Build, ToyText, ToyVae
+from tests.pipeline.toys import SETTINGS, Build, ToyText, ToyVae
 from tests.s3_server import BUCKET, S3Server
 
 KEYS = [f"{number:05d}{sample:04d}" for number in range(3) for sample in range(4)]
@@ -95,6 +96,7 @@ def test_captions_are_an_entry_of_the_json_and_nothing_else_of_it_is_stored(tmp_
         (b'{"caption": 3}', r"a\.json: 'caption' is 3; expected text, or a list of texts"),
         (b'["a"]', r"a\.json: is list; expected an object with the key 'caption'"),
         (b"{", r"a\.json: is not valid JSON"),
+        (rb'{"caption": "a \ud83d"}', r"a\.json: 'caption' is 'a \\ud83d', which is no text that UTF-8 can hold"),
     ],
 )
 def test_an_entry_that_is_no_caption_is_a_reject(payload: bytes, match: str, tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_what_tars_hold_and_what_will_be_missing_is_said(tmp_path: Path) -> None
     assert first.startswith("3 tars of ")
     assert "hold 4 pictures" in first
     assert rest == [
-        "1 samples have no picture and are passed over",
+        "1 samples have no picture and are passed over; they hold .json",
         "2 pictures have no .txt beside them",
         f"1 tars are cut short, such as {path} at byte {at}: what stood behind that is missing; copy them again",
     ]
@@ -144,6 +146,35 @@ def test_pictures_of_any_suffix_in_folders_inside_and_shares_of_all(tmp_path: Pa
     assert len(build(tmp_path, lists={"few": "few.txt"}, **options).keys("few")) == 1
     with pytest.raises(SourceError, match="split train has no picture 'all%2Ev1%2Fnone'"):
         source.load("train", "all%2Ev1%2Fnone")
+
+
+def test_names_with_dots_are_no_pictures_and_it_is_said_why(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train/0.tar", {"a.2020.jpg": jpeg(), "a.txt": b"a"})
+    with pytest.raises(
+        SourceError, match=r"no picture in them, \.jpg, .*hold \.2020\.jpg, \.txt: a sample's name ends at"
+    ):
+        source_of(tmp_path, tmp_path / "indexes").keys("train")
+
+
+def test_what_a_record_cannot_be_made_of_is_left_out_by_reasons_that_are_always_the_same(tmp_path: Path) -> None:
+    """One odd picture of the web ends no build, and two builds of one source have the same bytes."""
+    files = {"a.jpg": jpeg(), "a.txt": b"a", "b.jpg": b"none", "b.txt": b"b", "x" * 90 + ".jpg": jpeg()}
+    write_tar(tmp_path / "tars/train/0.tar", files)
+    source: Any = source_of(tmp_path / "tars", tmp_path / "indexes", missing_caption="empty")
+    settings = replace(SETTINGS, max_rejects=0.9)
+    for place in ("one", "two"):
+        Build(tmp_path / place / "mine", source, ToyVae(), ToyText(), exact.build(16), settings).run()
+    first, second = ((tmp_path / place / "mine/manifest.json").read_bytes() for place in ("one", "two"))
+    assert first == second
+    lines = (tmp_path / "one/mine/rejects.jsonl").read_text().splitlines()
+    reasons = [json.loads(line)["reason"] for line in lines]
+    assert reasons[0].endswith("0.tar: b.jpg cannot be decoded: its bytes are no picture of a kind that Pillow knows")
+    assert reasons[1].startswith("its key, which is made of its name, has 102 characters")
+    longest = "y" * (ShardSet.open(tmp_path / "one/mine").manifest.schema.key_characters - len("train%2F0%2F"))
+    write_tar(tmp_path / "long/train/0.tar", {f"{longest}.jpg": jpeg(), f"{longest}z.jpg": jpeg()})
+    source = source_of(tmp_path / "long", tmp_path / "indexes", missing_caption="empty")
+    Build(tmp_path / "long/mine", source, ToyVae(), ToyText(), exact.build(16), settings).run()
+    assert [json.loads(line)["key"][-1] for line in (tmp_path / "long/mine/rejects.jsonl").open()] == ["z"]
 
 
 @pytest.mark.parametrize(
