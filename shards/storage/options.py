@@ -151,6 +151,8 @@ class Secrets:
         values = {value for _, value in _secrets_in(options)}
         values |= {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
         values |= set(_secrets_of_url(url))
+        # a token that was read from a file ends in a newline, and messages show it stripped or quoted
+        values |= {value.strip() for value in values} | {repr(value.strip())[1:-1] for value in values}
         self._values = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def without(self, text: str) -> str:

@@ -169,6 +169,10 @@ def test_secrets_are_taken_out_of_texts_and_urls(monkeypatch: pytest.MonkeyPatch
     assert secrets.without("p@ss, p%40ss, Bearer b, hush-hush at https://you:q@there/") == (
         "***, ***, ***, *** at https://***@there/"
     )
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "from-a\tfile\n")
+    secrets = Secrets("https://host/x", {})
+    assert secrets.without("Bearer from-a\tfile") == "Bearer ***"
+    assert secrets.without(repr("Bearer from-a\tfile\n")) == repr("Bearer ***\n")
 
 
 def test_options_come_from_profile_files_unless_the_environment_or_the_caller_says_otherwise(

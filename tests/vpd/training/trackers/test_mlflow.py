@@ -237,6 +237,15 @@ def test_user_and_password_come_from_the_environment_and_nobody_reads_them(
     assert "hunter22" not in str(raised.value)
 
 
+def test_a_token_with_a_newline_which_no_header_takes_is_not_shown(
+    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter22\n")  # as a mounted secret often ends
+    with pytest.raises(ConfigError, match=r"header value: 'Bearer \*\*\*") as raised:
+        mlflow.build(about(tmp_path), tracking_uri=server.address)
+    assert "hunter22" not in str(raised.value)
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"needs the address of its server.*MLFLOW_TRACKING_URI"):
         mlflow.build(about(tmp_path))
