@@ -144,7 +144,7 @@ def _network(forecast: TrainingForecast) -> Iterator[str]:
 
 def _kept(forecast: TrainingForecast) -> Iterator[str]:
     """What `loop.keep_features_gb` comes to."""
-    from vpd.training.step.kept_features import GB, bytes_of_sample, samples_of
+    from vpd.training.step.kept_features import bytes_of_sample, samples_held, samples_of
 
     job, train, sample = forecast.job, forecast.sets.train, forecast.sets.sample
     if not job.loop.keep_features_gb or train is None or sample is None or forecast.model is None:
@@ -154,7 +154,7 @@ def _kept(forecast: TrainingForecast) -> Iterator[str]:
     levels, n_samples = backbone.spec(forecast.sets.tokens).levels, samples_of(job.training, train)
     for precision in precisions(job):
         size = bytes_of_sample(levels, view_px, number.get(precision, 4))
-        held = min(n_samples, int(job.loop.keep_features_gb * GB) // size)
+        held = samples_held(job.loop, n_samples, size)
         rest = "" if held == n_samples else f"; the other {n_samples - held:,} are computed whenever they come"
         where = job.loop.keep_features_in or "memory"
         yield (

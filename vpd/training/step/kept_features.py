@@ -56,6 +56,11 @@ def samples_of(config: TrainConfig, shards: ShardSet) -> int:
     return shards.n_rows * (2 if config.data.caption_drop else 1)  # with its caption, and without
 
 
+def samples_held(loop: LoopConfig, n_samples: int, sample_bytes: int) -> int:
+    """For how many of so many samples a worker has room."""
+    return int(min(n_samples, loop.keep_features_gb / (sample_bytes / GB)))  # an int of a vast number is an error
+
+
 def kept_features_of(
     config: TrainConfig, model: Perception, task: HasContext, autocast: Autocast, shards: ShardSet
 ) -> KeptFeatures | None:
@@ -79,7 +84,7 @@ class KeptFeatures:
         self, model: Perception, task: HasContext, autocast: Autocast, loop: LoopConfig, n_samples: int
     ) -> None:
         self._model, self._task, self._autocast, self._n_samples = model, task, autocast, n_samples
-        self._limit, self._folder = int(loop.keep_features_gb * GB), loop.keep_features_in
+        self._loop, self._folder = loop, loop.keep_features_in
         self._whole = loop.compile  # a compiled backbone is for batches of one size
         self._places: dict[Key, int] = {}
         self._levels: list[torch.Tensor] = []  # of N samples each, [N, C, h, w], on the host
@@ -91,7 +96,7 @@ class KeptFeatures:
         """Features of a batch, finest first, `[B, C, h, w]` each; a device is waited for where a sample is new.
 
         Raises:
-            ConfigError: the folder of `loop.keep_features_in` cannot hold them.
+            ConfigError: the memory, or the folder of `loop.keep_features_in`, cannot hold them.
         """
         dropped = raw.dropped if raw.dropped is not None else [False] * len(raw)
         keys = [
@@ -126,7 +131,7 @@ class KeptFeatures:
         """As many of them as there is room for."""
         if not self._levels:
             size = sum(level[0].nbytes for level in levels)
-            count = min(self._n_samples, self._limit // size)
+            count = samples_held(self._loop, self._n_samples, size)
             self._levels = [self._room(count, level) for level in levels]
         for number, key in enumerate(keys):
             place = len(self._places)
@@ -139,9 +144,16 @@ class KeptFeatures:
     def _room(self, count: int, level: torch.Tensor) -> torch.Tensor:
         """For features like these of so many samples; memory is taken as it is filled, a file's space at once."""
         shape, dtype = (count, *level.shape[1:]), level.dtype
-        if not self._folder or not count:
-            return torch.empty(shape, dtype=dtype)
         n_bytes = count * level[0].nbytes
+        if not self._folder or not count:
+            try:
+                return torch.empty(shape, dtype=dtype)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"loop.keep_features_gb is {self._loop.keep_features_gb:g}, and this machine has no memory for "
+                    f"{n_bytes / GB:.2f} GB of features. Lower it, which is for each worker, or name a folder of a "
+                    "local disk: loop.keep_features_in."
+                ) from error
         try:
             handle, path = tempfile.mkstemp(prefix="kept-features-", dir=self._folder)
             try:

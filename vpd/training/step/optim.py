@@ -119,11 +119,16 @@ def named_groups(
         parameters), `params`, `lr` (factor applied), `weight_decay`.
 
     Raises:
-        ConfigError: unknown preset, or a parameter that no rule takes.
+        ConfigError: unknown preset, a parameter that no rule takes, or none at all.
     """
     rules = preset_rules(settings) if rules is None else rules
     members: dict[str, list[str]] = {rule.name: [] for rule in rules}
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ConfigError(
+            "nothing of this network learns: model.train names a part that has no weights, as the head label_latent "
+            "has none. Choose another, such as model.train=lora."
+        )
     for name, parameter in parameters.items():
         rule = next((rule for rule in rules if rule.takes(name, parameter)), None)
         if rule is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.toy_runs import UNET, run_settings, write_model, write_set
 from vpd.backbones.sd_unet.unet import UNet2DConditionModel
 from vpd.model.perception import Perception
 from vpd.training.step import kept_features
-from vpd.training.step.kept_features import bytes_of_sample
+from vpd.training.step.kept_features import bytes_of_sample, samples_held
 from vpd.training.worker import Worker
 
 RECORDS, BATCH, STEPS = 6, 4, 6  # four epochs
@@ -163,6 +164,15 @@ def test_a_folder_without_room_is_refused(job_of: Callable[..., TrainJob], tmp_p
     job = job_of("depth", "run", {"loop.keep_features_gb": 1.0, "loop.keep_features_in": str(tmp_path / "none")})
     with pytest.raises(ConfigError, match=r"none cannot hold .* GB of features, No such file or directory"):
         train(job, Worker())
+
+
+def test_more_than_there_is_memory_for_is_refused(job_of: Callable[..., TrainJob]) -> None:
+    """As much as anybody may write, which is all there is for a set that is small."""
+    loop = job_of("depth", "run", {"loop.keep_features_gb": 1e300}).loop
+    assert samples_held(loop, RECORDS, 5) == RECORDS
+    kept = kept_features.KeptFeatures(None, None, nullcontext, loop, 10**10)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match=r"keep_features_gb is 1e\+300, .* no memory for 40960000\.00 GB"):
+        kept._keep([(0, 0, False)], [torch.zeros(1, 16, 256, 250)])
 
 
 def test_a_folder_for_nothing_is_refused(job_of: Callable[..., TrainJob]) -> None:

@@ -85,6 +85,11 @@ def test_a_parameter_that_no_rule_takes_is_an_error():
         named_groups(nn.Linear(2, 2), OptimConfig(), rules=[GroupRule("weights", "weight")])
 
 
+def test_a_network_of_which_nothing_learns_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"nothing of this network learns.* such as model\.train=lora"):
+        named_groups(nn.Linear(2, 2).requires_grad_(False), OptimConfig())
+
+
 @pytest.mark.parametrize(("preset", "factor"), [("depth", 0.01), ("depth_paper", 0.1)])
 def test_depth_rules_sort_by_dimension(preset, factor, model):
     groups = by_name(model, preset, lr=1e-3, weight_decay=0.5)
