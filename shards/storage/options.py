@@ -55,8 +55,15 @@ def check_printable(options: StorageOptions, setting: str) -> None:
 
 
 def check_printable_url(url: str, setting: str) -> None:
-    """ConfigError for a URL among settings with a password, a token or a query in it."""
-    if "://" in url and _secrets_of_url(url):
+    """ConfigError for a URL among settings with a password, a token or a query in it, or of which nobody can tell."""
+    if "://" not in url:
+        return
+    try:
+        urlsplit(url)
+    except ValueError:  # it may repeat a password
+        shown = shown_url(url)
+        raise ConfigError(f"setting '{setting}' is {shown}, whose host cannot be understood; write it anew") from None
+    if _secrets_of_url(url):
         raise _not_here(f"setting '{setting}' is a URL with a password, a token or a query in it: {shown_url(url)}")
 
 
@@ -126,7 +133,7 @@ def _secrets_of_url(url: str) -> list[str]:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return []
+        return [url.partition("://")[2]]  # a password may be anywhere in it
     user = parts.netloc.rpartition("@")[0]
     found = [user.partition(":")[2] or user] if _secret_user(parts.scheme, user) else []
     found += [unquote(secret) for secret in found]

@@ -209,3 +209,8 @@ def test_a_url_with_a_secret_is_no_setting() -> None:
         with pytest.raises(ConfigError, match="setting 'out' is a URL with a password") as caught:
             check_printable_url(url, "out")
         assert "hush" not in str(caught.value)
+    unclear = "https://me:hush-[hush@host/x"
+    with pytest.raises(ConfigError, match="setting 'out' is https://…, whose host cannot be understood") as caught:
+        check_printable_url(unclear, "out")
+    assert "hush" not in f"{caught.value} {caught.value.__cause__}"
+    assert Secrets(unclear, {}).without(f"no such place: {unclear}") == "no such place: https://***"

@@ -186,7 +186,10 @@ def _impatient() -> Iterator[None]:
 
 def _without_user(uri: str) -> str:
     """The address for the library, which shows it at times; user and password go where it looks for them."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # the library says so, too
+        return uri
     user, _, host = parts.netloc.rpartition("@")
     if not user or parts.scheme not in ("http", "https"):
         return uri

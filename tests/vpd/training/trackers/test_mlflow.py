@@ -246,6 +246,17 @@ def test_a_token_with_a_newline_which_no_header_takes_is_not_shown(
     assert "hunter22" not in str(raised.value)
 
 
+def test_an_address_that_is_no_url_is_said_without_what_may_be_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"run\.track\.tracking_uri' is http://…, whose host"):
+        mlflow.build(about(tmp_path), tracking_uri="http://me:hunter[22@host")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter[22@host")
+    with pytest.raises(ConfigError, match=r"does not begin a run at http://\*\*\*: ") as raised:
+        mlflow.build(about(tmp_path))
+    assert "hunter" not in str(raised.value)
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"needs the address of its server.*MLFLOW_TRACKING_URI"):
         mlflow.build(about(tmp_path))
