@@ -31,6 +31,7 @@ SECONDS = 60  # that the server has to answer at the start
 SECONDS_AT_END = 300  # and to take what is not sent yet
 IDENTITY_TAG = "diffusion_perception.run"  # a run's id there is the server's to choose
 MOST_LETTERS = 500  # of a parameter, which older servers take; settings.json has all
+MOST_OF_NAME = 240  # letters; a server takes 250
 AT_ONCE = 100  # parameters, which a server takes in one request
 QUIET = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_DISABLE_AGENT_HINT", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT")
 
@@ -113,8 +114,8 @@ class _Run:
     def _tell_settings(self, settings: Mapping[str, Any], known: Any) -> None:
         """A parameter keeps its first value, so one that is changed at a later start is a tag besides."""
         entities, new, changed = self._library.entities, [], []
-        for name, value in _flat(settings):
-            tag = f"changed.{name}"[:250]
+        for name, value in dict(_flat(settings)).items():  # two that read alike there are one
+            tag = f"changed.{name}"[:MOST_OF_NAME]
             if name not in known.params:
                 new.append(entities.Param(name, value))
             elif known.tags.get(tag, known.params[name]) != value:
@@ -206,7 +207,7 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, s
             yield from _flat(value, f"{where}.")
         else:
             text = value if isinstance(value, str) else json.dumps(_plain(value))
-            yield _name(where).replace("/", "_")[:250], text[:MOST_LETTERS]
+            yield _name(where.replace("/", "_")), text[:MOST_LETTERS]
 
 
 def _plain(value: Any) -> Any:
@@ -219,5 +220,6 @@ def _plain(value: Any) -> Any:
 
 
 def _name(text: str) -> str:
-    """As a server takes it: letters, digits and a few signs."""
-    return re.sub(r"[^\w.\- :/]", "_", text, flags=re.ASCII)
+    """As a server takes it: letters, digits and a few signs, and as a path one that leads nowhere else."""
+    plain = re.sub(r"[^\w.\- :/]", "_", text, flags=re.ASCII)[:MOST_OF_NAME]
+    return "/".join(part if part.strip(".") else f"_{part}" for part in plain.split("/"))

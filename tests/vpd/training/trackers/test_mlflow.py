@@ -129,13 +129,20 @@ def test_numbers_pictures_and_settings_of_a_training_are_kept_and_a_later_start_
 
 def test_settings_of_every_kind_are_kept(store: str, tmp_path: Path) -> None:
     odd = {"words": ["a", 1], "none": None, "empty": "", "map": {}, "a/b@c": True, "long": "x" * 10_000}
+    odd |= {"one@": 1, "one#": 2, "y" * 400: 3}
     many = {f"k{number}": number for number in range(230)}  # more than a server takes at once
     experiment = f"odd {secrets.token_hex(4)}"
-    mlflow.build(about(tmp_path, odd=odd, many=many), tracking_uri=store, experiment=experiment).close()
+    names = ("a/../b", "..", "/a", "a/", "z" * 400)
+    tracker = mlflow.build(about(tmp_path, odd=odd, many=many), tracking_uri=store, experiment=experiment)
+    for name in names:
+        tracker.log("val", 1, {name: 0.5})
+    tracker.close()
+    assert len(Kept(store, experiment).run().data.metrics) == len(names)
     params = Kept(store, experiment).run().data.params
     expected = {"words": '["a", 1]', "none": "null", "empty": "", "map": "{}", "a_b_c": "true"}
     assert {name: params[f"odd.{name}"] for name in expected} == expected
     assert params["odd.long"] == "x" * mlflow.MOST_LETTERS
+    assert params["odd.one_"] in ("1", "2"), "settings.json has both"
     assert {name: int(params[f"many.{name}"]) for name in many} == many
 
 
