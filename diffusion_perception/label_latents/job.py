@@ -50,8 +50,10 @@ class LabelLatentsJob:
                     f"space is {self.space} and quantile {self.quantile:g}, which are of label=depth: normals are unit "
                     "vectors, and nothing of them is scaled. Leave them out."
                 )
-        elif self.intrinsics:
-            raise ConfigError("intrinsics are of label=normals; depth is encoded as it is. Leave them out.")
+        elif self.intrinsics or (self.window_px, self.tolerance) != (9, 0.02):
+            raise ConfigError(
+                "intrinsics, window_px and tolerance are of label=normals; depth is encoded as it is. Leave them out."
+            )
         if self.batch_size < 1 or not 0 <= self.quantile < 0.5:
             raise ConfigError(
                 f"batch_size is {self.batch_size} and quantile {self.quantile:g}; expected 1 view or more, and a share "
