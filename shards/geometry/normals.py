@@ -47,7 +47,7 @@ class NormalsOf:
         """Unit vectors float32 `[H, W, 3]` of depth `[H, W]` in metres, 0 = no measurement; zero where not known.
 
         Raises:
-            SchemaMismatch: the camera's centre is not in the picture of record `key`.
+            SchemaMismatch: the camera's centre is not in the picture of record `key`, or no window is.
         """
         (height, width), (fx, fy, cx, cy), reach = depth_m.shape, self.intrinsics, self.window_px // 2
         if not (cx < width and cy < height):
@@ -55,9 +55,12 @@ class NormalsOf:
                 f"record {key}: its depth has {height} x {width} pixels, and the camera's centre is at column {cx:g}, "
                 f"row {cy:g}. Give the intrinsics in pixels of the depth; pictures of several sizes need a set each."
             )
-        normals = np.zeros((height, width, 3), np.float32)
         if min(height, width) < self.window_px:
-            return normals
+            raise SchemaMismatch(
+                f"record {key}: its depth has {height} x {width} pixels, and no window of {self.window_px} fits in. "
+                "Lower window_px."
+            )
+        normals = np.zeros((height, width, 3), np.float32)
         measured = depth_m > 0
         near = np.where(measured, 1 / np.where(measured, depth_m, 1).astype(np.float64), 0)  # [H, W], 1 / metres
         steps, ones = np.arange(-reach, reach + 1.0), np.ones(self.window_px)
