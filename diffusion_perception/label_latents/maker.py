@@ -127,8 +127,17 @@ class LabelLatentMaker(Maker):
         chosen = range(first, first + self.source.manifest.shards[number].records)
         owners = ((found, found.views) for found in read_ahead(chosen, self.read, READ_AHEAD))
         made = packed(owners, self.job.batch_size, self.encode, lambda view: view.values.shape)
+        learnable = False
         for found, latents in read_ahead(made, lambda one: one, COMPUTE_AHEAD):
-            yield Record(found.stored.key, {**_as_stored(found.stored), **self._labels(found, np.stack(latents))})
+            labels = self._labels(found, np.stack(latents))
+            learnable |= bool(labels[MASK].any())
+            yield Record(found.stored.key, {**_as_stored(found.stored), **labels})
+        if not learnable:
+            print(
+                f"[{KIND.command}] WARNING: no cell of the {len(chosen)} records of shard {number} is known all over: "
+                "a loss of latents learns from no other",
+                flush=True,
+            )
 
     def _labels(self, found: Read, latents: np.ndarray) -> dict[str, np.ndarray]:
         """The added fields of a record, from the latents `[V, C, h, w]` of its views."""

@@ -123,6 +123,13 @@ def test_what_cannot_be_is_one_message(
     assert said in capsys.readouterr().err
 
 
+def test_a_shard_of_which_nothing_can_be_learned_is_said(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.run(words(world, tmp_path / "labelled", "window_px=63"))
+    assert "WARNING: no cell of the 2 records of shard 0 is known all over" in capsys.readouterr().out
+
+
 def test_a_dry_run_says_the_fields_that_there_will_be(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
