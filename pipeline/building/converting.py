@@ -170,6 +170,11 @@ class _Work:
                 f"{self.shards.folder} is what was asked for already; nothing was written. `set push` copies sets. To "
                 "convert, say labels=quick, labels=small, text=tokens or records_per_shard=N."
             )
+        if twice := self.shards.n_records - len(self._numbers):
+            raise CorruptShard(
+                f"{self.shards.folder}: {twice} of its records have the key of another, and would be lost; nothing was "
+                "written. `set verify` names them."
+            )
         if [key for shard in self.planned for key in shard.keys if key in self._numbers] != list(self._numbers):
             raise CorruptShard(
                 f"{ORIGINS_NAME} of {self.shards.folder} does not name the set's records in their order: it is cut or "

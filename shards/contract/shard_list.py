@@ -19,6 +19,7 @@ import numpy as np
 
 from shards.contract.entries import LARGEST, ShardEntry, are_sha256
 from shards.contract.schema import are_keys
+from shards.errors import CorruptShard
 
 NUMBERS = ("records", "items", "tar_bytes", "rejects")
 _HASHES = ("tar_sha256", "idx_sha256")
@@ -171,6 +172,12 @@ def are_distinct(shards: Sequence[ShardEntry]) -> bool:
     if isinstance(shards, Shards):
         return shards.are_distinct
     return len({shard.name for shard in shards}) == len(shards)
+
+
+def check_distinct(shards: Sequence[ShardEntry], where: str) -> None:
+    """CorruptShard if two have the same name; `where` opens it. All pages of a large set are read for it."""
+    if not are_distinct(tuple(shards)):
+        raise CorruptShard(f"{where}: it names a shard twice; the file was edited, restore it")
 
 
 def _columns(rows: list[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[Any]]:

@@ -26,7 +26,7 @@ from shards.contract.manifest import (
     recipe_difference,
 )
 from shards.contract.schema import check_key
-from shards.contract.shard_list import are_distinct
+from shards.contract.shard_list import check_distinct
 from shards.contract.shard_pages import sweep_files
 from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, StoreFailed
@@ -81,8 +81,7 @@ def copy_set(
     shards = tuple(manifest.shards)
     for named in (*shards, *manifest.tables):  # of whoever published it: none must lead out of the folder
         check_key(named.name)
-    if not are_distinct(shards):  # of a large set only whoever reads all pages can tell
-        raise CorruptShard(f"{source}/{MANIFEST_NAME}: it names a shard twice; the file was edited, restore it")
+    check_distinct(shards, f"{source}/{MANIFEST_NAME}")
     target.check_writable()
     with alone(target):
         if target.exists(MANIFEST_NAME) and target.read(MANIFEST_NAME) == payload:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shards.contract.index import ShardIndex, build_index
 from shards.contract.manifest import MANIFEST_NAME, Manifest, ShardEntry, TableEntry, files_that_list
+from shards.contract.shard_list import check_distinct
 from shards.contract.tables import TABLES
 from shards.errors import ConfigError, ContractError, CorruptShard, IncompleteSet, SchemaMismatch
 from shards.storage.atomic import flush, sha256_file
@@ -86,6 +87,7 @@ def repair_set(
     with alone(folder):
         mended, left = _lists_again(folder, files_that_list(payload, str(folder)), giver), []
         manifest = Manifest.load(folder)
+        check_distinct(manifest.shards, f"{folder}/{MANIFEST_NAME}")
         source = None if giver is None else _Source(folder, manifest, giver)
         damaged = list(find_damage(folder, manifest, report))
         if damaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,20 @@ def test_what_cannot_be_is_one_message_and_nothing_is_written(
         convert_set(folder, world.out / "new" / "toys", Conversion(**conversion))
     assert said in str(error.value)
     assert not (world.out / "new").exists()
+
+
+def test_records_of_one_key_are_not_lost(tmp_path: Path) -> None:
+    Build(tmp_path / "mine").run()
+    root = tmp_path / "mine"
+    manifest = Manifest.load(root)
+    for end in ("tar", "idx"):
+        shutil.copy(root / f"mine-000000.{end}", root / f"mine-000009.{end}")
+    again = replace(manifest.shards[0], name="mine-000009")
+    counts = {name: number + getattr(again, name, 0) for name, number in manifest.counts.items()}
+    replace(manifest, shards=(*manifest.shards, again), counts=counts).write(root)
+    with pytest.raises(CorruptShard, match=r"mine: 4 of its records have the key of another, and would be lost"):
+        convert_set(root, tmp_path / "sets/other", Conversion(records_per_shard=3))
+    assert not (tmp_path / "sets").exists()
 
 
 def test_records_that_origins_do_not_name_are_not_lost(world: World) -> None:

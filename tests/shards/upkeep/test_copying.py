@@ -156,7 +156,7 @@ def test_a_killed_replacement_goes_on_and_leaves_nothing_of_the_old_set(
     assert files_of(somewhere("toy")) == files_of(open_folder(toy_root))
 
 
-def test_a_set_whose_pages_name_a_shard_twice_is_not_copied(
+def test_a_set_whose_pages_name_a_shard_twice_is_neither_copied_nor_sound(
     paged_root: Path, tmp_path: Path, somewhere: Somewhere
 ) -> None:
     root = Path(shutil.copytree(paged_root, tmp_path / "twice"))
@@ -168,6 +168,8 @@ def test_a_set_whose_pages_name_a_shard_twice_is_not_copied(
     with pytest.raises(CorruptShard, match=r"twice/manifest\.json: it names a shard twice"):
         copy_set(open_folder(root), somewhere("toy"))
     assert files_of(somewhere("toy")) == {}
+    with pytest.raises(CorruptShard, match=r"twice/manifest\.json: it names a shard twice"):
+        repair_set(root)
 
 
 def test_a_copy_whose_list_is_damaged_is_refused_and_mended(
