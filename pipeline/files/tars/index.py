@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,11 @@ class KeptIndexes:
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
         return index
+
+    def forget(self, place: str, tar: TarFile) -> None:
+        """What is kept turned out to be of another tar of the same size and stamp."""
+        with suppress(OSError):
+            self._path(place, tar).unlink()
 
     def _path(self, place: str, tar: TarFile) -> Path:
         """One a tar, whatever it holds by now; 256 folders, since a folder of a million files is slow."""

@@ -145,6 +145,20 @@ def test_a_tar_that_is_written_again_while_it_is_read_gives_nothing_of_another(t
         reader.read(tar, [members["txt"]])
 
 
+def test_a_tar_in_the_place_of_one_of_the_same_size_and_time_is_read_at_the_second_try(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", FILES)
+    os.utime(path, ns=(0, 0))
+    reader_of(tmp_path).samples(only(reader_of(tmp_path)))
+    write_tar(path, {"7.jpg": b"x", "0001.jpg": b"another"})
+    os.utime(path, ns=(0, 0))
+    reader = reader_of(tmp_path)
+    with pytest.raises(SourceError, match="Run it again"):
+        reader.read(only(reader), [reader.samples(only(reader))["0001"]["jpg"]])
+    reader = reader_of(tmp_path)
+    assert set(reader.samples(only(reader))) == {"7", "0001"}
+    assert reader.read(only(reader), [reader.samples(only(reader))["0001"]["jpg"]]) == [b"another"]
+
+
 def test_files_that_a_tar_ends_before_and_huge_ones_cost_themselves(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"1.jpg": b"x" * 512, "2.jpg": b"y" * 2000})
     path.write_bytes(path.read_bytes()[:2000])
