@@ -3,7 +3,7 @@
 With `model.train: head` nothing changes before the head: a sample has the same features whenever it comes. They are
 computed when it comes first and kept, each worker those of the samples that it was given, in memory or in a file; from
 then on a step of known samples is the head's alone. Owns what is kept, where, and what a sample is known by. The file
-has no name as soon as it is open, so it is gone with the process, however that ends; a run that goes on computes anew.
+has no name, so it is gone with the process, however that ends; a run that goes on computes anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
 
@@ -154,14 +153,16 @@ class KeptFeatures:
                     f"{n_bytes / GB:.2f} GB of features. Lower it, which is for each worker, or name a folder of a "
                     "local disk: loop.keep_features_in."
                 ) from error
+        if not hasattr(os, "posix_fallocate"):
+            raise ConfigError(
+                "loop.keep_features_in names a folder, and this system cannot reserve room in a file: macOS has no "
+                "posix_fallocate. Leave it out: features are kept in memory then."
+            )
         try:
-            handle, path = tempfile.mkstemp(prefix="kept-features-", dir=self._folder)
-            try:
-                os.posix_fallocate(handle, 0, n_bytes)  # a mapped file on a full disk would end the process
-                return torch.from_file(path, shared=True, size=n_bytes // dtype.itemsize, dtype=dtype).view(shape)
-            finally:
-                os.close(handle)
-                Path(path).unlink()
+            with tempfile.TemporaryFile(dir=self._folder) as file:  # without a name, where the system has such files
+                os.posix_fallocate(file.fileno(), 0, n_bytes)  # a mapped file on a full disk would end the process
+                path, size = f"/dev/fd/{file.fileno()}", n_bytes // dtype.itemsize
+                return torch.from_file(path, shared=True, size=size, dtype=dtype).view(shape)
         except OSError as error:
             raise ConfigError(
                 f"loop.keep_features_in: {self._folder} cannot hold {n_bytes / GB:.2f} GB of features, "
