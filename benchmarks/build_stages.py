@@ -107,7 +107,8 @@ class Rounds:
             assert example.tokens is not None
             states.ask(example.tokens)
             states.flush()
-            record = record_of(EncodedExample(example, [rows.popleft()], states))
+            encoded = EncodedExample(example, [rows.popleft()], states)
+            record = record_of(encoded, self.schema.key_characters)
             assert isinstance(record, Record)
             self.records.append(record)
 
