@@ -83,7 +83,7 @@ class KeptFeatures:
         self, model: Perception, task: HasContext, autocast: Autocast, loop: LoopConfig, n_samples: int
     ) -> None:
         self._model, self._task, self._autocast, self._n_samples = model, task, autocast, n_samples
-        self._loop, self._folder = loop, loop.keep_features_in
+        self._loop = loop
         self._whole = loop.compile  # a compiled backbone is for batches of one size
         self._places: dict[Key, int] = {}
         self._levels: list[torch.Tensor] = []  # of N samples each, [N, C, h, w], on the host
@@ -144,7 +144,7 @@ class KeptFeatures:
         """For features like these of so many samples; memory is taken as it is filled, a file's space at once."""
         shape, dtype = (count, *level.shape[1:]), level.dtype
         n_bytes = count * level[0].nbytes
-        if not self._folder or not count:
+        if not self._loop.keep_features_in or not count:
             try:
                 return torch.empty(shape, dtype=dtype)
             except RuntimeError as error:
@@ -159,13 +159,15 @@ class KeptFeatures:
                 "posix_fallocate. Leave it out: features are kept in memory then."
             )
         try:
-            with tempfile.TemporaryFile(dir=self._folder) as file:  # without a name, where the system has such files
+            with tempfile.TemporaryFile(
+                dir=self._loop.keep_features_in
+            ) as file:  # without a name, where the system has such files
                 os.posix_fallocate(file.fileno(), 0, n_bytes)  # a mapped file on a full disk would end the process
                 path, size = f"/dev/fd/{file.fileno()}", n_bytes // dtype.itemsize
                 return torch.from_file(path, shared=True, size=size, dtype=dtype).view(shape)
         except OSError as error:
             raise ConfigError(
-                f"loop.keep_features_in: {self._folder} cannot hold {n_bytes / GB:.2f} GB of features, "
+                f"loop.keep_features_in: {self._loop.keep_features_in} cannot hold {n_bytes / GB:.2f} GB of features, "
                 f"{error.strerror or error}. Make room, name a folder of another local disk, or lower "
                 "loop.keep_features_gb, which is for each worker."
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -75,8 +76,15 @@ def assert_alike(one: TrainJob, other: TrainJob, score: str) -> None:
 @pytest.mark.parametrize("where", ["memory", "file"])
 @pytest.mark.parametrize("task", SCORES)
 def test_a_run_is_the_same_and_passes_every_sample_once(
-    task: str, where: str, job_of: Callable[..., TrainJob], passed: list[int], tmp_path: Path
+    task: str,
+    where: str,
+    job_of: Callable[..., TrainJob],
+    passed: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    mapped, map_file = [], torch.from_file
+    monkeypatch.setattr(torch, "from_file", lambda *at, **how: (mapped.append(how["size"]), map_file(*at, **how))[1])
     folder = tmp_path / "features"
     folder.mkdir()
     keeping = {"loop.keep_features_gb": 0.1, "loop.keep_features_in": str(folder) if where == "file" else ""}
@@ -86,6 +94,7 @@ def test_a_run_is_the_same_and_passes_every_sample_once(
     passed.clear()
     train(kept, Worker())
     assert sum(passed) == RECORDS
+    assert bool(mapped) == (where == "file")
     assert_alike(kept, plain, SCORES[task])
     assert not list(folder.iterdir())
 
@@ -173,6 +182,15 @@ def test_more_than_there_is_memory_for_is_refused(job_of: Callable[..., TrainJob
     kept = kept_features.KeptFeatures(None, None, nullcontext, loop, 10**10)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match=r"keep_features_gb is 1e\+300, .* no memory for 40960000\.00 GB"):
         kept._keep([(0, 0, False)], [torch.zeros(1, 16, 256, 250)])
+
+
+def test_a_system_that_reserves_no_room_in_files_says_so(
+    job_of: Callable[..., TrainJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    job = job_of("depth", "run", {"loop.keep_features_gb": 1.0, "loop.keep_features_in": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"cannot reserve room in a file.*Leave it out"):
+        train(job, Worker())
 
 
 def test_a_folder_for_nothing_is_refused(job_of: Callable[..., TrainJob]) -> None:
