@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception

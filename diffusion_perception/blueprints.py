@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from diffusion_perception import plugins
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from vpd.exchange.digests import check_digests
 from vpd.exchange.pretrained import MODEL, Blueprint, inside, load_weights, read_blueprint, with_weights
 from vpd.exchange.report import Report, check_fit

@@ -125,8 +125,9 @@ def blueprint_of_run(trained: Any, state: Mapping[str, Any], weights: Mapping[st
         state: what was saved beside the weights.
         weights: the network's.
     """
-    from diffusion_perception.assemble import build_task, context_tokens, said_width
-    from diffusion_perception.companions import backbone_facts, encoder_setting, vision_setting
+    from diffusion_perception.assembly.companions import backbone_facts, encoder_setting, vision_setting
+    from diffusion_perception.assembly.network import context_tokens, said_width
+    from diffusion_perception.assembly.parts import build_task
     from shards.contract.schema import Schema
     from vpd.exchange.pretrained import Blueprint
 

@@ -62,7 +62,7 @@ def evaluate(job: EvaluateJob, place: Callable[[], Parts] | None = None) -> dict
     """
     import torch
 
-    from diffusion_perception.assemble import open_set
+    from diffusion_perception.assembly.sets import open_set
     from diffusion_perception.trained import load_trained
     from vpd.inference.evaluate import check_count
 
@@ -136,7 +136,7 @@ class Evaluator:
 
     def part(self, url: str, rank: int = 0, progress: Callable[[int, int], None] | None = None) -> Any:
         """The metric's state after this process's part of a set."""
-        from diffusion_perception.assemble import open_set
+        from diffusion_perception.assembly.sets import open_set
         from vpd.inference.evaluate import evaluate
         from vpd.training.step.numerics import autocast_of
 

@@ -1,7 +1,7 @@
 """configs/train/*.yaml: every setting of a training run, from where it is placed to what it learns.
 
 Owns the whole of it and where it is kept; what the loop reads is `vpd.training.settings`', how the settings become
-objects `diffusion_perception.assemble`'s.
+objects `diffusion_perception.assembly`'s.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import settings
-from diffusion_perception.assemble import build_model, build_task, context_tokens
-from diffusion_perception.companions import (
+from diffusion_perception.assembly.companions import (
     Kind,
     build_encoder,
     check_label_decoder,
@@ -21,6 +20,8 @@ from diffusion_perception.companions import (
     states_on_device,
     vision_setting,
 )
+from diffusion_perception.assembly.network import build_model, context_tokens
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.hub import at_hand
 from shards.contract.manifest import Manifest
 from shards.errors import SchemaMismatch

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins, settings
-from diffusion_perception.assemble import build_parts
+from diffusion_perception.assembly.run import build_parts
 from diffusion_perception.changed_settings import check_unchanged
 from shards.errors import ConfigError
 

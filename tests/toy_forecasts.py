@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from diffusion_perception.assemble import build_around
+from diffusion_perception.assembly.network import build_around
 from diffusion_perception.forecast.training import TrainingForecast, forecast_training
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob

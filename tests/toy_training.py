@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffusion_perception.assemble import open_training_set
+from diffusion_perception.assembly.sets import open_training_set
 from vpd.model.perception import Perception
 from vpd.tasks.depth import task as depth
 from vpd.training import loop

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffusion_perception import plugins
-from diffusion_perception.assemble import HEAD, build_around, head_spec, said_width
+from diffusion_perception.assembly.network import HEAD, build_around, head_spec, said_width
 from diffusion_perception.forecast import unbuilt
 from shards.errors import ConfigError
 

@@ -1,8 +1,8 @@
 """What a training run needs of its shard sets, read and checked before it starts.
 
 Owns the comparison of a set's manifest, and of one sample, with task and settings. Whether two sets belong together is
-`diffusion_perception.assemble.check_sets`', whether a backbone can learn from one `diffusion_perception.fit`'s; what is
-assumed of a set that is not there, `forecast.unbuilt`'s.
+`assembly.sets.check_sets`', whether a backbone can learn from one `assembly.fit`'s; what is assumed of a set that is
+not there, `forecast.unbuilt`'s.
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffusion_perception.assemble import (
-    CLASS_TABLE,
-    check_sets,
-    class_table,
-    context_tokens,
-    open_set,
-    open_training_set,
-    pixel_loader,
-)
+from diffusion_perception.assembly.network import context_tokens
+from diffusion_perception.assembly.run import pixel_loader
+from diffusion_perception.assembly.sets import CLASS_TABLE, check_sets, class_table, open_set, open_training_set
 from shards.contract.manifest import Manifest
 from shards.contract.schema import META, Schema
 from shards.errors import ConfigError, SchemaMismatch

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from diffusion_perception import fit, plugins
-from diffusion_perception.assemble import build_schedule, build_task
+from diffusion_perception import plugins
+from diffusion_perception.assembly import fit
+from diffusion_perception.assembly.companions import backbone_facts, check_empty_known, needed_encoders
+from diffusion_perception.assembly.parts import build_schedule, build_task
 from diffusion_perception.changed_settings import check_unchanged
-from diffusion_perception.companions import backbone_facts, check_empty_known, needed_encoders
 from diffusion_perception.forecast import network, unbuilt
 from diffusion_perception.forecast.sets import Sets, read_sets
 
 if TYPE_CHECKING:
-    from diffusion_perception.companions import Kind
+    from diffusion_perception.assembly.companions import Kind
     from diffusion_perception.train_job import TrainJob
     from vpd.model.perception import Perception
     from vpd.tasks import Task

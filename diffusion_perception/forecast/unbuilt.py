@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffusion_perception import fit, plugins
-from diffusion_perception.assemble import context_tokens, said_width
-from diffusion_perception.companions import vision_setting
+from diffusion_perception import plugins
+from diffusion_perception.assembly import fit
+from diffusion_perception.assembly.companions import vision_setting
+from diffusion_perception.assembly.network import context_tokens, said_width
 from diffusion_perception.forecast.sets import Sets
 from shards.contract.manifest import Manifest
 from shards.contract.schema import META, Field, Schema

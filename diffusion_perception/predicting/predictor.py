@@ -1,16 +1,16 @@
 """`Predictor`: a trained model on pictures; no dataset, no shards, no cluster.
 
-Encodes picture and sentence the way the model's training set was built (its checkpoint or folder says how), cuts the
-picture into the views the model predicts with, and puts their predictions together. Pictures are read ahead, and their
-views go through encoder and model in full batches across pictures, in the precision of evaluation. Loading is
-`diffusion_perception.trained`'s; what is drawn of a prediction, the task's; where the pictures of a command lie,
+Owns what can be asked of a model, and puts the predictions of a picture's views together. Pictures are read ahead, and
+their views go through encoder and model in full batches across pictures, in the precision of evaluation. How a picture
+becomes what the model reads is `diffusion_perception.predicting.encoding`'s; loading, `diffusion_perception.trained`'s;
+what is drawn of a prediction, the task's; where the pictures of a command lie,
 `diffusion_perception.predicting.picture_files`'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,10 @@ import numpy as np
 
 from diffusion_perception import plugins
 from diffusion_perception.devices import chosen_device
-from diffusion_perception.memory import check_fits
-from diffusion_perception.predicting.picture_record import (
-    EncodedPicture,
-    Picture,
-    Question,
-    as_pixels,
-    class_id_of,
-    meta_of,
-    views_of,
-)
+from diffusion_perception.predicting.encoding import Encoding, PictureOnItsWay
+from diffusion_perception.predicting.picture_record import Picture, Question, class_id_of
 from diffusion_perception.predicting.video_files import Frame, check_part, frames
 from shards.errors import ConfigError, Reject
-from shards.geometry.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -57,21 +48,6 @@ class Predicted:
     error: Reject | None = None
 
 
-@dataclass
-class _Read:
-    """A picture on its way, or why there are no more of a video."""
-
-    picture: Any
-    image: np.ndarray | None = None
-    runs: list[list[View]] = field(default_factory=list)
-    error: Reject | None = None
-    record: Any = None  # an EncodedPicture: tasks read it as a record of a set
-
-    @property
-    def views(self) -> list[View]:
-        return [view for run in self.runs for view in run]
-
-
 class Predictor:
     """A trained run, loaded once.
 
@@ -93,10 +69,7 @@ class Predictor:
         self.task = self.trained.task
         spec = views or self.trained.predict_views
         self.plan = plugins.build_views(spec, "views" if views else "predict_views")
-        self.vae = self.trained.encoder("image")
-        self.clip = self.trained.encoder("text") if self.task.uses_text else None
-        self.vision = self.trained.encoder("vision") if self.trained.model.reads_vision else None
-        self.memory_gb = memory_gb
+        self.encoding = Encoding.of(self.trained, self.plan, memory_gb)
 
     @classmethod
     def from_pretrained(
@@ -256,7 +229,7 @@ class Predictor:
 
     def _outputs(
         self, pictures: Iterable[Picture | Reject], asked: Question, batch_size: int, *, whole: bool
-    ) -> Iterator[tuple[_Read, torch.Tensor]]:
+    ) -> Iterator[tuple[PictureOnItsWay, torch.Tensor]]:
         """Every picture with the outputs of its samples; none for one that could not be read."""
         from vpd.inference.evaluate import outputs_of, samples_of
         from vpd.inference.packing import kind_of, read_ahead
@@ -264,70 +237,16 @@ class Predictor:
         from vpd.training.step.numerics import autocast_of
 
         size = batch_size or (CPU_BATCH if self.device.type == "cpu" else self.trained.data.eval_batch_size)
-        read = read_ahead(pictures, lambda picture: self._read(picture, asked, whole), AHEAD)
-        fields = ("text",) if self.clip else ()
-        encoded = self._encoded(read, asked, size)
-        vision = self.vision is not None
+        read = read_ahead(pictures, lambda picture: self.encoding.read(picture, asked, whole=whole), AHEAD)
+        fields = ("text",) if self.encoding.text else ()
+        vision = self.encoding.vision is not None
         samples = (
-            (one, samples_of(self.task, one.record, *fields, vision=vision) if one.record else {}) for one in encoded
+            (one, samples_of(self.task, one.record, *fields, vision=vision) if one.record else {})
+            for one in self.encoding.encoded(read, asked, size)
         )
         autocast = autocast_of(self.trained.precision, self.device)
         model, task = self.trained.model, self.task
         yield from outputs_of(model, task, samples, size, self.device, Encoders(), autocast, kind_of)
-
-    def _read(self, picture: Picture | Reject, asked: Question, whole: bool) -> _Read:
-        """A picture's pixels and views; on another thread."""
-        if isinstance(picture, Reject):  # how a video ends
-            return _Read(picture, error=picture)
-        try:
-            image = as_pixels(picture)
-            runs = views_of(self.plan, image, asked.boxes)
-            height, width = image.shape[:2]
-            n_views, n_sentences = sum(map(len, runs)), max(len(asked.sentences), 1)
-            needed = self.task.working_bytes((height, width), self.trained.size_px, n_views, n_sentences, whole=whole)
-            check_fits(needed, self.memory_gb * 1e9, f"a picture of {height} x {width} pixels")
-        except Reject as reject:
-            return _Read(picture, error=reject)
-        return _Read(picture, image, runs)
-
-    def _encoded(self, pictures: Iterable[_Read], asked: Question, size: int) -> Iterator[_Read]:
-        """The same with their records: latents of the views, packed across pictures, and states of the sentences."""
-        from vpd.inference.packing import packed
-
-        text = None
-        if self.clip is not None:  # once for all pictures
-            text = self.clip.encode(self.clip.tokenize(list(asked.sentences))).astype(np.float16)  # [S, L, D]
-        class_id = class_id_of(asked.class_name, self.trained.class_names)
-
-        def said(rows: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-            """What the encoders make of each view."""
-            pixels = np.stack(rows)
-            arrays = {"latent": self.vae.encode(pixels)["latent"]}
-            if self.vision is not None:
-                arrays |= self.vision.encode(pixels)
-            return [{name: array[row] for name, array in arrays.items()} for row in range(len(rows))]
-
-        shown = ((one, self._rendered(one)) for one in pictures)
-        for one, rows in packed(shown, size, said, lambda row: row.shape):
-            if one.image is not None:
-                arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # latent [V, C, h, w]
-                finite = all(np.isfinite(array).all() for array in arrays.values())
-                if text is not None:
-                    arrays["text"] = text
-                if not finite:
-                    one.error = Reject("its latents are not finite; set encoders.dtype to float32")
-                else:
-                    meta = meta_of(one.image, one.runs, class_id, len(asked.sentences))
-                    one.record = EncodedPicture("image", meta, arrays)
-            yield one
-
-    def _rendered(self, one: _Read) -> Iterator[np.ndarray]:
-        """What the encoder is shown of a picture, float32 [3, h, w] each, rendered as it is asked for."""
-        from pipeline.rendering.geometry import render, to_pixels
-
-        for view in one.views:
-            assert one.image is not None
-            yield to_pixels([render(one.image, view)], view.size_px, pad_before_px=[view.pad_before_px])[0]
 
 
 def _with_ending(shown: Iterator[Frame]) -> Iterator[Frame | Reject]:

@@ -68,7 +68,7 @@ def features_of(run: RunRecord, options: ExampleOptions, say: Callable[[str], No
 def _seen(run: RunRecord, options: ExampleOptions) -> SeenFeatures:
     import torch
 
-    from diffusion_perception.assemble import open_set
+    from diffusion_perception.assembly.sets import open_set
     from diffusion_perception.trained import load_trained
     from vpd.training.telemetry.pictures import fixed_records
 

@@ -93,7 +93,7 @@ def extremes(run: str, options: ExampleOptions, say: Callable[[str], None]) -> t
     """
     import torch
 
-    from diffusion_perception.assemble import open_set
+    from diffusion_perception.assembly.sets import open_set
     from diffusion_perception.trained import load_trained
     from vpd.inference.evaluate import evaluate
     from vpd.training.step.numerics import autocast_of

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from diffusion_perception import settings
-from diffusion_perception.assemble import build_task
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.changed_settings import in_force
 from diffusion_perception.report.curves import Curve
 from diffusion_perception.train_job import TrainJob

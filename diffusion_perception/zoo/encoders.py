@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors.torch import load_file, save_file
 
-from diffusion_perception.companions import Kind, build_encoder, check_same_weights
+from diffusion_perception.assembly.companions import Kind, build_encoder, check_same_weights
 from shards.errors import ConfigError
 from shards.models.forms import CONFIG, FORMS
 from shards.models.hub import is_hub_id

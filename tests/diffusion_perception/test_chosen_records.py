@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diffusion_perception import training
-from diffusion_perception.assemble import check_sets, open_set, open_training_set
+from diffusion_perception.assembly.sets import check_sets, open_set, open_training_set
 from diffusion_perception.evaluation import EvaluateJob, evaluate
 from diffusion_perception.forecast.training import forecast_training
 from diffusion_perception.report.predictions import ExampleOptions, extremes

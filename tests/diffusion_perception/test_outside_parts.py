@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_perception.assemble import check_sets
+from diffusion_perception.assembly.sets import check_sets
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError

@@ -12,7 +12,7 @@ from toy_jobs import build_here, train_here, train_settings
 
 from demo.ade20k_world import CLASSES, write_ade20k_world
 from demo.nyuv2_world import write_nyuv2_world
-from diffusion_perception.assemble import build_parts
+from diffusion_perception.assembly.run import build_parts
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from diffusion_perception.trained import load_trained

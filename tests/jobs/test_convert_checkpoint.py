@@ -12,7 +12,8 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from diffusion_perception.assemble import build_model, build_task
+from diffusion_perception.assembly.network import build_model
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.blueprints import from_pretrained
 from diffusion_perception.settings import bind, to_plain
 from diffusion_perception.train_job import TrainJob

@@ -11,8 +11,9 @@ import pytest
 import torch
 from toy_jobs import train_here, train_settings
 
-from diffusion_perception.assemble import build_parts, build_task
-from diffusion_perception.companions import build_encoders, empty_sentence, needed_encoders
+from diffusion_perception.assembly.companions import build_encoders, empty_sentence, needed_encoders
+from diffusion_perception.assembly.parts import build_task
+from diffusion_perception.assembly.run import build_parts
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from pipeline.encoders import clip_text

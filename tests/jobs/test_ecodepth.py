@@ -15,7 +15,8 @@ from demo.ade20k_world import CLASSES as ADE_CLASSES
 from demo.ade20k_world import write_ade20k_world
 from demo.nyuv2_world import write_nyuv2_world
 from diffusion_perception import Predictor, plugins
-from diffusion_perception.assemble import build_task, context_tokens
+from diffusion_perception.assembly.network import context_tokens
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.evaluation import EvaluateJob, Evaluator
 from diffusion_perception.forecast.training import forecast_training
 from diffusion_perception.report.features import features_of
@@ -123,9 +124,9 @@ def test_a_picture_is_predicted_as_evaluation_predicts_its_record(
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     evaluate(trained.model, task, shards, batch_size=4, vision=True, on_record=look)
     told: list[np.ndarray] = []
-    assert predictor.vision is not None
-    encode = predictor.vision.encode
-    predictor.vision.encode = lambda pixels: told.append(encode(pixels)["vision"]) or {"vision": told[-1]}
+    assert predictor.encoding.vision is not None
+    encode = predictor.encoding.vision.encode
+    predictor.encoding.vision.encode = lambda pixels: told.append(encode(pixels)["vision"]) or {"vision": told[-1]}
     for number in range(2):
         record = shards.record(number)
         found = predictor(np.asarray(source.load("test", record.key).image))

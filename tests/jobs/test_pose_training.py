@@ -10,7 +10,7 @@ import pytest
 import torch
 from toy_jobs import build_here
 
-from diffusion_perception.assemble import build_parts
+from diffusion_perception.assembly.run import build_parts
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from diffusion_perception import plugins
-from diffusion_perception.assemble import build_schedule, build_task
+from diffusion_perception.assembly.parts import build_schedule, build_task
 from diffusion_perception.blueprints import assembled
 from diffusion_perception.settings import read_file, replaced
 from diffusion_perception.train_job import TrainJob

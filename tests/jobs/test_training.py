@@ -10,7 +10,8 @@ import pytest
 import torch
 from toy_jobs import build_here, build_settings, train_here, train_settings
 
-from diffusion_perception.assemble import build_parts, check_sets
+from diffusion_perception.assembly.run import build_parts
+from diffusion_perception.assembly.sets import check_sets
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import TrainJob
 from shards.errors import ConfigError, FingerprintMismatch

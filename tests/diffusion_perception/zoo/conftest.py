@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_perception.assemble import build_model, build_task
-from diffusion_perception.companions import backbone_facts, build_encoder, encoder_setting
+from diffusion_perception.assembly.companions import backbone_facts, build_encoder, encoder_setting
+from diffusion_perception.assembly.network import build_model
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.settings import bind, to_plain
 from diffusion_perception.train_job import TrainJob
 from shards.contract.schema import Field, Schema

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception

@@ -19,7 +19,7 @@ SAID, WIDTH = 10, 64
 
 
 def made(make_unet) -> Perception:
-    from diffusion_perception.assemble import build_head
+    from diffusion_perception.assembly.network import build_head
 
     backbone = make_unet(attention_maps="")
     head = build_head(depth.build(), backbone.spec(1), width=32, hidden=16)

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from shards.errors import ConfigError
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.model.device_batch import DeviceBatch

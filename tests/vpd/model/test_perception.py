@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception

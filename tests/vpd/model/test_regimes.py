@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_runs import TOKENS, UNET
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from shards.errors import ConfigError
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch

@@ -7,7 +7,8 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-from diffusion_perception.assemble import build_head, build_schedule
+from diffusion_perception.assembly.network import build_head
+from diffusion_perception.assembly.parts import build_schedule
 from pipeline.views import segmentation_tiles
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.heads.ops.resize import resize

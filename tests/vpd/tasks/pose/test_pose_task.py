@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from pipeline.rendering.geometry import render, to_pixels
 from pipeline.views import persons
 from shards.errors import ConfigError, ContractError, SchemaMismatch

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from pipeline.views import segmentation, segmentation_tiles
 from shards.contract.quick_png import quick_png
 from shards.errors import ConfigError, ContractError, CorruptShard, SchemaMismatch

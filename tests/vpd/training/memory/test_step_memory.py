@@ -12,7 +12,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from toy_runs import CLASSES, HEADS, TOKENS, UNET, WIDTH
 
-from diffusion_perception.assemble import build_head
+from diffusion_perception.assembly.network import build_head
 from vpd.backbones.sd_unet.unet import SdUnet
 from vpd.model.device_batch import DeviceBatch
 from vpd.model.perception import Perception

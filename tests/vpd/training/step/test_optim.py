@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_perception.assemble import build_head, build_schedule
+from diffusion_perception.assembly.network import build_head
+from diffusion_perception.assembly.parts import build_schedule
 from shards.errors import ConfigError
 from vpd.backbones.sd_unet.keys import unet_key
 from vpd.model.perception import Perception

@@ -1,7 +1,7 @@
 """Whether a backbone can learn from a shard set: from the set's manifest and what the backbone says of itself.
 
 Owns the comparison, which needs no weights and no network, so that a driver refuses what a worker would fail at.
-Whether an encoder that is loaded is the very one a set was built with is `diffusion_perception.companions`'.
+Whether an encoder that is loaded is the very one a set was built with is `diffusion_perception.assembly.companions`'.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from diffusion_perception import plugins
-from diffusion_perception.companions import Kind, encoder_setting, vision_setting
+from diffusion_perception.assembly.companions import Kind, encoder_setting, vision_setting
 from shards.errors import ConfigError, FingerprintMismatch, SchemaMismatch
 
 if TYPE_CHECKING:

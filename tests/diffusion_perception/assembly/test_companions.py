@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffusion_perception.companions import states_on_device
+from diffusion_perception.assembly.companions import states_on_device
 from pipeline.encoders import clip_text
 from tests.waiting import NothingWaits
 from vpd.model.device_batch import Encoders, to_batch

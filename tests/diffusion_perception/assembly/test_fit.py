@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from diffusion_perception import fit
-from diffusion_perception.assemble import build_task
-from diffusion_perception.companions import encoder_setting
+from diffusion_perception.assembly import fit
+from diffusion_perception.assembly.companions import encoder_setting
+from diffusion_perception.assembly.parts import build_task
 from diffusion_perception.settings import bind
 from diffusion_perception.train_job import EncoderConfig, TrainJob
 from shards.contract.manifest import Manifest, fingerprint
