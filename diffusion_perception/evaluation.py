@@ -7,12 +7,12 @@ the scores. The pass itself is `vpd.inference.evaluate`; which processes there a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffusion_perception.devices import cpu_threads
 from diffusion_perception.predicting.outputs import check_writable
 from diffusion_perception.train_job import check_workers
 from shards.errors import ConfigError
@@ -129,8 +129,6 @@ class Evaluator:
 
         self.job = job
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cpu":
-            torch.set_num_threads(min(max(int(job.cpus_per_worker), 1), os.cpu_count() or 1))
         self.trained = load_trained(job.run, job.checkpoint, self.device)
         self.scored = 0
 
@@ -144,22 +142,23 @@ class Evaluator:
         data = self.trained.data
         shards = open_set(url, data, None if self.job.sets else data.val_subset)
         export = self.job.export
-        metric = evaluate(
-            self.trained.model,
-            self.trained.task,
-            shards,
-            rank=rank,
-            world=max(self.job.workers, 1),
-            batch_size=self.job.batch_size or self.trained.data.eval_batch_size,
-            device=self.device,
-            encoders=self.trained.encoders_for(shards.manifest),
-            autocast=autocast_of(self.trained.precision, self.device),
-            text=self.trained.data.text,
-            vision=self.trained.model.reads_vision,
-            limit=self.job.limit,
-            progress=progress or self._note,
-            on_record=self._exporter(f"{export}/{shards.manifest.name}") if export else None,
-        )
+        with cpu_threads(self.device, self.job.cpus_per_worker):
+            metric = evaluate(
+                self.trained.model,
+                self.trained.task,
+                shards,
+                rank=rank,
+                world=max(self.job.workers, 1),
+                batch_size=self.job.batch_size or self.trained.data.eval_batch_size,
+                device=self.device,
+                encoders=self.trained.encoders_for(shards.manifest),
+                autocast=autocast_of(self.trained.precision, self.device),
+                text=self.trained.data.text,
+                vision=self.trained.model.reads_vision,
+                limit=self.job.limit,
+                progress=progress or self._note,
+                on_record=self._exporter(f"{export}/{shards.manifest.name}") if export else None,
+            )
         return metric.state
 
     def progress(self) -> int:

@@ -6,7 +6,6 @@ Owns what surrounds the loop on every process: threads, parts, where checkpoints
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_perception import plugins, settings
 from diffusion_perception.assembly.run import build_parts
 from diffusion_perception.changed_settings import check_unchanged
+from diffusion_perception.devices import cpu_threads
 from shards.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,35 +57,34 @@ def train(
     from vpd.training.worker import Worker
 
     worker = worker or Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    if worker.device.type == "cpu":
-        torch.set_num_threads(min(max(int(job.run.cpus_per_worker), 1), os.cpu_count() or 1))
-    parts = build_parts(job, worker.device)
-    store = CheckpointStore(job.folder)
-    latest = resumable(store, parts.train_set.manifest, job.data.batch_size)
-    if latest:
-        check_unchanged(job, store, latest)
-    log = None
-    if worker.rank == 0:
-        log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=_say)
-    try:
-        if log and job.loop.pictures and parts.val_set:  # nobody else draws
-            parts.canvas = _canvas_of(job.loop.pictures_from, log)
-        if log and job.run.track:
-            log.track(_tracker_of(job, store, log))
-        return loop.train(
-            job.training,
-            parts,
-            worker,
-            store,
-            log,
-            wrap=wrap,
-            report=report,
-            asked_to_end=asked_to_end,
-            resolved=settings.to_plain(job),
-        )
-    finally:
-        if log:
-            log.close()
+    with cpu_threads(worker.device, job.run.cpus_per_worker):
+        parts = build_parts(job, worker.device)
+        store = CheckpointStore(job.folder)
+        latest = resumable(store, parts.train_set.manifest, job.data.batch_size)
+        if latest:
+            check_unchanged(job, store, latest)
+        log = None
+        if worker.rank == 0:
+            log = RunLog(job.folder, resume_step=latest.step if latest else 0, echo=_say)
+        try:
+            if log and job.loop.pictures and parts.val_set:  # nobody else draws
+                parts.canvas = _canvas_of(job.loop.pictures_from, log)
+            if log and job.run.track:
+                log.track(_tracker_of(job, store, log))
+            return loop.train(
+                job.training,
+                parts,
+                worker,
+                store,
+                log,
+                wrap=wrap,
+                report=report,
+                asked_to_end=asked_to_end,
+                resolved=settings.to_plain(job),
+            )
+        finally:
+            if log:
+                log.close()
 
 
 def _canvas_of(folder: str, log: RunLog) -> Callable[[StoredRecord], np.ndarray]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ settings.load_profile("shared machine")
 # threads that share a busy core wait for each other, up to forty times as long as a tiny model computes.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")  # where a test wants two, the one that waits leaves its core to others
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # The processes that tests start, some sixty, each read this project's modules: the first ones keep what they compiled.
@@ -35,6 +38,17 @@ RECORDINGS = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDINGS] = chosen_set(os.environ.get(VARIABLE))
+
+
+@contextmanager
+def threads_as_they_were() -> Iterator[None]:
+    """A build on the CPU takes as many threads as its job says and leaves them so, since its process is its own. Here
+    all later tests would compute on them: twice the work, and the second thread waits for a core that others want."""
+    try:
+        yield
+    finally:
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,6 +80,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ordered(items)
     else:
         items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    with threads_as_they_were():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    with threads_as_they_were():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

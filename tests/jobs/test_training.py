@@ -49,6 +49,12 @@ def test_stopping_and_resuming_gives_the_losses_of_one_run(
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_a_notebook_that_trains_computes_on_its_own_threads_again(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(2)  # and conftest sets it back
+    train_here(train_settings(sets, tiny_sd, tmp_path, over={"loop.steps": 1}))
+    assert torch.get_num_threads() == 2
+
+
 def test_losses_fall_and_every_step_has_its_own(sets: Path, tiny_sd: Path, tmp_path: Path) -> None:
     over = {"loop.steps": 25, "optim.lr": 3e-3}
     losses = list(train_here(train_settings(sets, tiny_sd, tmp_path, over=over)).values())
