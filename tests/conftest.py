@@ -63,12 +63,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Nothing that this loads is garbage. Looking for some takes a third of it, and most of a second at every training
-    afterwards (`vpd.training.step.garbage`), which leaves alone what somebody has put aside."""
+    afterwards (`vpd.training.step.garbage`), which leaves alone what somebody has put aside. What tests load later is
+    looked through more rarely than Python would: a tenth of all time went there."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10 * gc.get_threshold()[0], 10, 50)
         gc.enable()
 
 

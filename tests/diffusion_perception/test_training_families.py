@@ -22,7 +22,7 @@ from vpd.backbones.sd_unet.facts import facts_of
 from vpd.training.memory.without_data import model_like
 from vpd.training.worker import Worker
 
-STEPS = 20
+STEPS = 10
 FAMILIES = {  # strides of the levels; SD-Turbo is an SD 2, CleanDIFT's weights are those of an SD 1 or 2
     "sd15": (8, 16, 32, 64),
     "sd21": (8, 16, 32, 64),
