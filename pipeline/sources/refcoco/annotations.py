@@ -15,6 +15,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,21 +73,23 @@ class Refer:
     sha256: Mapping[str, str]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Plain tuples for named ones, packed already: a worker has them in a third of the time."""
+        """Columns of plain values in place of a quarter of a million tuples, packed already: both ends are quicker."""
         with without_collection():
-            refs = [(ref[:-1], [tuple(sentence) for sentence in ref.sentences]) for ref in self.refs]
-            annotations, images = (list(map(tuple, found.values())) for found in (self.annotations, self.images))
-            packed = pickle.dumps((refs, annotations, images), pickle.HIGHEST_PROTOCOL)
+            refs = ((*ref[:-1], len(ref.sentences)) for ref in self.refs)
+            said = (sentence for ref in self.refs for sentence in ref.sentences)
+            tables = (refs, said, self.annotations.values(), self.images.values())
+            packed = pickle.dumps([list(zip(*rows, strict=True)) for rows in tables], pickle.HIGHEST_PROTOCOL)
         return {"packed": packed, "categories": self.categories, "sha256": self.sha256}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         with without_collection():
-            refs, annotations, images = pickle.loads(state.pop("packed"))
+            refs, said, annotations, images = (zip(*rows, strict=True) for rows in pickle.loads(state.pop("packed")))
+            sentences = map(Sentence._make, said)
             vars(self).update(
                 state,
-                refs=tuple(Ref._make((*fields, tuple(map(Sentence._make, said)))) for fields, said in refs),
-                annotations={fields[0]: Annotation._make(fields) for fields in annotations},
-                images={fields[0]: ImageEntry._make(fields) for fields in images},
+                refs=tuple(Ref._make((*fields, tuple(islice(sentences, number)))) for *fields, number in refs),
+                annotations={one.ann_id: one for one in map(Annotation._make, annotations)},
+                images={one.image_id: one for one in map(ImageEntry._make, images)},
             )
 
     @property

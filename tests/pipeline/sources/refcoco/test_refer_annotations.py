@@ -200,6 +200,20 @@ def test_what_was_read_travels_whole(refer: Refer) -> None:
     }
 
 
+def test_refs_without_a_sentence_or_an_annotation_travel(tmp_path: Path) -> None:
+    """Each of them keeps its own sentences, between others that have none."""
+    records = [ref(1, 7, 3), ref(2, 7, 4, "left", "the left one"), ref(3, 7, 5), ref(4, 7, 6, "right")]
+    (tmp_path / HERE).write_bytes(pickle.dumps(records))
+    instances = tmp_path / "instances.json"
+    instances.write_bytes(orjson.dumps({"annotations": [], "images": [], "categories": []}))
+    refer = load_refer(tmp_path / HERE, instances)
+    copy = pickle.loads(pickle.dumps(refer))
+    assert copy == refer
+    assert [len(one.sentences) for one in copy.refs] == [0, 2, 0, 1]
+    assert not copy.annotations
+    assert not copy.images
+
+
 def test_an_unreadable_file_is_a_source_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         load_refer(tmp_path / "absent.p", tmp_path / "instances.json")
