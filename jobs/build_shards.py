@@ -33,6 +33,7 @@ from jobs import program
 from jobs.command_line import CommandLine
 from jobs.dispatch import dispatch
 from jobs.encoder_pool import EncoderPool, rendering_words
+from jobs.for_good import for_good
 from pipeline.building.plan import PlannedShard
 from pipeline.example import Source
 from shards.contract.manifest import Manifest
@@ -54,7 +55,8 @@ def run(words: list[str]) -> None:
     command = CommandLine.parse(words, flags=FLAGS)
     job, is_dry = placed(settings.bind(JOB, draft(command))), "dry-run" in command.flags
     with EncoderPool(job, "local" in command.flags) as pool:
-        source, splits = forecast_build(job, None if is_dry else pool.begin)
+        with for_good():
+            source, splits = forecast_build(job, None if is_dry else pool.begin)
         print(settings.spelled_out(job), flush=True)
         for forecast in splits.values():
             for line in forecast.lines():

@@ -14,6 +14,7 @@ from typing import Any
 from diffusion_perception import settings
 from diffusion_perception.building.assignment import Assignment, Described
 from diffusion_perception.building.builder import BuildJob, ShardBuilder
+from jobs.for_good import for_good
 from jobs.render_crew import RenderCrew
 from pipeline.building.plan import PlannedShard
 from pipeline.example import Source
@@ -38,13 +39,14 @@ class EncoderActor:
 
     def load_encoders(self) -> None:
         """While the source is on its way. What fails here fails again where it is asked for, and is said then."""
-        with suppress(Exception):
+        with suppress(Exception), for_good():
             self._builder.load_encoders()
 
     def take(self, source: Source) -> None:
         """The source as the driver has read it. No argument of the constructor, which Ray would need again: an actor
         that starts anew reads the files itself."""
-        self._builder.source = source
+        with for_good():
+            self._builder.source = source
 
     def describe(self, split: str) -> Described:
         """What it would make of a split."""
