@@ -80,7 +80,8 @@ class Actor:
     def __init__(self, work: Work, machine: Machine) -> None:
         self.work, self.machine, self.clock = work, machine, Clock()
         self.cores, self.lock = self.clock.semaphore(machine.cpus), self.clock.semaphore(1)
-        self.turn, self.others = self.clock.semaphore(1), self.clock.semaphore(machine.render_workers)
+        self.filling, self.turn = self.clock.semaphore(1), self.clock.semaphore(1)
+        self.others = self.clock.semaphore(machine.render_workers)
         self.busy_s = 0.0
         size, self.batch = work.settings.records_per_shard, work.settings.image_batch
         self.sizes = [min(size, work.pictures - first) for first in range(0, work.pictures, size)]
@@ -99,8 +100,7 @@ class Actor:
         """The calling thread: one shard after the other; records, tar, hashes."""
         while self.todo:
             shard = _Shard(self, self.todo.pop(0))
-            for stage in (shard.decoding(), shard.batching(), shard.encoding()):
-                self.clock.resume(stage, 0.0)
+            self.clock.resume(shard.encoding(), 0.0)
             yield from shard.writing()
             yield self.work.sync_s  # no core has to do with that
 
@@ -159,7 +159,11 @@ class _Shard:
 
     def encoding(self) -> Process:
         actor = self.actor
-        yield self.batches  # before the turn, as `stages.encode` does
+        yield actor.filling  # and this before the turn, as `stages.encode` does
+        for stage in (self.decoding(), self.batching()):
+            actor.clock.resume(stage, 0.0)
+        yield self.batches
+        actor.filling.give()
         yield actor.turn
         for first in range(0, self.pictures, self.size):
             if first:

@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="another checkout, in turns with this one")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script ignores it in its background
     sides = {"here": ROOT} | ({"there": options.against.resolve()} if options.against else {})
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:

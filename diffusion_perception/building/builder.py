@@ -19,6 +19,7 @@ from pipeline.building import environments
 from pipeline.building.plan import PlannedShard
 from pipeline.building.previous import Previous
 from pipeline.building.recipe import BuildSettings, shared_sha256
+from pipeline.building.stages import Turns
 from pipeline.example import Source
 from pipeline.prompts.class_table import ClassTable, PromptSettings, class_table
 from shards.errors import ConfigError
@@ -147,7 +148,7 @@ class ShardBuilder:
         if source is not None:
             self.source = source
         self.device = device
-        self._loading, self._turn = threading.RLock(), threading.Lock()
+        self._loading, self._turns = threading.RLock(), Turns()
         self._progress: dict[str, tuple[int, int]] = {}
         self._described: dict[str, Described] = {}
         self._shared: dict[str, str] = {}
@@ -224,8 +225,8 @@ class ShardBuilder:
         from pipeline.building.shard import build_shard
 
         folder, split = open_folder(work.folder, storage_options=self.job.storage), work.split
-        # A started-again actor loads once, whichever of its two builds comes first. Not under `_turn`, which the other
-        # build holds for as long as it encodes: this one is to decode meanwhile.
+        # A started-again actor loads once, whichever of its two builds comes first. Not in a turn, which is the
+        # other build's for as long as it encodes: this one is to decode meanwhile.
         with self._loading:
             source, image, sentences = self.source, self.views_encoder, self.sentences
             views, described = self._views(split), self.describe(split)
@@ -253,7 +254,7 @@ class ShardBuilder:
                 work.order.place(folder),
                 self.job.settings,
                 note,
-                self._turn,
+                self._turns,
                 previous,
                 shared,
                 elsewhere,

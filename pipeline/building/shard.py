@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
-from threading import Lock
 from typing import Any
 
 from pipeline.building import environments
@@ -36,7 +35,7 @@ from pipeline.building.plan import PlannedShard
 from pipeline.building.prefetch import in_thread, map_ahead
 from pipeline.building.previous import Earlier, EarlierRecords, Previous
 from pipeline.building.recipe import BuildSettings, schema_of, shared_sha256
-from pipeline.building.stages import EncodedExample, Kept, RenderedExample, batches_of, encode, record_of
+from pipeline.building.stages import EncodedExample, Kept, RenderedExample, Turns, batches_of, encode, record_of
 from pipeline.building.taking_over import FirstStage
 from pipeline.encoders import ImageEncoder, TextEncoder
 from pipeline.example import Source
@@ -63,7 +62,7 @@ def build_shard(
     folder: Place,
     settings: BuildSettings,
     progress: Progress | None = None,
-    turn: Lock | None = None,
+    turns: Turns | None = None,
     previous: Previous | None = None,
     shared: str = "",
     elsewhere: Elsewhere | None = None,
@@ -80,7 +79,7 @@ def build_shard(
     `elsewhere` loads and renders the records in place of this process's decode threads.
 
     Writing ends with hashing and syncing, when the encoders have nothing to do. To keep them busy, call this for the
-    next shard from another thread with the same `turn`: it decodes at once and encodes as soon as this one has done so.
+    next shard from another thread with the same `turns`: it decodes ahead, and encodes as soon as this one has done so.
     """
     schema = schema_of(source, view_plan, vae, text, settings)
     with _earlier(previous, planned, schema) as (earlier, taken):
@@ -91,7 +90,7 @@ def build_shard(
         else:
             examples = received(elsewhere, planned.keys, settings.decode_ahead, first_stage.origins)
         batches = in_thread(batches_of(examples, vae, text, view_plan.size_px, settings), BATCHES_AHEAD, "batch")
-        outcomes = in_thread(encode(batches, vae, text, settings, turn or Lock()), 2 * settings.image_batch, "encode")
+        outcomes = in_thread(encode(batches, vae, text, settings, turns or Turns()), 2 * settings.image_batch, "encode")
         told = _Told(first_stage.origins, schema.key_characters, progress)
         with closing(examples), closing(batches), closing(outcomes), closing(told.records(outcomes)) as accepted:
             first = next(accepted, None)
@@ -160,10 +159,10 @@ def build_shards(
     settings: BuildSettings,
 ) -> Iterator[FinishedShard]:
     """`build_shard` of one shard after the other, each encoding while the one before it is hashed and synced."""
-    turn = Lock()
+    turns = Turns()
 
     def build(shard: PlannedShard) -> FinishedShard:
-        return build_shard(shard, source, split, view_plan, vae, text, folder, settings, turn=turn)
+        return build_shard(shard, source, split, view_plan, vae, text, folder, settings, turns=turns)
 
     return map_ahead(build, planned, threads=2, ahead=1)
 

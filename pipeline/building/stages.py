@@ -157,19 +157,28 @@ def batches_of(
     yield batch
 
 
+class Turns:
+    """What shards that are built at the same time with the same encoders have in common: they fill their first batches
+    one after the other, since an encoder waits half as long for one as for two, and encode one after the other."""
+
+    def __init__(self) -> None:
+        self.filling, self.encoding = Lock(), Lock()
+
+
 def encode(
-    batches: Iterator[EncoderBatch], vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings, turn: Lock
+    batches: Iterator[EncoderBatch], vae: ImageEncoder, text: TextEncoder | None, settings: BuildSettings, turns: Turns
 ) -> Generator[EncodedExample | Rejected | Kept, None, None]:
     """What the encoders make of each example, as far as nothing known says it. Examples wait here until their
     sentences' batch is full.
 
-    `turn` is held from the first batch to the last: shards built at the same time with the same encoders take turns.
+    The turn at the encoders lasts from the first batch to the last.
     """
     states = TextStates(text, settings.text_batch) if text is not None and settings.text == "states" else None
     rows: deque[dict[str, np.ndarray]] = deque()  # encoded views that belong to no example yet
     waiting: deque[EncodedExample | Rejected | Kept] = deque()
-    first = next(batches)  # before the turn, so that decoding is under way when it comes
-    with turn:
+    with turns.filling:
+        first = next(batches)  # before the turn, so that decoding is under way when it comes
+    with turns.encoding:
         for batch in chain([first], batches):
             if batch.filled:
                 arrays = _encoded(vae, batch.pixels)
