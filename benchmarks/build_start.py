@@ -6,8 +6,9 @@
 
 The command is the one people type, against a cluster that runs already, as `ray job submit` finds one. Wall time says
 little on a machine that others use, so that CPU seconds are given, too: the driver's and the encoder actor's from their
-starts, until the encoder is called first. They work one after the other for the most part, so that on idle cores the
-wall time lies between the larger and the sum of both. `at` lists what the driver had spent when it said something.
+starts, until the encoder is called first. The actor starts after a fifth of the driver's work; then both have a
+core each, so that on two idle ones the wall time is the actor's and that fifth. `at` lists what the driver had spent
+when it said something.
 """
 
 from __future__ import annotations
