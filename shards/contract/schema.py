@@ -238,8 +238,12 @@ def check_key(key: str) -> None:
 
 def are_keys(texts: Sequence[str]) -> bool:
     """Whether `check_key` takes each of them."""
-    lines = "\n".join(["", *texts])
-    if lines.count("\n") != len(texts) or "\n\n" in f"{lines}\n" or "\n__" in lines:
+    return are_key_lines("\n".join(["", *texts]), len(texts))
+
+
+def are_key_lines(lines: str, number: int) -> bool:
+    """Whether `check_key` takes each of so many texts, a line end before each."""
+    if lines.count("\n") != number or "\n\n" in f"{lines}\n" or "\n__" in lines:
         return False
     return not lines.encode("utf-8", "surrogatepass").translate(None, _IN_KEYS + b"\n")
 

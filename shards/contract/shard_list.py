@@ -11,7 +11,7 @@ from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from itertools import chain
+from itertools import chain, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any, overload
 
@@ -40,6 +40,10 @@ class Shards(Sequence[ShardEntry]):
     def are_distinct(self) -> bool:
         """Whether no two have the same name."""
         return len({shard.name for shard in self}) == len(self)
+
+    def tars(self) -> Iterator[tuple[str, int]]:
+        """(name, bytes of the tar) of each."""
+        return ((shard.name, shard.tar_bytes) for shard in self)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -125,6 +129,10 @@ class ShardList(Shards):
     def are_distinct(self) -> bool:
         return self._unlike
 
+    def tars(self) -> Iterator[tuple[str, int]]:
+        names = (self._names[start:end] for start, end in pairwise(self._ends.tolist()))
+        return zip(names, self._numbers["tar_bytes"].tolist(), strict=True)
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -165,6 +173,11 @@ def numbers_of(shards: Sequence[ShardEntry], name: str) -> np.ndarray:
     if isinstance(shards, Shards):
         return shards.numbers(name)
     return np.array([getattr(shard, name) for shard in shards], np.int64)
+
+
+def tars_of(shards: Sequence[ShardEntry]) -> Iterator[tuple[str, int]]:
+    """(name, bytes of the tar) of each: quicker than of its entry."""
+    return shards.tars() if isinstance(shards, Shards) else ((shard.name, shard.tar_bytes) for shard in shards)
 
 
 def are_distinct(shards: Sequence[ShardEntry]) -> bool:

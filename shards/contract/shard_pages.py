@@ -13,15 +13,17 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from shards.contract.entries import LARGEST, ShardEntry, check_sha256
 from shards.contract.npy import rows_header
-from shards.contract.schema import are_keys, check_key
+from shards.contract.schema import are_key_lines, check_key
 from shards.contract.shard_list import NUMBERS, numbers_of
 from shards.errors import CorruptShard, SchemaMismatch
+from shards.native.library import address_of, library
 from shards.storage.atomic import sha256_bytes
 from shards.storage.storage import Folder
 
@@ -94,16 +96,22 @@ def encoded(shards: Sequence[ShardEntry]) -> tuple[PageList, dict[str, bytes]]:
 
 
 def counts_in(payload: bytes, number: int, where: str, form: str) -> dict[str, np.ndarray]:
-    """i64 [number] by name of the count; SchemaMismatch for a number that no shard can have."""
+    """i64 [number] by name of the count, where they lie in the file; SchemaMismatch for what no shard can have."""
     rows = _rows_in(payload, _COUNTS, number, f"{where}/{COUNTS_NAME}")
-    counts = {name: np.ascontiguousarray(rows[name], np.int64) for name in NUMBERS}
+    counts = {name: rows[name] for name in NUMBERS}
+    every = rows.view(_COUNTS[0]).reshape(number, len(NUMBERS))
+    if number and (every.min() < 0 or int(every.max()) * number >= LARGEST):  # one of them, perhaps
+        _check_counts(counts, form)
+    return counts
+
+
+def _check_counts(counts: Mapping[str, np.ndarray], form: str) -> None:
     for name, column in counts.items():
-        if number and not 0 <= column.min() <= column.max() < LARGEST:
+        if not 0 <= column.min() <= column.max() < LARGEST:
             place = int(np.flatnonzero((column < 0) | (column >= LARGEST))[0])
             raise SchemaMismatch(f"{form}shard {place}: {name} is {column[place]}; expected 0 to 2^62")
         if column.sum(dtype=np.float64) >= LARGEST:
             raise SchemaMismatch(f"{form}{name} of all shards sum to {sum(column.tolist())}; expected 0 to 2^62")
-    return counts
 
 
 def page_in(payload: bytes, number: int, where: str) -> np.ndarray:
@@ -112,10 +120,13 @@ def page_in(payload: bytes, number: int, where: str) -> np.ndarray:
     row_bytes = (len(payload) - _header_bytes(payload)) // max(1, number)
     width = min(max(1, row_bytes - 64), _LONGEST_NAME)
     rows = _rows_in(payload, _page_dtype(width), number, where)
+    native = library()
+    if native is not None and native.are_names(number, address_of(rows), rows.itemsize, width):
+        return rows
     names = rows["name"].tolist()
-    if not are_keys(texts := [name.decode("latin1") for name in names]):
-        for text in texts:
-            check_key(text)
+    if not are_key_lines(b"\n".join([b"", *names]).decode("latin1"), number):
+        for name in names:
+            check_key(name.decode("latin1"))
     if len(set(names)) != number:
         raise CorruptShard(f"{where}: it names a shard twice; the file was edited, restore it")
     return rows
@@ -143,6 +154,7 @@ def sweep_files(folder: Folder, named: Mapping[str, Any]) -> None:
         folder.remove(name)
 
 
+@cache
 def _page_dtype(width: int) -> np.dtype:
     return np.dtype([("name", f"S{width}"), ("tar_sha256", *_DIGEST), ("idx_sha256", *_DIGEST)])
 
@@ -160,6 +172,11 @@ def _rows_file(rows: np.ndarray) -> bytes:
     return rows_header(rows.dtype, len(rows)) + rows.tobytes()
 
 
+@lru_cache(maxsize=64)
+def _header(dtype: np.dtype, number: int) -> bytes:
+    return rows_header(dtype, number).rstrip()
+
+
 def _header_bytes(payload: bytes) -> int:
     """Up to the first row, as the file says; what it says is compared with what it should."""
     return 10 + (struct.unpack("<H", payload[8:10])[0] if len(payload) >= 10 else 0)
@@ -167,7 +184,7 @@ def _header_bytes(payload: bytes) -> int:
 
 def _rows_in(payload: bytes, dtype: np.dtype, number: int, where: str) -> np.ndarray:
     """[number] rows; CorruptShard for a file of another form."""
-    header = rows_header(dtype, number).rstrip()
+    header = _header(dtype, number)
     start = _header_bytes(payload)
     # the length of the header, in its bytes 8 and 9, depends on how its writer fills it up
     found = payload[:8] + header[8:10] + payload[10:start].rstrip()

@@ -25,8 +25,10 @@ _TIMEOUT_S = 120
 def library_name() -> str:
     """Of the library of these sources on this kind of machine."""
     digest = hashlib.sha256(" ".join([*_FLAGS, *_LIBRARIES]).encode())
-    for path in sorted([*FOLDER.glob("*.c"), *FOLDER.glob("*.h")]):
-        digest.update(path.name.encode() + path.read_bytes())
+    for name in sorted(os.listdir(FOLDER)):  # at the first read of every process: `glob` takes five times as long
+        if name.endswith((".c", ".h")):
+            with open(f"{FOLDER}/{name}", "rb", buffering=0) as file:
+                digest.update(name.encode() + file.read())
     return f"reading-{digest.hexdigest()[:16]}-{sys.platform}-{platform.machine()}.so"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sysconfig
 from ctypes import c_char_p, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from shards.native.compiling import FOLDER, library_name
 
@@ -31,13 +32,27 @@ def reading_with() -> str:
     return f"compiled C ({said})" if found else f"Python ({said})"
 
 
+def address_of(array: np.ndarray) -> int:
+    """Where its first number lies: quicker than `array.ctypes`."""
+    return array.__array_interface__["data"][0]
+
+
+def _installed(name: str) -> Path | None:
+    """The library in the environment's packages."""
+    import sysconfig  # it takes longer than a batch, and a library beside its sources needs none
+
+    path = Path(sysconfig.get_path("platlib")) / "shards" / "native" / name
+    return path if path.exists() else None
+
+
 @cache
 def _loaded() -> tuple[ctypes.CDLL | None, str]:
     """(the library, where it is), or (None, why not)."""
     try:
         name = library_name()
-        places = [FOLDER / name, Path(sysconfig.get_path("platlib")) / "shards" / "native" / name]
-        path = next((path for path in places if path.exists()), None)
+        path = FOLDER / name
+        if not path.exists():
+            path = _installed(name)
         if path is None:
             return None, "nothing is compiled for these sources; `python -m shards.native` does it"
         found = ctypes.CDLL(str(path))
@@ -45,11 +60,20 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         found.unmap_file.argtypes, found.unmap_file.restype = (c_int64, c_int64), None
         found.read_rows.argtypes = (c_int64, c_int64, c_char_p, c_char_p, c_int)
         found.read_rows.restype = c_int64
-        found.permute.argtypes, found.permute.restype = (c_int64, c_void_p, c_void_p, c_void_p), None
+        found.permute.argtypes = (c_int64, c_void_p, c_void_p, c_int64, c_void_p, c_int64)
+        found.phase_ends.argtypes = (c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p)
+        found.window_items.argtypes = (c_int64, c_void_p, c_char_p)
+        found.permute.restype = found.phase_ends.restype = found.window_items.restype = None
         found.cut_quotients.argtypes = (
             c_int64, c_int64, c_void_p, c_void_p, c_int, ctypes.c_float, c_void_p, c_int64,
         )  # fmt: skip
         found.cut_quotients.restype = None
+        found.pack_index.argtypes = (c_void_p, c_char_p, c_void_p, c_int64, *[c_void_p] * 5)
+        found.write_table.argtypes = (
+            c_void_p, c_char_p, c_void_p, c_int, c_int64, c_void_p, c_void_p, c_int, c_void_p,
+        )  # fmt: skip
+        found.write_table.restype = None
+        found.are_names.argtypes = (c_int64, c_void_p, c_int64, c_int64)
         found.copy_and_hash.argtypes = (c_void_p, c_void_p, c_int64, c_int)
         found.copy_and_hash.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:

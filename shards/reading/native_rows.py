@@ -10,8 +10,7 @@ import struct
 from collections.abc import Sequence
 from ctypes import CDLL
 
-import numpy as np
-
+from shards.native.library import address_of
 from shards.reading.member_column import MemberColumn
 from shards.storage.open_files import TarBytes
 
@@ -32,10 +31,6 @@ def _handed_over(column: MemberColumn) -> bytes:
     starts, lengths, hashes = column.places
     varies = not isinstance(lengths, int)
     return _COLUMN.pack(
-        _address(starts), _address(lengths) if varies else 0, _address(hashes), _address(column.memory),
+        address_of(starts), address_of(lengths) if varies else 0, address_of(hashes), address_of(column.memory),
         0 if varies else lengths,
     )  # fmt: skip
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]

@@ -7,12 +7,14 @@ and ranks, workers and resume need nothing but a number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from shards.errors import ConfigError
+from shards.reading.counts import Counts
 from shards.reading.mixing import Mixing
 from shards.reading.mixture import MixedOrder, MixedWindow
 from shards.reading.permutation import keyed, permute
@@ -32,7 +34,7 @@ class ShardCounts(Protocol):
         """How many shards each of these has."""
         ...
 
-    def shard_items(self, unit: str = "item") -> tuple[int, ...]:
+    def shard_items(self, unit: str = "item") -> Sequence[int]:
         """Samples per shard."""
         ...
 
@@ -61,7 +63,7 @@ class Order:
         if not self.shuffle:
             return place
         drawn_of = np.zeros_like(epoch) if self.fixed else epoch
-        return permute(place, np.full_like(place, self.n_items), keyed(self.seed, drawn_of))
+        return permute(place, np.array([self.n_items]), keyed(self.seed, drawn_of))
 
     def epochs(self, positions: np.ndarray) -> np.ndarray:
         """i64 [P]: which epoch each sample belongs to."""
@@ -94,15 +96,16 @@ def order_of(
         )
     if window_shards and not shuffle:
         raise ConfigError("window_shards is a way to shuffle; leave it 0 with shuffle=False")
-    counts, start, each = shards.shard_items(unit), 0, []
+    counts, start, each = Counts.of(shards.shard_items(unit)), 0, []
     for n_shards in shards.part_shards:
         each.append(counts[start : start + n_shards])
         start += n_shards
-    plain = [Order(sum(own), seed, shuffle, fixed) for own in each] if not window_shards else []
+    sums = [int(own.array.sum()) for own in each]
+    plain = [Order(n_items, seed, shuffle, fixed) for n_items in sums] if not window_shards else []
     windowed = [WindowedOrder(own, seed, window_shards) for own in each] if window_shards else []
     if shards.mixing is None:
         return (plain or windowed)[0]
-    turns = shards.mixing.turns([sum(own) for own in each])
+    turns = shards.mixing.turns(sums)
     return MixedWindow(tuple(windowed), turns) if windowed else MixedOrder(tuple(plain), turns)
 
 

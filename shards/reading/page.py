@@ -19,6 +19,7 @@ _OF_FIELD = ("offset", "length", "rows", "first_hash")  # then these of every fi
 _N_RECORD, _N_FIELD = len(_OF_RECORD), len(_OF_FIELD)
 KEY_START, KEY_LENGTH = 2, 3
 PLACE, FIRST_ROW, N_ROWS, ROW_END = 1, 2, 3, 4  # columns of an item; column 0 is its record
+N_RUN = 5  # of them
 
 
 @dataclass(frozen=True)

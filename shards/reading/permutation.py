@@ -7,9 +7,11 @@ integer arithmetic, the same on every machine.
 
 from __future__ import annotations
 
+from ctypes import CDLL
+
 import numpy as np
 
-from shards.native.library import library
+from shards.native.library import address_of, library
 
 _ROUNDS = 4
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -27,16 +29,13 @@ def keyed(seed: int, *parts: np.ndarray | int) -> np.ndarray:
 
 
 def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """i64 [P]: where a permutation of 0 .. size - 1, chosen by key, takes index; all three are [P], 0 <=
-    index < size.
+    """i64 [P]: where a permutation of 0 .. size - 1, chosen by key, takes index [P], 0 <= index < size; size and key
+    are [P], or [1]: one for all.
     """
-    size, key = np.broadcast_to(size, index.shape), np.broadcast_to(key, index.shape)  # C looks at no lengths
     native = library()
     if native is not None:
-        places = np.array(index, np.int64, order="C")  # [P]: a copy
-        sizes, keys = np.ascontiguousarray(size, np.int64), np.ascontiguousarray(key, np.uint64)  # [P] each
-        native.permute(len(places), places.ctypes.data, sizes.ctypes.data, keys.ctypes.data)
-        return places
+        return _permuted(native, np.array(index, np.int64, order="C"), size, key)  # a copy
+    size, key = np.broadcast_to(size, index.shape), np.broadcast_to(key, index.shape)
     result = index.astype(np.uint64)
     bits = np.frexp((size - 1).astype(np.float64))[1].astype(np.uint64)  # smallest with 2**bits >= size
     size = size.astype(np.uint64)
@@ -45,6 +44,26 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
         result[todo] = _feistel(result[todo], bits[todo], key[todo])
         todo = todo[result[todo] >= size[todo]]
     return result.astype(np.int64)
+
+
+def shuffled(count: int, key: np.ndarray) -> np.ndarray:
+    """All of 0 .. count - 1, i64 [count], as the permutation that key [1] chooses has them."""
+    native, places, size = library(), np.arange(count), np.array([count])
+    return permute(places, size, key) if native is None else _permuted(native, places, size, key)
+
+
+def _permuted(native: CDLL, places: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """The same array, other places in it."""
+    sizes, keys = _one_or_all(size, places, np.int64), _one_or_all(key, places, np.uint64)
+    native.permute(len(places), address_of(places), address_of(sizes), len(sizes) > 1, address_of(keys), len(keys) > 1)
+    return places
+
+
+def _one_or_all(values: np.ndarray, places: np.ndarray, dtype: type) -> np.ndarray:
+    """[1] or [P], which C cannot see to."""
+    if values.size != 1:
+        values = np.broadcast_to(values, places.shape)
+    return np.ascontiguousarray(values, dtype).reshape(-1)
 
 
 def _feistel(value: np.ndarray, bits: np.ndarray, key: np.ndarray) -> np.ndarray:

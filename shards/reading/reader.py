@@ -26,6 +26,8 @@ from shards.contract.npy import storage_dtype
 from shards.contract.schema import META, Field
 from shards.contract.tables import read_table
 from shards.errors import ConfigError, CorruptShard, IncompleteSet, SchemaMismatch
+from shards.reading.counts import Counts
+from shards.reading.native_page import NativePages
 from shards.reading.page import Layout, Page, page_of
 from shards.reading.paged_index import KeptPages, PagedIndex, Pages
 from shards.reading.setindex import SetIndex, join
@@ -75,7 +77,7 @@ class ShardSet:
         self.verify = verify
         self.n_records = int(self.paged.record_counts.sum())
         self.n_items = int(self.paged.item_counts.sum())
-        self._shard_items: dict[str, tuple[int, ...]] = {}
+        self._shard_items: dict[str, Counts] = {}
 
     def __reduce__(self) -> NoReturn:
         raise ConfigError(
@@ -112,12 +114,16 @@ class ShardSet:
         manifest = Manifest.load(folder)
 
         layout = Layout(manifest.schema)
+        quickly = NativePages(manifest.schema, layout)
 
         def load(number: int) -> Page:
             shard = manifest.shards[number]
-            payload = folder.read(f"{shard.name}.idx", shard.idx_sha256)
+            payload = folder.lend(f"{shard.name}.idx", shard.idx_sha256)
+            page = quickly.page(payload, shard)
+            if page is not None:
+                return page
             alone = replace(manifest, shards=(shard,))
-            index = join(alone, [ShardIndex.load(payload, manifest.schema, f"{shard.name}.idx")])
+            index = join(alone, [ShardIndex.load(bytes(payload), manifest.schema, f"{shard.name}.idx")])
             check_index(alone, index)
             return page_of(index, layout)
 
@@ -174,12 +180,13 @@ class ShardSet:
         _check_number("record", record, self.n_records, self.manifest.name)
         return StoredRecord(self, record)
 
-    def shard_items(self, unit: str = "item") -> tuple[int, ...]:
+    def shard_items(self, unit: str = "item") -> Counts:
         """Items (or rows of the item axis, `unit="row"`) per shard, for a WindowedOrder."""
         found = self._shard_items.get(unit)
         if found is None:
-            counts = self.paged.row_counts if unit == "row" else self.paged.item_counts
-            found = self._shard_items[unit] = tuple(counts.tolist())
+            paged = self.paged
+            found = Counts(paged.row_counts) if unit == "row" else Counts(paged.item_counts, paged.item_ends)
+            self._shard_items[unit] = found
         return found
 
     def table(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -7,11 +7,13 @@ first batch, and the next read says what it found. Whoever opens a tar looks at 
 
 from __future__ import annotations
 
+import _thread
 import threading
 import weakref
 from collections.abc import Sequence
 
 from shards.contract.entries import ShardEntry
+from shards.contract.shard_list import tars_of
 from shards.storage.storage import Folder
 
 FEW = 1000  # shards
@@ -28,15 +30,13 @@ class TarSizes:
 
     def __init__(self, folder: Folder, shards: Sequence[ShardEntry]) -> None:
         self.fault: Exception | None = None
-        self._thread: threading.Thread | None = None
-        self._is_asked = threading.Event()
+        self._is_asked, self._is_done = threading.Event(), threading.Event()
         if len(shards) <= FEW:
-            for shard in shards:
-                folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
-        else:
-            arguments = (weakref.ref(self), self._is_asked, folder, shards)
-            self._thread = threading.Thread(target=_look, args=arguments, name="tar-sizes", daemon=True)
-            self._thread.start()
+            for name, tar_bytes in tars_of(shards):
+                folder.check_size(f"{name}.tar", tar_bytes)
+            self._is_done.set()
+        else:  # not by a `Thread`, whose start waits until it runs
+            _thread.start_new_thread(_look, (weakref.ref(self), self._is_asked, self._is_done, folder, shards))
 
     def check(self) -> None:
         """Raise what was found, if anything was so far."""
@@ -45,22 +45,27 @@ class TarSizes:
 
     def wait(self) -> None:
         """Until all are looked at; raises what was found."""
-        if self._thread is not None:
-            self._is_asked.set()
-            self._thread.join()
+        self._is_asked.set()
+        self._is_done.wait()
         self.check()
 
 
 def _look(
-    sizes: weakref.ref[TarSizes], is_asked: threading.Event, folder: Folder, shards: Sequence[ShardEntry]
+    sizes: weakref.ref[TarSizes],
+    is_asked: threading.Event,
+    is_done: threading.Event,
+    folder: Folder,
+    shards: Sequence[ShardEntry],
 ) -> None:
     """At all of them, until nobody wants to know."""
-    is_asked.wait(LATER_S)
     try:
-        for shard in shards:
+        is_asked.wait(LATER_S)
+        for name, tar_bytes in tars_of(shards):
             if sizes() is None:
                 return
-            folder.check_size(f"{shard.name}.tar", shard.tar_bytes)
+            folder.check_size(f"{name}.tar", tar_bytes)
     except Exception as error:  # whatever it is, of a page of the list, too, the reader raises it
         if (told := sizes()) is not None:
             told.fault = error
+    finally:
+        is_done.set()

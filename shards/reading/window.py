@@ -10,15 +10,20 @@ for the last epochs asked for.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from shards.errors import ConfigError
-from shards.reading.permutation import keyed, permute
+from shards.native.library import address_of, library
+from shards.reading.counts import Counts
+from shards.reading.permutation import keyed, permute, shuffled
 
 _SHARDS, _PHASE, _PIECE = 1, 2, 3  # which permutation a key is for
+_EPOCH = struct.Struct("7q2Q")
 _KEPT_EPOCHS = 2  # a batch at the end of one reaches into the next
 
 
@@ -26,7 +31,7 @@ _KEPT_EPOCHS = 2  # a batch at the end of one reaches into the next
 class WindowedOrder:
     """`shard_items[s]` items in shard s; a seeded order that uses `window` shards at a time."""
 
-    shard_items: tuple[int, ...]
+    shard_items: Sequence[int]
     seed: int
     window: int
 
@@ -35,6 +40,9 @@ class WindowedOrder:
             raise ConfigError(f"a window needs shards of at least one item each, got {self.shard_items[:8]}")
         if self.window < 1:
             raise ConfigError(f"window is {self.window}, expected at least one shard")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return WindowedOrder, (self.shard_items, self.seed, self.window)  # tables have addresses of this process
 
     @property
     def n_items(self) -> int:
@@ -89,7 +97,12 @@ class WindowedOrder:
         return min(len(self.shard_items), self.window + whole + 1 + ahead)
 
     def _in_epoch(self, epoch: int, places: np.ndarray) -> np.ndarray:
-        table, pieces = self._table(epoch), np.arange(self.window)
+        table, native = self._table(epoch), library()
+        if native is not None:
+            found = np.array(places, np.int64, order="C")  # [P]: a copy
+            native.window_items(len(found), address_of(found), table.handed_over)
+            return found
+        pieces = np.arange(self.window)
         phase = np.searchsorted(table.phase_ends, places, side="right")  # [P]
         entered = phase[:, None] - pieces  # [P, window]: the shard that each piece of the phase is of, by its entry
         there = (entered >= 0) & (entered < len(table.shards))
@@ -105,28 +118,40 @@ class WindowedOrder:
         count = self._counts[shard]
         inside = count * piece // self.window + place - before
         inside = permute(inside, count, keyed(self.seed, epoch, _PIECE, shard))  # random pieces
-        return self._first_items[shard] + inside
+        return self._item_ends[shard] - count + inside
 
     @cached_property
     def _n_items(self) -> int:
         return int(self._counts.sum())
 
-    @cached_property
+    @property
     def _counts(self) -> np.ndarray:
-        return np.array(self.shard_items, np.int64)  # [S]
+        return self._known.array  # [S]
 
     @cached_property
-    def _first_items(self) -> np.ndarray:
-        return np.cumsum(self._counts) - self._counts  # [S]
+    def _known(self) -> Counts:
+        return Counts.of(self.shard_items)
+
+    @property
+    def _item_ends(self) -> np.ndarray:
+        return self._known.ends  # [S]
 
     @cached_property
     def _tables(self) -> dict[int, _Epoch]:
         return {}
 
+    def _made(self, epoch: int) -> _Epoch:
+        counts, ends = self._counts, self._item_ends
+        shards, phase_ends = _phases(counts, self.seed, self.window, epoch)
+        keys = [int(keyed(self.seed, epoch, which)[0]) for which in (_PHASE, _PIECE)]
+        arrays = map(address_of, (ends, shards, phase_ends))
+        handed_over = _EPOCH.pack(len(counts), self.window, address_of(counts), counts.strides[0], *arrays, *keys)
+        return _Epoch(shards, phase_ends, handed_over)
+
     def _table(self, epoch: int) -> _Epoch:
         table = self._tables.get(epoch)
         if table is None:
-            table = _epoch_table(self._counts, self.seed, self.window, epoch)
+            table = self._made(epoch)
             kept = dict(list(self._tables.items())[1 - _KEPT_EPOCHS :])
             self.__dict__["_tables"] = kept | {epoch: table}  # a new one: another thread may be looking into the old
         return table
@@ -136,6 +161,7 @@ class WindowedOrder:
 class _Epoch:
     shards: np.ndarray  # i64 [S] in order of entry
     phase_ends: np.ndarray  # i64 [S + window - 1] running size of the phases
+    handed_over: bytes  # `struct epoch` of order.c
 
 
 def _piece_sizes(counts: np.ndarray, piece: np.ndarray, window: int) -> np.ndarray:
@@ -143,13 +169,20 @@ def _piece_sizes(counts: np.ndarray, piece: np.ndarray, window: int) -> np.ndarr
     return counts * (piece + 1) // window - counts * piece // window
 
 
-def _epoch_table(counts: np.ndarray, seed: int, window: int, epoch: int) -> _Epoch:
-    number = np.arange(len(counts))
-    shards = permute(number, np.full_like(number, len(counts)), keyed(seed, epoch, _SHARDS))
+def _phases(counts: np.ndarray, seed: int, window: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """(shards in order of entry, ends of the phases) of an epoch."""
+    shards = shuffled(len(counts), keyed(seed, epoch, _SHARDS))
+    native = library()
+    if native is not None:
+        ends = np.empty(len(counts) + window - 1, np.int64)
+        native.phase_ends(
+            len(counts), window, address_of(counts), counts.strides[0], address_of(shards), address_of(ends)
+        )
+        return shards, ends
     entering = counts[shards]
     sizes = np.zeros(len(counts) + window - 1, np.int64)
-    ends: np.ndarray | int = 0  # of the pieces so far
+    so_far: np.ndarray | int = 0  # items of the pieces until then
     for piece in range(window):
-        begins, ends = ends, entering * (piece + 1) // window
-        sizes[piece : piece + len(counts)] += ends - begins
-    return _Epoch(shards, np.cumsum(sizes))
+        before, so_far = so_far, entering * (piece + 1) // window
+        sizes[piece : piece + len(counts)] += so_far - before
+    return shards, np.cumsum(sizes)

@@ -141,6 +141,6 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_bytes(payload: bytes) -> str:
+def sha256_bytes(payload: bytes | memoryview) -> str:
     """Hex sha256 of bytes in memory."""
     return hashlib.sha256(payload).hexdigest()

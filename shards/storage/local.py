@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from shards.storage.atomic import (
@@ -21,7 +22,9 @@ from shards.storage.atomic import (
     write_atomic,
 )
 from shards.storage.faults import missing, other_bytes, other_size, unreadable
-from shards.storage.open_files import FILES, Hold, TarBytes, open_plain
+from shards.storage.open_files import FILES, Hold, TarBytes, lend_plain, open_plain, read_plain
+
+T = TypeVar("T", bytes, memoryview)
 
 
 class LocalFolder:
@@ -39,13 +42,18 @@ class LocalFolder:
         return str(self.root)
 
     def read(self, name: str, sha256: str = "") -> bytes:
+        return self._checked(read_plain, name, sha256)
+
+    def lend(self, name: str, sha256: str) -> memoryview:
+        return self._checked(lend_plain, name, sha256)
+
+    def _checked(self, read: Callable[[str], T], name: str, sha256: str) -> T:
         try:
-            with open(open_plain(self.root / name), "rb") as file:
-                payload = file.read()
+            payload = read(f"{self.root}/{name}")  # quicker than a Path, as below
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(name, self) from error
         if sha256 and sha256_bytes(payload) != sha256:
-            raise other_bytes(name, self, payload, sha256)
+            raise other_bytes(name, self, bytes(payload), sha256)
         return payload
 
     def exists(self, name: str) -> bool:
@@ -53,7 +61,7 @@ class LocalFolder:
 
     def check_size(self, name: str, expected_bytes: int) -> None:
         try:
-            found_bytes = os.stat(f"{self.root}/{name}").st_size  # of every shard: quicker than a Path
+            found_bytes = os.stat(f"{self.root}/{name}").st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             raise missing(name, self) from error
         except OSError as error:

@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from ctypes import CDLL
 from functools import cache
 from operator import sub
 from pathlib import Path
@@ -34,6 +35,8 @@ _MOST_FILES = 4096
 _FEWEST_FILES = 8
 _MOST_WASTE = 8192  # bytes between two parts that one call reads over: copying them takes less than another call
 _WASTE = memoryview(bytearray(_MOST_WASTE))
+_MOST_LENT = 2**22
+_MOST_READ = 2**26  # at a time, of what one read did not give
 _FILE = struct.Struct("3q")
 
 
@@ -87,19 +90,59 @@ class TarBytes:
 Hold = Callable[[], TarBytes]  # the bytes, waiting for them; they stay on this machine while it is referenced
 
 
-def open_plain(path: Path) -> int:
+def open_plain(path: Path | str) -> int:
     """A descriptor of a plain file, to read. CorruptShard for a folder, a pipe or a device, which may have no end,
     StoreFailed for what must not be read."""
+    return _opened(path)[0]
+
+
+def read_plain(path: Path | str) -> bytes:
+    """A plain file, whole; errors as of `open_plain`."""
+    descriptor, n_bytes = _opened(path)
+    try:
+        parts = [os.read(descriptor, n_bytes + 1)]  # one more than there are: less than that is all of them
+        while parts[-1] and len(parts[0]) != n_bytes:  # Linux gives out 2 GB at a time, and a file may grow
+            parts.append(os.read(descriptor, _MOST_READ))
+    finally:
+        os.close(descriptor)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def lend_plain(path: Path | str) -> memoryview:
+    """As `read_plain`, in memory that this thread's next call uses again: new memory costs more than what is read."""
+    descriptor, n_bytes = _opened(path)
+    try:
+        if n_bytes < _MOST_LENT:
+            room = _LENT.room
+            if len(room) <= n_bytes:
+                room = _LENT.room = bytearray(n_bytes + n_bytes // 4 + 1)
+            if os.preadv(descriptor, [room], 0) == n_bytes:  # and no more, though there is room
+                return memoryview(room)[:n_bytes]
+    finally:
+        os.close(descriptor)
+    return memoryview(read_plain(path))
+
+
+class _Lent(threading.local):
+    room = bytearray()
+
+
+_LENT = _Lent()
+
+
+def _opened(path: Path | str) -> tuple[int, int]:
+    """(a descriptor, how many bytes it has)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise unreadable(path.name, path.parent, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise unreadable(Path(path).name, Path(path).parent, error) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise CorruptShard(f"{path}: is no plain file but a folder, a pipe or a device; download it again")
-    return descriptor
+        raise CorruptShard(f"{Path(path)}: is no plain file but a folder, a pipe or a device; download it again")
+    return descriptor, found.st_size
 
 
 def of_descriptor(descriptor: int, name: Path) -> TarBytes:
@@ -117,14 +160,19 @@ def of_descriptor(descriptor: int, name: Path) -> TarBytes:
 
     n_bytes = os.fstat(descriptor).st_size
     found = TarBytes(n_bytes, fill, scatter, run)
-    weakref.finalize(found, os.close, descriptor).atexit = False
-    native = library()
+    native, address = library(), 0
     if native is not None:
         address = native.map_file(descriptor, n_bytes)
         found.mapped = _FILE.pack(descriptor, address, n_bytes)
-        if address:
-            weakref.finalize(found, native.unmap_file, address, n_bytes).atexit = False
+    weakref.finalize(found, _close, native, descriptor, address, n_bytes).atexit = False
     return found
+
+
+def _close(native: CDLL | None, descriptor: int, address: int, n_bytes: int) -> None:
+    """Both the file and its map, if it has one."""
+    if native is not None and address:
+        native.unmap_file(address, n_bytes)
+    os.close(descriptor)
 
 
 def by_opening(path: Path, n_bytes: int) -> TarBytes:
@@ -170,8 +218,9 @@ class FilePool:
 
     def file(self, path: Path) -> TarBytes:
         """A file's bytes. FileNotFoundError if there is none; one replaced under the same name is opened anew."""
-        found = path.stat()
-        key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+        name = str(path)
+        found = os.stat(name)
+        key = (name, found.st_ino, found.st_size, found.st_mtime_ns)
         with self._lock:
             held = self._recent.get(key)
             if held is not None:

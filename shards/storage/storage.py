@@ -43,6 +43,10 @@ class Folder(Protocol):
         """A small file, whole. IncompleteSet if it does not exist, CorruptShard if it has another hash than said."""
         ...
 
+    def lend(self, name: str, sha256: str) -> memoryview:
+        """As `read`, in memory that this thread's next call may use again: for who keeps nothing of it."""
+        ...
+
     def exists(self, name: str) -> bool: ...
 
     def check_size(self, name: str, expected_bytes: int) -> None:

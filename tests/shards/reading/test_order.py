@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -156,3 +158,13 @@ def test_orders_of_nothing_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             broken()
+
+
+def test_an_order_that_was_asked_is_pickled_without_what_it_knows_of_this_process() -> None:
+    order = WindowedOrder((5, 9, 4), 7, 2)
+    expected = order.items(0, 40).tolist()
+    for copied in (pickle.loads(pickle.dumps(order)), copy.copy(order), copy.deepcopy(order)):
+        assert copied == order
+        assert "_tables" in vars(order)
+        assert "_tables" not in vars(copied)
+        assert copied.items(0, 40).tolist() == expected

@@ -80,12 +80,10 @@ def test_looking_ends_when_nobody_wants_to_know(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(tar_sizes, "LATER_S", 0)
     monkeypatch.setattr(LocalFolder, "check_size", check_size)
     shards = ShardSet.open(toy_root)
-    thread = shards.sizes[0]._thread
-    assert thread is not None
+    is_done = shards.sizes[0]._is_done
     assert begun.wait(60)
     del shards
     gc.collect()
     let_go.set()
-    thread.join(60)
-    assert not thread.is_alive()
+    assert is_done.wait(60)
     assert looked == ["toy-000000.tar"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import resource
+import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from shards.reading.order import Order
 from shards.reading.reader import ShardSet
 from shards.reading.stream import BatchStream
 from shards.storage.cache import ShardCache
-from shards.storage.open_files import FILES, FilePool, by_opening, most_files, wasted
+from shards.storage.open_files import FILES, FilePool, by_opening, lend_plain, most_files, read_plain, wasted
 from shards.storage.storage import open_folder
 from tests.shards.toy_set import write_toy_set
 
@@ -178,3 +181,34 @@ def test_what_is_no_plain_file_is_not_copied(tmp_path: Path, kind: str) -> None:
     {"pipe": os.mkfifo, "folder": Path.mkdir, "loop of links": lambda path: path.symlink_to(path)}[kind](path)
     with pytest.raises(ContractError, match=r"x\.tar"):
         open_folder(tmp_path).bring("x.tar", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 5000, 5 * 2**20])
+def test_a_small_file_is_read_whole_into_new_memory_or_lent(tmp_path: Path, n_bytes: int) -> None:
+    payload, other = random.Random(n_bytes).randbytes(n_bytes), tmp_path / "other"
+    (tmp_path / "file").write_bytes(payload)
+    other.write_bytes(b"x" * 3)
+    assert read_plain(tmp_path / "file") == payload
+    assert lend_plain(str(other)) == b"xxx"
+    lent = lend_plain(str(tmp_path / "file"))
+    assert lent == payload
+    with ThreadPoolExecutor(1) as pool:  # another thread has other memory
+        assert pool.submit(lend_plain, str(other)).result() == b"xxx"
+    assert lent == payload
+
+
+@pytest.mark.parametrize("said", [0, 10, 70])
+def test_a_file_that_changes_while_it_is_read_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    """As what has grown, or was cut, since its size was looked at."""
+    (tmp_path / "file").write_bytes(bytes(range(50)))
+    of = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = list(of(descriptor))
+        found[stat.ST_SIZE] = said
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    assert read_plain(tmp_path / "file") == lend_plain(tmp_path / "file") == bytes(range(50))
