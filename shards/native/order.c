@@ -31,31 +31,77 @@ static void set_keys(uint64_t *keys, uint64_t key) {
     for (int round = 0; round < ROUNDS; round++) keys[round] = key = mix(key + GOLDEN);
 }
 
-static int64_t walked(int64_t place, int64_t size, const uint64_t *keys) {
-    uint64_t value = (uint64_t)place;
+static int64_t permuted(int64_t place, int64_t size, uint64_t key) {
+    uint64_t value = (uint64_t)place, keys[ROUNDS];
     int bits; /* by way of a double, as there: it rounds where a size is beyond 2^53 */
     frexp((double)((uint64_t)size - 1), &bits);
+    set_keys(keys, key);
     do value = feistel(value, bits, keys);
     while (value >= (uint64_t)size);
     return (int64_t)value;
 }
 
-static int64_t permuted(int64_t place, int64_t size, uint64_t key) {
-    uint64_t keys[ROUNDS];
+#define TOGETHER 64 /* numbers that are walked side by side, by instructions of many numbers where there are such */
+
+/* One step of numbers that are walked alike. */
+static inline __attribute__((always_inline)) void step_all(uint64_t *restrict values, int count, int bits, const uint64_t *keys) {
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t key = keys[round], mask = ((uint64_t)1 << bits) - 1, low_mask = ((uint64_t)1 << bits / 2) - 1;
+        for (int place = 0; place < count; place++) {
+            uint64_t low = values[place] & low_mask, high = values[place] >> bits / 2;
+            high ^= mix(low ^ key) & mask >> bits / 2;
+            low ^= mix(high + key) & low_mask;
+            values[place] = ((high << bits / 2 | low) + (key >> 32)) & mask;
+        }
+    }
+}
+
+static void step(uint64_t *values, int count, int bits, const uint64_t *keys) { step_all(values, count, bits, keys); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512dq"))) static void step_wide(uint64_t *values, int count, int bits, const uint64_t *keys) {
+    step_all(values, count, bits, keys);
+}
+#endif
+
+static void walk_together(int64_t count, int64_t *places, uint64_t size, uint64_t key) {
+    uint64_t keys[ROUNDS], values[TOGETHER];
+    int bits, todo[TOGETHER];
+    void (*take)(uint64_t *, int, int, const uint64_t *) = step;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) take = step_wide;
+#endif
     set_keys(keys, key);
-    return walked(place, size, keys);
+    frexp((double)(size - 1), &bits);
+    for (int64_t start = 0; start < count; start += TOGETHER) {
+        int left = count - start < TOGETHER ? (int)(count - start) : TOGETHER;
+        for (int number = 0; number < left; number++) {
+            values[number] = (uint64_t)places[start + number];
+            todo[number] = number;
+        }
+        while (left) { /* those that landed outside go on */
+            int outside = 0;
+            take(values, left, bits, keys);
+            for (int number = 0; number < left; number++) {
+                places[start + todo[number]] = (int64_t)values[number];
+                todo[outside] = todo[number];
+                values[outside] = values[number];
+                outside += values[number] >= size;
+            }
+            left = outside;
+        }
+    }
 }
 
 /* places[i] becomes where the permutation of 0 .. size - 1 that a key chooses takes it. Sizes and keys are of each, or, with
  * a step of 0, one for all. */
 void permute(int64_t count, int64_t *places, const int64_t *sizes, int64_t size_step, const uint64_t *keys, int64_t key_step) {
-    uint64_t of_all[ROUNDS];
-    if (count) set_keys(of_all, keys[0]);
-    for (int64_t number = 0; number < count; number++) {
-        int64_t size = sizes[number * size_step];
-        places[number] =
-            key_step ? permuted(places[number], size, keys[number * key_step]) : walked(places[number], size, of_all);
+    if (!size_step && !key_step && count) {
+        walk_together(count, places, (uint64_t)sizes[0], keys[0]);
+        return;
     }
+    for (int64_t number = 0; number < count; number++)
+        places[number] = permuted(places[number], sizes[number * size_step], keys[number * key_step]);
 }
 
 static int64_t number_at(const char *numbers, int64_t step, int64_t place) {
@@ -64,19 +110,37 @@ static int64_t number_at(const char *numbers, int64_t step, int64_t place) {
     return found;
 }
 
+#define MOST_PIECES 32 /* of windows whose remainders are looked up */
+
+/* Adds what pieces of a shard have beside items / window, where more = items % window: the whole part of
+ * more * (piece + 1) / window, less that of the piece before. */
+static void add_carried(int64_t more, int64_t window, int64_t *pieces) {
+    int64_t over = 0;
+    for (int64_t piece = 0; piece < window; piece++) {
+        over += more;
+        int64_t carried = over >= window;
+        over -= carried * window;
+        pieces[piece] += carried;
+    }
+}
+
 /* ends [count + window - 1]: running size of the phases of an epoch in which shards enter in this order; the items of one
  * shard lie `step` bytes behind those of the one before. */
 void phase_ends(int64_t count, int64_t window, const char *counts, int64_t step, const int64_t *order, int64_t *ends) {
-    int64_t sum = 0;
+    int64_t sum = 0, carried[MOST_PIECES * MOST_PIECES];
+    int is_known = window <= MOST_PIECES;
     for (int64_t phase = 0; phase < count + window - 1; phase++) ends[phase] = 0;
+    if (is_known) memset(carried, 0, sizeof carried);
+    for (int64_t more = 0; is_known && more < window; more++) add_carried(more, window, carried + more * window);
     for (int64_t entered = 0; entered < count; entered++) {
-        int64_t items = number_at(counts, step, order[entered]), over = 0;
-        int64_t each = items / window, more = items % window;
-        for (int64_t piece = 0; piece < window; piece++) { /* the whole part of items * (piece + 1) / window, less the last */
-            over += more;
-            int64_t carried = over >= window;
-            over -= carried * window;
-            ends[entered + piece] += each + carried;
+        int64_t items = number_at(counts, step, order[entered]), each = items / window, more = items % window;
+        int64_t *restrict pieces = ends + entered;
+        const int64_t *known = carried + more * window;
+        if (is_known)
+            for (int64_t piece = 0; piece < window; piece++) pieces[piece] += each + known[piece];
+        else {
+            for (int64_t piece = 0; piece < window; piece++) pieces[piece] += each;
+            add_carried(more, window, pieces);
         }
     }
     for (int64_t phase = 0; phase < count + window - 1; phase++) ends[phase] = sum += ends[phase];

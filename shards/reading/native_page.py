@@ -48,6 +48,7 @@ class NativePages:
         self._item_axis = first[schema.item_axis]
         sides = [-1 if isinstance(side, str) else side for field in fields for side in field.shape]
         self._sides = np.array(sides, np.int64)
+        self._sides_at = address_of(self._sides)
         self._width = layout.width
         self._numbers = struct.Struct(f"{9 + 9 * len(fields)}q")
 
@@ -101,32 +102,26 @@ class NativePages:
         self, native: CDLL, payload: memoryview, shard: ShardEntry, head: bytes, keys: bytes, n_hashes: int
     ) -> Page | None:
         file = address_of(np.frombuffer(payload, np.uint8))
-        counts, widths = (shard.records, shard.items), (self._width, N_RUN)
-        room = np.empty(shard.records + 1 + max(counts), np.int64)
-        first_run, values = address_of(room), address_of(room[shard.records + 1 :])
-        said = [np.empty(_FIRST_SAID + _SAID * width, np.int64) for width in widths]
+        n_records, n_runs, width = shard.records, shard.items, self._width
+        room = np.empty(n_records + 1 + max(n_records, n_runs), np.int64)
+        first_run = address_of(room)
+        values = first_run + room.itemsize * (n_records + 1)
+        of_records, of_runs = (np.empty(_FIRST_SAID + _SAID * columns, np.int64) for columns in (width, N_RUN))
         hashes = np.empty(n_hashes, np.uint64)
+        said = (address_of(of_records), address_of(of_runs))
         if not native.pack_index(
-            file, head, address_of(self._sides), self._width, first_run, values, *map(address_of, said),
-            address_of(hashes),
+            file, head, self._sides_at, width, first_run, values, *said, address_of(hashes)
         ):  # fmt: skip
             return None
-        tables = [
-            self._table(native, file, head, first_run, values, place, *of_table)
-            for place, of_table in enumerate(zip(counts, widths, said, strict=True))
-        ]
-        return Page(tables[0], tables[1], keys, hashes)
 
-    @staticmethod
-    def _table(
-        native: CDLL, file: int, head: bytes, first_run: int, values: int, is_of_runs: int, count: int, width: int,
-        said: np.ndarray,
-    ) -> Columns:  # fmt: skip
-        n_varying, largest = said[:_FIRST_SAID].tolist()
-        base, step, varying = said[_FIRST_SAID:].reshape(_SAID, width)
-        narrow = largest < _NARROW
-        table = np.empty((count, n_varying), np.uint32 if narrow else np.int64)  # [R, k]
-        native.write_table(
-            file, head, first_run, is_of_runs, width, values, address_of(said), narrow, address_of(table)
-        )  # fmt: skip
-        return Columns(base, step, varying[:n_varying], table)
+        def table(is_of_runs: int, count: int, width: int, numbers: np.ndarray) -> Columns:
+            n_varying, largest = numbers[:_FIRST_SAID].tolist()
+            base, step, varying = numbers[_FIRST_SAID:].reshape(_SAID, width)
+            narrow = largest < _NARROW
+            values_of = np.empty((count, n_varying), np.uint32 if narrow else np.int64)  # [R, k]
+            native.write_table(
+                file, head, first_run, is_of_runs, width, values, said[is_of_runs], narrow, address_of(values_of)
+            )
+            return Columns(base, step, varying[:n_varying], values_of)
+
+        return Page(table(0, n_records, width, of_records), table(1, n_runs, N_RUN, of_runs), keys, hashes)

@@ -235,9 +235,10 @@ class FilePool:
     def adopt(self, make: Callable[[], TarBytes]) -> TarBytes | None:
         """The open file that `make` makes, counted; None if as many as there may be are in use."""
         with self._lock:
-            while self._n_open >= most_files() and self._recent:
+            most = most_files()
+            while self._n_open >= most and self._recent:
                 self._recent.popitem(last=False)
-            if self._n_open >= most_files():
+            if self._n_open >= most:
                 return None
             held = make()
             self._n_open += 1
