@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from ctypes import CDLL
 from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 import orjson
@@ -35,6 +36,7 @@ class NativePages:
         fields = schema.fields
         first = {field.axis: number for number, field in reversed(list(enumerate(fields)))}
         self._names = [*_OF_SET, *(f"{field.name}.{part}" for field in fields for part in _OF_FIELD)]
+        self._of_names = itemgetter(*self._names)
         self._types = [*_TYPES_OF_SET, *_TYPES_OF_FIELD * len(fields)]
         self._dims = [len(field.shape) for field in fields]
         self._known = [  # of each field, as `struct field` has it last
@@ -70,7 +72,7 @@ class NativePages:
         if payload[_LENGTH_BYTES] != ord("{") or start % _LENGTH_BYTES:
             return None
         header = orjson.loads(payload[_LENGTH_BYTES:start])
-        entries = [header[name] for name in self._names]
+        entries = self._of_names(header)
         shapes = [entry["shape"] for entry in entries]
         spans = [entry["data_offsets"] for entry in entries]
         n_records, n_runs, n_key_bytes = shard.records, shard.items, shapes[0][0]

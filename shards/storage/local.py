@@ -81,7 +81,7 @@ class LocalFolder:
             if found is not None:
                 return found
             try:
-                found = self._alive[name] = FILES.file(self.root / name)
+                found = self._alive[name] = FILES.file(f"{self.root}/{name}")
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise missing(name, self) from error
             if len(found) != tar_bytes:

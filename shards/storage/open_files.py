@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.errors import CorruptShard
+from shards.errors import CorruptShard, StoreFailed
 from shards.native.library import library
 from shards.storage.faults import unreadable
 
@@ -137,7 +137,7 @@ def _opened(path: Path | str) -> tuple[int, int]:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise unreadable(Path(path).name, Path(path).parent, error) from error
+        raise _unreadable(path, error) from error
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
@@ -145,7 +145,7 @@ def _opened(path: Path | str) -> tuple[int, int]:
     return descriptor, found.st_size
 
 
-def of_descriptor(descriptor: int, name: Path) -> TarBytes:
+def of_descriptor(descriptor: int, name: Path | str, n_bytes: int | None = None) -> TarBytes:
     """The bytes of an open file, whose descriptor is closed when nothing refers to them any more. A lock on it lasts as
     long."""
 
@@ -158,7 +158,7 @@ def of_descriptor(descriptor: int, name: Path) -> TarBytes:
     def run(buffers: Sequence[memoryview], start: int, end: int) -> None:
         _fill_all(descriptor, name, buffers, start, end)
 
-    n_bytes = os.fstat(descriptor).st_size
+    n_bytes = os.fstat(descriptor).st_size if n_bytes is None else n_bytes
     found = TarBytes(n_bytes, fill, scatter, run)
     native, address = library(), 0
     if native is not None:
@@ -203,6 +203,11 @@ def most_files() -> int:
     return _MOST_FILES if soft == resource.RLIM_INFINITY else max(_FEWEST_FILES, min(_MOST_FILES, soft // _SHARE))
 
 
+def _of_path(name: str) -> TarBytes:
+    descriptor, n_bytes = _opened(name)
+    return of_descriptor(descriptor, name, n_bytes)
+
+
 class FilePool:
     """Open files, counted as long as anything refers to them; safe to share between threads."""
 
@@ -216,7 +221,7 @@ class FilePool:
         """Files that something refers to."""
         return self._n_open
 
-    def file(self, path: Path) -> TarBytes:
+    def file(self, path: Path | str) -> TarBytes:
         """A file's bytes. FileNotFoundError if there is none; one replaced under the same name is opened anew."""
         name = str(path)
         found = os.stat(name)
@@ -226,9 +231,9 @@ class FilePool:
             if held is not None:
                 self._recent.move_to_end(key)
                 return held
-            held = self.adopt(lambda: of_descriptor(open_plain(path), path))
+            held = self.adopt(lambda: _of_path(name))
             if held is None:
-                return by_opening(path, found.st_size)
+                return by_opening(Path(path), found.st_size)
             self._recent[key] = held
             return held
 
@@ -266,7 +271,7 @@ def _waste(n_bytes: int) -> memoryview:
     return _WASTE[:n_bytes]
 
 
-def _scatter(descriptor: int, name: Path, parts: Sequence[Part]) -> None:
+def _scatter(descriptor: int, name: Path | str, parts: Sequence[Part]) -> None:
     """One call for what lies close together. What lies between goes to waste, which several threads may write at once:
     nobody reads it."""
     first = end = parts[0][0]
@@ -283,28 +288,32 @@ def _scatter(descriptor: int, name: Path, parts: Sequence[Part]) -> None:
     _fill_all(descriptor, name, buffers, first, end)
 
 
-def _fill_all(descriptor: int, name: Path, buffers: Sequence[memoryview], start: int, end: int) -> None:
+def _fill_all(descriptor: int, name: Path | str, buffers: Sequence[memoryview], start: int, end: int) -> None:
     """Neighbouring buffers, from `start` to `end`."""
     try:
         done = os.preadv(descriptor, buffers, start)
     except OSError as error:
-        raise unreadable(name.name, name.parent, error) from error
+        raise _unreadable(name, error) from error
     if done != end - start:  # the file ends here, or gave out less than was asked for
         for buffer in buffers:
             _fill(descriptor, name, buffer, start)
             start += len(buffer)
 
 
-def _fill(descriptor: int, name: Path, target: memoryview, start: int) -> None:
+def _fill(descriptor: int, name: Path | str, target: memoryview, start: int) -> None:
     try:
         done = os.preadv(descriptor, [target], start)
         while done < len(target):  # Linux gives out 2 GB at most at a time
             more = os.preadv(descriptor, [target[done:]], start + done)
             if not more:
                 raise CorruptShard(
-                    f"{name} ends before byte {start + len(target)}: it was cut while it was read; restore it, or "
-                    "download it again"
+                    f"{Path(name)} ends before byte {start + len(target)}: it was cut while it was read; restore it, "
+                    "or download it again"
                 )
             done += more
     except OSError as error:
-        raise unreadable(name.name, name.parent, error) from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: Path | str, error: OSError) -> StoreFailed:
+    return unreadable(Path(name).name, Path(name).parent, error)
