@@ -5,7 +5,8 @@
 
 Sets are synthetic: one shard is written, and every other is another name of its two files. So a set of 10^7 records
 takes minutes to describe and megabytes of disk, and what a reader opens, hashes and holds is what it would be; only the
-page cache is kinder than that of a set of its own bytes. Each figure is of a fresh process, the median of `--rounds`:
+page cache is kinder than that of a set of its own bytes. Each figure is of a fresh process, the median of `--rounds`;
+in a round all sizes and orders take turns, so that what others do on the machine is the same for each:
 
     start      from the start of the process to the first batch: what a user waits, importing included
     cpu        processor seconds of the same
@@ -14,6 +15,7 @@ page cache is kinder than that of a set of its own bytes. Each figure is of a fr
     resume     both at a position in the middle of the fourth epoch
     anon       anonymous memory after `--batches` batches; MB a rank, beside that after importing (`import`)
     us         processor microseconds a sample, of the batches after the first
+    times      processor seconds of a first batch and of a resume, as a multiple of the first size's
 
 Figures of a run: docs/methods/shards.md.
 """
@@ -29,6 +31,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,16 +126,19 @@ def run_once(root: Path, window: int, position: float, batches: int) -> dict[str
     }  # fmt: skip
 
 
-def measure(root: Path, window: int, batches: int, rounds: int) -> dict[str, float]:
-    """Medians over fresh processes, those of a resume among them."""
-    fresh = [run_once(root, window, 0, batches) for _ in range(rounds)]
-    resumed = [run_once(root, window, 3.5, 0) for _ in range(rounds)]
-    found = {name: statistics.median(one[name] for one in fresh) for name in fresh[0]}
-    return found | {
-        "resume_s": statistics.median(one["first_s"] for one in resumed),
-        "resume_cpu_s": statistics.median(one["first_cpu_s"] for one in resumed),
-        "resume_start_s": statistics.median(one["start_s"] for one in resumed),
-    }
+def measure(root: Path, window: int, batches: int) -> dict[str, float]:
+    """The figures of a fresh process, and those of a resume of another."""
+    found, resumed = run_once(root, window, 0, batches), run_once(root, window, 3.5, 0)
+    names = {"first_s": "resume_s", "first_cpu_s": "resume_cpu_s", "start_s": "resume_start_s"}
+    return found | {name: resumed[of] for of, name in names.items()}
+
+
+def compared(rows: list[dict[str, Any]]) -> None:
+    """Say of every row how many times the processor time of the first of its order it takes."""
+    for row in rows:
+        least = next(one for one in rows if one["order"] == row["order"])
+        for name in ("first", "resume"):
+            row[f"{name}_times"] = row[f"{name}_cpu_s"] / least[f"{name}_cpu_s"]
 
 
 def main() -> None:
@@ -147,17 +153,24 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=None, help="where the sets are written; default: temporary")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file for the figures")
     options = parser.parse_args()
-    rows = []
+    cases = [(records, order) for records in options.records for order in options.orders]
+    found: dict[tuple[int, str], list[dict[str, float]]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory(prefix="large-bench-", dir=options.scratch) as scratch:
-        for records in options.records:
-            root = Path(scratch) / str(records)
-            write_synthetic(root, records, options.shard_records)
-            for order in options.orders:
+        for records in dict.fromkeys(options.records):
+            write_synthetic(Path(scratch) / str(records), records, options.shard_records)
+        for _ in range(options.rounds):
+            for (records, order), figures in found.items():
                 window = options.window if order == "window" and records > options.shard_records else 0
-                row = measure(root, window, options.batches, options.rounds)
-                rows.append({"records": records, "order": order, **row})
-                print("  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                                for name, value in rows[-1].items()), flush=True)  # fmt: skip
+                figures.append(measure(Path(scratch) / str(records), window, options.batches))
+    rows: list[dict[str, Any]] = [
+        {"records": records, "order": order}
+        | {name: statistics.median(one[name] for one in figures) for name in figures[0]}
+        for (records, order), figures in found.items()
+    ]
+    compared(rows)
+    for row in rows:
+        print("  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                        for name, value in row.items()))  # fmt: skip
     if options.out:
         options.out.write_text(json.dumps({"shard_records": options.shard_records, "rows": rows}, indent=1) + "\n")
 
