@@ -49,19 +49,20 @@ def write_pictures(folder: Path) -> list[Path]:
 
 def bare(predictor: Predictor, paths: list[Path]) -> Callable[[], None]:
     """Encoder and model on the views of the pictures, in the batches of a prediction."""
+    from diffusion_perception.predicting.encoding import rendered
     from diffusion_perception.predicting.picture_record import Question
 
     size = 4 if predictor.device.type == "cpu" else predictor.trained.data.eval_batch_size
-    reads = [predictor._read(path, Question(), whole=False) for path in paths]
-    rendered = [row for one in reads for row in predictor._rendered(one)]
-    records = [one.record for one in predictor._encoded(reads, Question(), size)]
+    reads = [predictor.encoding.read(path, Question(), whole=False) for path in paths]
+    shown = [row for one in reads for row in rendered(one)]
+    records = [one.record for one in predictor.encoding.encoded(reads, Question(), size)]
     samples = [(record, predictor.task.samples(record)) for record in records]
     autocast = autocast_of(predictor.trained.precision, predictor.device)
 
     def run() -> None:
         with torch.inference_mode():
-            for first in range(0, len(rendered), size):
-                predictor.vae.encode(np.stack(rendered[first : first + size]))
+            for first in range(0, len(shown), size):
+                predictor.encoding.image.encode(np.stack(shown[first : first + size]))
             model, task = predictor.trained.model, predictor.task
             for _ in outputs_of(model, task, samples, size, predictor.device, Encoders(), autocast, kind_of):
                 pass

@@ -110,7 +110,7 @@ class Encoding:
         if self.text is not None:  # once for all pictures
             text = self.text.encode(self.text.tokenize(list(asked.sentences))).astype(np.float16)  # [S, L, D]
         class_id = class_id_of(asked.class_name, self.class_names)
-        shown = ((one, _rendered(one)) for one in pictures)
+        shown = ((one, rendered(one)) for one in pictures)
         for one, rows in packed(shown, batch_size, self._said, lambda row: row.shape):
             if one.image is not None:
                 arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}  # latent [V, C, h, w]
@@ -133,7 +133,7 @@ class Encoding:
         return [{name: array[row] for name, array in arrays.items()} for row in range(len(rows))]
 
 
-def _rendered(one: PictureOnItsWay) -> Iterator[np.ndarray]:
+def rendered(one: PictureOnItsWay) -> Iterator[np.ndarray]:
     """What the encoder is shown of a picture, float32 [3, h, w] each, rendered as it is asked for."""
     from pipeline.rendering.geometry import render, to_pixels
 
