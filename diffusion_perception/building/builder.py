@@ -193,7 +193,7 @@ class ShardBuilder:
     def load_encoders(self) -> None:
         """Ahead of the first question, in a thread: what the encoders need is loaded while others read the source."""
         with self._loading:
-            _ = self.text, self.image, self.vision  # the largest first: its weights are hashed while others are loaded
+            _ = self.image, self.vision, self.text
 
     def describe(self, split: str) -> Described:
         """What it would make of a split; made once, so that what it built with and what it says stay the same."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,33 +39,6 @@ def weights_sha256(parts: Iterable[tuple[str, torch.Tensor]]) -> str:
         digest.update(f"{name}\n{values.dtype}\n{list(values.shape)}\n".encode())
         digest.update(values.view(-1).view(torch.uint8).numpy().data)  # no copy: it takes a quarter as long again
     return digest.hexdigest()
-
-
-class WeightsDigest:
-    """`weights_sha256` of weights as they are now, made in a thread: hashing leaves Python to what is loaded next.
-
-    A module that is cast or moved meanwhile gets other tensors; whoever changes these in place has to wait for it.
-    """
-
-    def __init__(self, parts: Iterable[tuple[str, torch.Tensor]]) -> None:
-        now = [(name, tensor.detach()) for name, tensor in parts]
-        worker = ThreadPoolExecutor(1, "digest")
-        self._made: Future[str] | str = worker.submit(weights_sha256, now)
-        worker.shutdown(wait=False)
-
-    def hex(self) -> str:
-        """Waits for it."""
-        made = self._made
-        return made if isinstance(made, str) else made.result()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Made, as of an encoder that is copied or sent."""
-        return {"_made": self.hex()}
-
-
-def when_asked(make: Callable[[Any], dict[str, Any]]) -> Any:
-    """A `cached_property` for an attribute of a protocol: type checkers take it for one."""
-    return cached_property(make)
 
 
 def check_device(what: str, device: str) -> torch.device:

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._compiling import Compiled
-from pipeline.encoders._loading import WeightsDigest, check_device, exact_facts, load_part, when_asked
+from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.clip_text.facts import check_length
 from pipeline.encoders.clip_text.tokenizer import load_tokenizer, tokenizer_sha256, unusual_rules
 from shards.errors import ConfigError
@@ -48,8 +48,9 @@ class ClipText:
         named = [(name.removeprefix("text_model."), value) for name, value in model.named_parameters()]
         self.length = length
         self.width = int(model.config.hidden_size)
-        self._weights = WeightsDigest(named)
-        self._others: dict[str, Any] = {
+        self.fingerprint: dict[str, Any] = {
+            "encoder": "clip_text",
+            "weights": weights_sha256(named),
             "layout": {
                 name: getattr(model.config, name) for name in ("hidden_act", "num_attention_heads", "layer_norm_eps")
             },
@@ -59,17 +60,13 @@ class ClipText:
             **({"compiled": True} if compiled else {}),  # sets of before keep their fingerprint
         }
         if rules := unusual_rules(tokenizer):  # those of CLIP itself were never said, and still are not
-            self._others["tokenizer_rules"] = rules
+            self.fingerprint["tokenizer_rules"] = rules
         self.exact = exact_facts(device)
         self._device = device
         module = cast(nn.Module, model)  # the decorator on transformers' own `to` hides its arguments from pyright
         self._model = module.to(self._device, _DTYPES[dtype]).eval().requires_grad_(False)
         last = _LastStates(self._model)
         self._run = Compiled(last) if compiled else last
-
-    @when_asked
-    def fingerprint(self) -> dict[str, Any]:
-        return {"encoder": "clip_text", "weights": self._weights.hex(), **self._others}
 
     def tokenize(self, sentences: list[str]) -> np.ndarray:
         if not sentences:

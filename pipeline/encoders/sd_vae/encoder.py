@@ -23,7 +23,7 @@ from pipeline.encoders import Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._compiling import Compiled
 from pipeline.encoders._levels import PixelsOfLevels, host_array
-from pipeline.encoders._loading import WeightsDigest, check_device, exact_facts, load_part, when_asked
+from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.sd_vae.facts import facts_of, stride_of
 from shards.contract.schema import Field
 from shards.errors import ConfigError
@@ -46,7 +46,6 @@ class SdVae:
         compiled: bool = False,
     ) -> None:
         self._exact = moments_of(vae).to(device)
-        self._weights = WeightsDigest(self._exact.named_parameters())
         self._fast = copy.deepcopy(self._exact).half() if dtype == "float16" else self._exact
         self._run = Compiled(self._fast) if compiled else self._fast
         self._device = device
@@ -55,7 +54,9 @@ class SdVae:
         self._logvar = logvar
         stride_px = stride_of(len(vae.config["block_out_channels"]))
         self.facts = facts_of(int(vae.config["latent_channels"]), stride_px, logvar)
-        self._others: dict[str, Any] = {
+        self.fingerprint: dict[str, Any] = {
+            "encoder": "sd_vae",
+            "weights": weights_sha256(self._exact.named_parameters()),
             "layout": {name: vae.config[name] for name in ("act_fn", "norm_num_groups", "mid_block_add_attention")},
             "dtype": dtype,
             "tf32": self._tf32,
@@ -63,10 +64,6 @@ class SdVae:
             **({"compiled": True} if compiled else {}),  # sets of before keep their fingerprint
         }
         self.exact = exact_facts(device)
-
-    @when_asked
-    def fingerprint(self) -> dict[str, Any]:
-        return {"encoder": "sd_vae", "weights": self._weights.hex(), **self._others}
 
     def fields(self, size_px: Size) -> tuple[Field, ...]:
         """Raises ConfigError when a side is not a multiple of the latent stride."""

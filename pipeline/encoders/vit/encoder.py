@@ -18,7 +18,7 @@ from transformers import ViTForImageClassification
 from pipeline.encoders import VISION, Levels
 from pipeline.encoders._arithmetic import float32_arithmetic
 from pipeline.encoders._levels import PixelsOfLevels, host_array
-from pipeline.encoders._loading import WeightsDigest, check_device, exact_facts, load_part, when_asked
+from pipeline.encoders._loading import check_device, exact_facts, load_part, weights_sha256
 from pipeline.encoders.vit.facts import Says, facts_of
 from pipeline.encoders.vit.picture import FILE, Preparation, preparation_of
 from shards.contract.schema import Field
@@ -59,8 +59,9 @@ class Vit:
         named = [
             (published_name(name), value) for name, value in model.named_parameters() if not name.startswith(unread)
         ]
-        self._weights = WeightsDigest(named)
-        self._others: dict[str, Any] = {
+        self.fingerprint: dict[str, Any] = {
+            "encoder": "vit",
+            "weights": weights_sha256(named),
             "layout": {
                 **{name: getattr(config, name) for name in _LAYOUT},
                 "says": says,
@@ -73,10 +74,6 @@ class Vit:
         self._pixels_of = PixelsOfLevels(device)
         module = cast(nn.Module, model)  # the decorator on transformers' own `to` hides its arguments from pyright
         self._model: Any = module.to(device, _DTYPES[dtype]).eval().requires_grad_(False)
-
-    @when_asked
-    def fingerprint(self) -> dict[str, Any]:
-        return {"encoder": "vit", "weights": self._weights.hex(), **self._others}
 
     def fields(self, size_px: Size) -> tuple[Field, ...]:
         return self.facts.fields(size_px)
