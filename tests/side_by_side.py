@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling
@@ -48,6 +49,12 @@ def _rank(file: str) -> int:
 
 def file_of(item: pytest.Item) -> str:
     return item.nodeid.split("::", 1)[0]
+
+
+def end_after_a_crash(node: Any, error: object) -> None:
+    """A process of tests that has crashed ends the run: xdist begins another one, and then waits for ever."""
+    if error:
+        node.config.pluginmanager.getplugin("dsession").shouldstop = "a process of tests has crashed, see above"
 
 
 def goes_on_with_cluster(nextitem: pytest.Item | None) -> bool:

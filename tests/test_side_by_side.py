@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.side_by_side import LONG, ROOT, OneHead, goes_on_with_cluster, ordered
+import pytest
+
+from tests.side_by_side import LONG, ROOT, OneHead, end_after_a_crash, goes_on_with_cluster, ordered
 
 CLUSTER = (
     "tests/jobs/test_many_processes.py",
@@ -21,6 +23,14 @@ def scope(file: str) -> str:
 def test_the_files_that_need_a_cluster_are_run_by_one_process_and_others_each_alone() -> None:
     assert len({scope(file) for file in CLUSTER}) == 1
     assert {scope(file) for file in LONG} == set(LONG)
+
+
+@pytest.mark.parametrize(("error", "ended"), [("Not properly terminated", True), (None, False)])
+def test_a_process_that_crashes_ends_the_run(error: str | None, ended: bool) -> None:
+    session = SimpleNamespace(shouldstop=False)  # of xdist, which looks at it in its loop
+    plugins = SimpleNamespace(getplugin={"dsession": session}.get)
+    end_after_a_crash(SimpleNamespace(config=SimpleNamespace(pluginmanager=plugins)), error)
+    assert bool(session.shouldstop) is ended
 
 
 def test_the_cluster_begins_and_long_files_follow() -> None:
